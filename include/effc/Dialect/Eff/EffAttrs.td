@@ -1,0 +1,126 @@
+//===- EffAttrs.td - attributes of the eff dialect ----------*- tablegen -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_DIALECT_EFF_EFFATTRS_TD
+#define EFFC_DIALECT_EFF_EFFATTRS_TD
+
+include "effc/Dialect/Eff/EffDialect.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+class Eff_Attr<string name, string attrMnemonic, list<Trait> traits = []>
+    : AttrDef<Eff_Dialect, name, traits> {
+  let mnemonic = attrMnemonic;
+}
+
+//===----------------------------------------------------------------------===//
+// Enumerations
+//===----------------------------------------------------------------------===//
+
+def Eff_Layout : I32EnumAttr<"Layout", "packed layout of a weight", [
+    I32EnumAttrCase<"RowMajor", 0, "row_major">,
+    I32EnumAttrCase<"Panel16", 1, "panel16">,
+    I32EnumAttrCase<"Panel32Pair", 2, "panel32_pair">,
+    I32EnumAttrCase<"Quad16", 3, "quad16">,
+    I32EnumAttrCase<"Nibble16", 4, "nibble16">]> {
+  let cppNamespace = "::effc::eff";
+  let description = [{
+    How a logical `[n, k]` weight lies in the file. N is padded with zero rows to the
+    panel width, K with zeros to the depth of a step.
+    - `row_major`: `[n][k]`, as in the logical shape.
+    - `panel16` (f32): `[n/16][k][16]`.
+    - `panel32_pair` (bf16, f16): `[n/32][k][16]` dwords; the low half of dword `c`
+      is column `c`, the high half column `c + 16` of the panel.
+    - `quad16` (int8): `[n/16][k/4][16][4]`: four consecutive k of one column are a
+      dword. Followed by f32 `scale[n]` and s32 `sum[n]` (the sum over k).
+    - `nibble16` (int4): `[n/16][k/8][16]` dwords; nibble `j` (low first) of a dword is
+      `k = 8 * step + j`, two's complement. Followed by f32 `scale[n/16][k/group][16]`.
+  }];
+}
+
+def Eff_StateKind : I32EnumAttr<"StateKind", "what a recurrent state is", [
+    I32EnumAttrCase<"Conv", 0, "conv">,
+    I32EnumAttrCase<"Ssm", 1, "ssm">,
+    I32EnumAttrCase<"Ssd", 2, "ssd">]> {
+  let cppNamespace = "::effc::eff";
+}
+
+def Eff_EntryKind : I32EnumAttr<"EntryKind", "what an entry point does", [
+    I32EnumAttrCase<"Decode", 0, "decode">,
+    I32EnumAttrCase<"Prefill", 1, "prefill">,
+    I32EnumAttrCase<"Forward", 2, "forward">]> {
+  let cppNamespace = "::effc::eff";
+}
+
+def Eff_ModelKind : I32EnumAttr<"ModelKind", "what a model is for", [
+    I32EnumAttrCase<"CausalLM", 0, "causal_lm">,
+    I32EnumAttrCase<"ImageClassifier", 1, "image_classifier">,
+    I32EnumAttrCase<"Generic", 2, "generic">]> {
+  let cppNamespace = "::effc::eff";
+}
+
+def Eff_Activation : I32EnumAttr<"Activation", "activation inside an op", [
+    I32EnumAttrCase<"None", 0, "none">,
+    I32EnumAttrCase<"SiLU", 1, "silu">]> {
+  let cppNamespace = "::effc::eff";
+  let genSpecializedAttr = 0;
+}
+def Eff_ActivationAttr : EnumAttr<Eff_Dialect, Eff_Activation, "activation">;
+
+//===----------------------------------------------------------------------===//
+// Numeric formats of weights (a plain float type is a format too)
+//===----------------------------------------------------------------------===//
+
+def Eff_Int8Attr : Eff_Attr<"Int8", "int8"> {
+  let summary = "Signed 8-bit integers, one f32 scale per output row";
+  let description = [{
+    `w[n, k] = scale[n] * q[n, k]`, `q` in `[-127, 127]`, `scale[n] = max_k |w[n, k]| / 127`.
+
+    Example: `!eff.weight<1600x384, #eff.int8>`
+  }];
+}
+
+def Eff_Int4Attr : Eff_Attr<"Int4", "int4"> {
+  let summary = "Signed 4-bit integers, one f32 scale per row and group of columns";
+  let description = [{
+    `w[n, k] = scale[n, k / group] * q[n, k]`, `q` in `[-8, 7]`; symmetric, no zero point.
+
+    Example: `!eff.weight<1600x384, #eff.int4<group = 128>>`
+  }];
+  let parameters = (ins DefaultValuedParameter<"int64_t", "128">:$group);
+  let assemblyFormat = "(`<` struct($group)^ `>`)?";
+}
+
+//===----------------------------------------------------------------------===//
+// Module and entry point attributes
+//===----------------------------------------------------------------------===//
+
+def Eff_ModelAttr : Eff_Attr<"Model", "model"> {
+  let summary = "What the module's model is";
+  let description = [{
+    `arch` is the family as the source names it ("llama", "mamba2", "vit", ...), `vocab` the number of
+    token ids (0 when there are none), `max_length` the capacity of caches in tokens (0: no limit).
+
+    Example: `#eff.model<causal_lm, arch = "mamba2", vocab = 8192, max_length = 2048>`
+  }];
+  let parameters = (ins EnumParameter<Eff_ModelKind>:$kind, StringRefParameter<>:$arch,
+                        "int64_t":$vocab, "int64_t":$max_length);
+  let assemblyFormat = [{ `<` $kind `,` `arch` `=` $arch `,` `vocab` `=` $vocab `,` `max_length` `=` $max_length `>` }];
+}
+
+def Eff_EntryAttr : Eff_Attr<"Entry", "entry"> {
+  let summary = "Marks a function as an entry point of the model";
+  let description = [{
+    `batch` rows, each of `tokens` tokens. `decode` has one token per row; `prefill` a chunk; `forward` is a model
+    without states or caches.
+
+    Example: `#eff.entry<prefill, batch = 1, tokens = 128>`
+  }];
+  let parameters = (ins EnumParameter<Eff_EntryKind>:$kind, "int64_t":$batch, "int64_t":$tokens);
+  let assemblyFormat = "`<` $kind `,` `batch` `=` $batch `,` `tokens` `=` $tokens `>`";
+}
+
+#endif

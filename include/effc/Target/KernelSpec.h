@@ -1,0 +1,89 @@
+//===- KernelSpec.h - what a kernel is specialised for ----------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// A kernel family is hand-written code under runtime/kernels/<target>; a KernelSpec
+/// names a family and the constants that turn it into one kernel. The compiler defines
+/// every constant `c` of the spec as `const int64_t eff_spec_<c>`, gives the epilogue a body,
+/// and lets LLVM fold and inline everything. Equal specs give equal kernels, so the
+/// spec's name is the key of every cache of compiled code.
+///
+/// # Families, their constants and operands
+///
+/// All activations are f32 and row-major: row `r` of `x` starts at `x + r * ldx` floats.
+/// `rows` = 0 means "as many as call->logit_rows"; every other constant is exact.
+/// Float constants are passed as the bits of the f32, zero-extended (suffix `_bits`).
+/// Weight layouts are those of eff::Layout (include/effc/Dialect/Eff/EffAttrs.td). "?" marks operands that
+/// may be null. T = tokens, B = batch, rows = B * T in batch-major order. Padded tokens (t >= valid[b]) may be
+/// computed or skipped, but never change a state or cache.
+///
+/// | family         | operands                              | constants |
+/// |----------------|---------------------------------------|-----------|
+/// | linear_f32     | x, w, y, extras...                    | rows n k ldx ldy extras extra<i>_ld | (w panel16)
+/// | linear_bf16    | x, w, y, extras...                    | same | (w panel32_pair bf16)
+/// | linear_f16     | x, w, y, extras...                    | same | (w panel32_pair f16)
+/// | linear_i8      | x, w, y, extras...                    | same | (w quad16, f32 activations)
+/// | linear_i8a8    | q, scale, w, y, extras...             | rows n k ldy extras extra<i>_ld | (w quad16; q int8 [rows][k rounded up to 4],
+///                                                                    scale f32 [rows])
+/// | linear_i4      | x, w, y, extras...                    | rows n k ldx ldy group extras extra<i>_ld | (w nibble16)
+/// | quantize_rows  | x, q, scale                           | rows k ldx | (as eff.quantize; q rows are k rounded up to 4 bytes, zero padded)
+/// | embed          | ids, w, y                             | rows d vocab ldy format group | (format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
+///                                                                    3 panel16, 4 panel32_pair bf16, 5 panel32_pair f16, 6 quad16, 7 nibble16)
+/// | patchify       | x, y                                  | batch channels height width ph pw | (y [B * patches, channels*ph*pw], row as in eff.conv2d)
+/// | rms_norm       | x, w, y                               | rows d ldx ldy group eps_bits | (group = d when not grouped)
+/// | layer_norm     | x, w, bias?, y                        | rows d ldx ldy eps_bits |
+/// | gated_norm     | x, z, w, y                            | rows d ldx ldz ldy group norm_before_gate eps_bits |
+/// | rope           | x, inv_freq, y                        | batch tokens heads head_dim half ldx ldy interleaved scale_bits | (half = len(inv_freq))
+/// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx |
+/// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits |
+/// | attention      | q, k, v, y                            | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits |
+/// | causal_conv1d  | x, w, bias?, state, y                 | batch tokens channels kernel ldx ldy silu | (w row-major [channels][kernel], state [kernel-1][channels])
+/// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state, y| batch tokens channels n groups ldu lddt ldb ldc ldz ldy | (a row-major [channels][n], state [n][channels])
+/// | ssd_scan       | x, dt, a, b, c, skip?, state, y       | batch tokens heads head_dim n groups chunk ldx lddt ldb ldc ldy | (state [heads][n][head_dim])
+/// | select_rows    | x, y                                  | batch tokens d ldx ldy |
+/// | sample         | logits, ids                           | rows vocab ld |
+/// | copy_rows      | x, y                                  | rows d ldx ldy |
+///
+/// The epilogue of a linear is an LLVM function
+/// `<16 x float> eff_epilogue(<16 x float> acc, i64 row, i64 col, ptr extras)`, where extras points at the operand
+/// array's first extra; extra i is a [rows][ld] tensor when `extra<i>_ld` > 0 and a vector [n] when it is 0.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_TARGET_KERNELSPEC_H
+#define EFFC_TARGET_KERNELSPEC_H
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace effc {
+
+/// A family, its constants, and the epilogue that is inlined into it.
+struct KernelSpec {
+  std::string family;
+  /// Sorted by name.
+  llvm::SmallVector<std::pair<std::string, int64_t>, 12> constants;
+  /// The epilogue as the text of an MLIR function `func.func @eff_epilogue(%acc: f32, %e0: f32, ...) -> f32` over
+  /// arith and math; empty for the identity.
+  std::string epilogue;
+
+  /// Value of a constant; 0 when the spec does not have it.
+  int64_t get(llvm::StringRef name) const;
+  void set(llvm::StringRef name, int64_t value);
+  /// Family, constants and epilogue as one line of text.
+  std::string str() const;
+  /// A symbol name that is equal for equal specs: family, then 16 hex digits of a hash of str().
+  std::string name() const;
+  bool operator==(const KernelSpec &other) const;
+};
+
+} // namespace effc
+
+#endif // EFFC_TARGET_KERNELSPEC_H
