@@ -1,0 +1,14 @@
+"""One module for each architecture; `FAMILIES` maps Hugging Face's `model_type` to its builder."""
+
+from . import llama, mamba, mamba2, vit
+from .common import Family
+
+FAMILIES = {
+    "llama": Family(llama.build_llama, opset=23),
+    "qwen2": Family(llama.build_qwen2, opset=23),
+    "mamba": Family(mamba.build, opset=18),
+    "mamba2": Family(mamba2.build, opset=18),
+    "vit": Family(vit.build, opset=23),
+}
+
+__all__ = ["FAMILIES", "Family"]
