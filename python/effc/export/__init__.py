@@ -56,7 +56,7 @@ def _build(name: str, config: Config, source) -> Tuple[GraphBuilder, Dict[str, s
     family = FAMILIES.get(model_type)
     if family is None:
         close = nearest(model_type, FAMILIES)
-        raise ExportError("EFF0703", f"model type '{model_type}' is not supported", config.where,
+        raise ExportError("EFF0803", f"model type '{model_type}' is not supported", config.where,
                           "the exporter writes " + ", ".join(FAMILIES),
                           f"is '{close}' meant?" if close else
                           "export with torch.onnx.export(..., dynamo=True); effc compile reads such files too")
@@ -94,19 +94,19 @@ def _write(builder: GraphBuilder, config: Config, metadata: Dict[str, str], outp
 
 def _load_tokenizer(path: str, config: Config) -> bytes:
     """The file, which must be Hugging Face's `tokenizer.json` and must not know more ids than the model."""
-    value = read_json(path, "EFF0712")
+    value = read_json(path, "EFF0701")
     model = value.get("model") if isinstance(value, dict) else None
     if not isinstance(model, dict):
-        raise ExportError("EFF0712", "the tokenizer is not a tokenizer.json", path, "it has no 'model'")
+        raise ExportError("EFF0701", "the tokenizer is not a tokenizer.json", path, "it has no 'model'")
     vocab, added = model.get("vocab"), value.get("added_tokens") or []
     if not isinstance(vocab, (dict, list)) or not isinstance(added, list):
-        raise ExportError("EFF0712", "the tokenizer is not a tokenizer.json", path, "its vocabulary is not readable")
+        raise ExportError("EFF0701", "the tokenizer is not a tokenizer.json", path, "its vocabulary is not readable")
     ids = list(vocab.values()) if isinstance(vocab, dict) else [len(vocab) - 1]
     ids += [t.get("id") for t in added if isinstance(t, dict)]
     largest = max((i for i in ids if isinstance(i, int)), default=-1)
     size = config.integer("vocab_size", None)
     if size is not None and largest >= size:
-        raise ExportError("EFF0712", f"the tokenizer has ids up to {largest}, the model knows {size} tokens", path,
+        raise ExportError("EFF0701", f"the tokenizer has ids up to {largest}, the model knows {size} tokens", path,
                           "it belongs to another model", "give the model's own file with --tokenizer FILE")
     with open(path, "rb") as file:
         return file.read()

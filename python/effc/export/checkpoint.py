@@ -32,12 +32,12 @@ class Checkpoint:
     metadata: Dict[str, str] = field(default_factory=dict)
 
 
-def read_json(path: str, code: str = "EFF0702") -> Any:
+def read_json(path: str, code: str = "EFF0802") -> Any:
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except OSError as error:
-        raise ExportError("EFF0701", "a file cannot be read", path, error.strerror or str(error)) from None
+        raise ExportError("EFF0101", "a file cannot be read", path, error.strerror or str(error)) from None
     except UnicodeDecodeError:
         raise ExportError(code, "a file is not JSON", path, "it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
@@ -49,7 +49,7 @@ def load_config(path: str) -> Tuple[Config, dict]:
     outer = read_json(path)
     inner = outer.get("config", outer) if isinstance(outer, dict) else outer
     if not isinstance(inner, dict):
-        raise ExportError("EFF0702", "the configuration is not a JSON object", path)
+        raise ExportError("EFF0802", "the configuration is not a JSON object", path)
     return Config(inner, path), outer if inner is not outer else {}
 
 
@@ -60,12 +60,12 @@ def is_checkpoint(path: str) -> bool:
 def open_checkpoint(path: str) -> Checkpoint:
     if not os.path.isdir(path):
         what = "not a directory" if os.path.exists(path) else "no such directory"
-        raise ExportError("EFF0701", f"checkpoint '{path}': {what}", "", "",
+        raise ExportError("EFF0101", f"checkpoint '{path}': {what}", "", "",
                           "give the directory that holds config.json and *.safetensors")
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
-        raise ExportError("EFF0701", "the checkpoint directory cannot be read", path, error.strerror or "") from None
+        raise ExportError("EFF0101", "the checkpoint directory cannot be read", path, error.strerror or "") from None
 
     config, outer = load_config(_config_file(path, names))
     model = Checkpoint(path, os.path.basename(os.path.abspath(path)), config, _load_tensors(path, names))
@@ -92,7 +92,7 @@ def _config_file(path: str, names: List[str]) -> str:
                 wrapped.append(name)
     if len(wrapped) == 1:
         return os.path.join(path, wrapped[0])
-    raise ExportError("EFF0701", "the checkpoint has no config.json", path,
+    raise ExportError("EFF0801", "the checkpoint has no config.json", path,
                       f"several files could stand for it: {listing(wrapped)}" if wrapped else "",
                       "copy the model's config.json beside its weights")
 
@@ -102,7 +102,7 @@ def _weight_files(path: str, names: List[str]) -> List[str]:
     files = [n for n in names if n.endswith(".safetensors")]
     if not files:
         others = [n for n in names if n.endswith((".bin", ".pt", ".pth", ".gguf"))]
-        raise ExportError("EFF0701", "the checkpoint has no .safetensors file", path,
+        raise ExportError("EFF0801", "the checkpoint has no .safetensors file", path,
                           f"it has {listing(others)}, which the exporter does not read" if others else "",
                           "save the model with save_pretrained(..., safe_serialization=True)")
     if "model.safetensors" in files:
@@ -121,14 +121,14 @@ def _weight_files(path: str, names: List[str]) -> List[str]:
     if len(stems) == 1 and not plain:
         part = {int(m[2]): m[0] for m in numbered}
         return _complete(path, part, range(max(part) + 1), stems[0] + ".{}.safetensors")
-    raise ExportError("EFF0701", "the weight files do not form one model", path,
+    raise ExportError("EFF0801", "the weight files do not form one model", path,
                       f"found {listing(files)}", "leave the files of one model in the directory, or add an index")
 
 
 def _complete(path: str, part: Dict[int, str], wanted: range, pattern: str) -> List[str]:
     missing = [pattern.format(i) for i in wanted if i not in part]
     if missing:
-        raise ExportError("EFF0706", f"{len(missing)} weight files are missing", path,
+        raise ExportError("EFF0806", f"{len(missing)} weight files are missing", path,
                           f"there is no {listing(missing)}", "download or copy the whole checkpoint")
     return [part[i] for i in wanted]
 
@@ -140,7 +140,7 @@ def _load_tensors(path: str, names: List[str]) -> Dict[str, StoredTensor]:
         for name in _weight_files(path, names):
             for tensor in read_header(os.path.join(path, name)).values():
                 if tensor.name in tensors:
-                    raise ExportError("EFF0707", f"tensor '{tensor.name}' exists twice", path,
+                    raise ExportError("EFF0807", f"tensor '{tensor.name}' exists twice", path,
                                       f"in {os.path.basename(tensors[tensor.name].path)} and in {name}")
                 tensors[tensor.name] = tensor
         return tensors
@@ -150,19 +150,19 @@ def _load_tensors(path: str, names: List[str]) -> Dict[str, StoredTensor]:
     value = read_json(where)
     places = value.get("weight_map") if isinstance(value, dict) else None
     if not isinstance(places, dict) or not all(isinstance(f, str) for f in places.values()):
-        raise ExportError("EFF0702", "the index has no 'weight_map' from tensor to file", where)
+        raise ExportError("EFF0802", "the index has no 'weight_map' from tensor to file", where)
     shards = sorted(set(places.values()))
     for shard in shards:
         if os.path.basename(shard) != shard or shard in ("", ".", ".."):
-            raise ExportError("EFF0702", "the index names a file outside the checkpoint", where, json.dumps(shard))
+            raise ExportError("EFF0802", "the index names a file outside the checkpoint", where, json.dumps(shard))
     missing = [s for s in shards if s not in names]
     if missing:
-        raise ExportError("EFF0706", f"{len(missing)} weight files are missing", path,
+        raise ExportError("EFF0806", f"{len(missing)} weight files are missing", path,
                           f"{index} names {listing(missing)}", "download or copy the whole checkpoint")
     headers = {shard: read_header(os.path.join(path, shard)) for shard in shards}
     for name, shard in places.items():
         if name not in headers[shard]:
-            raise ExportError("EFF0706", f"tensor '{name}' is not in {shard}", where,
+            raise ExportError("EFF0806", f"tensor '{name}' is not in {shard}", where,
                               "the index says that it is", "download or copy the whole checkpoint")
     return {name: headers[shard][name] for name, shard in places.items()}
 

@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
             close = nearest(word.split("=")[0], self._option_string_actions)
             message = f"unknown option or extra argument '{word}'"
             advice = f"{close} (see --help)" if close else advice
-        raise ExportError("EFF0711", message, try_=advice)
+        raise ExportError("EFF0102", message, try_=advice)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,29 +111,29 @@ def _check_use(args: argparse.Namespace) -> None:
     given = [n for n, v in (("CHECKPOINT", args.checkpoint), ("--random", args.random), ("--all", args.all_in)) if v]
     if len(given) != 1:
         what = " and ".join(given) + " exclude each other" if given else "no checkpoint given"
-        raise ExportError("EFF0711", what, try_="python3 -m effc.export --help")
+        raise ExportError("EFF0102", what, try_="python3 -m effc.export --help")
     if not args.output:
-        raise ExportError("EFF0711", "no output given", try_="add -o model.onnx")
+        raise ExportError("EFF0102", "no output given", try_="add -o model.onnx")
     if not args.all_in and not args.output.endswith(".onnx"):
-        raise ExportError("EFF0711", f"the output '{args.output}' does not end in .onnx", try_="-o model.onnx")
+        raise ExportError("EFF0102", f"the output '{args.output}' does not end in .onnx", try_="-o model.onnx")
     if args.all_in and args.tokenizer:
-        raise ExportError("EFF0711", "--tokenizer and --all exclude each other",
+        raise ExportError("EFF0102", "--tokenizer and --all exclude each other",
                           try_="put a tokenizer.json into each checkpoint")
     if args.seed < 0:
-        raise ExportError("EFF0711", f"--seed is {args.seed}", why="it must not be negative")
+        raise ExportError("EFF0102", f"--seed is {args.seed}", why="it must not be negative")
 
 
 def _export_all(args: argparse.Namespace, display: _Display) -> None:
     if not os.path.isdir(args.all_in):
-        raise ExportError("EFF0701", f"'{args.all_in}' is not a directory")
+        raise ExportError("EFF0101", f"'{args.all_in}' is not a directory")
     names = [n for n in sorted(os.listdir(args.all_in)) if is_checkpoint(os.path.join(args.all_in, n))]
     if not names:
-        raise ExportError("EFF0701", "no checkpoint found", args.all_in,
+        raise ExportError("EFF0801", "no checkpoint found", args.all_in,
                           "none of its directories holds a .safetensors file")
     try:
         os.makedirs(args.output, exist_ok=True)
     except OSError as error:
-        raise ExportError("EFF0710", "the output directory cannot be made", args.output, error.strerror or "") from None
+        raise ExportError("EFF0103", "the output directory cannot be made", args.output, error.strerror or "") from None
     skipped = 0
     for name in names:
         directory = os.path.join(args.all_in, name)
@@ -144,7 +144,7 @@ def _export_all(args: argparse.Namespace, display: _Display) -> None:
                               _shared_tokenizer(directory), args.ignore_extra, display.progress)
         except ExportError as error:
             display.clear()
-            if error.code != "EFF0703":
+            if error.code != "EFF0803":
                 raise
             skipped += 1
             display.line(f"  skipped  {error.what}")

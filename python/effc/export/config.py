@@ -24,12 +24,12 @@ class Config:
             return default
         close = nearest(key, self.values)
         raise ExportError(
-            "EFF0702", f"the configuration has no '{key}'", self.where,
+            "EFF0802", f"the configuration has no '{key}'", self.where,
             f"a {self.values.get('model_type', 'model')} cannot be built without it",
             f"there is '{close}': is it meant?" if close else "take the config.json that belongs to the weights")
 
     def _wrong(self, key: str, value: Any, wanted: str) -> ExportError:
-        return ExportError("EFF0702", f"'{key}' in the configuration is {json.dumps(value)}", self.where,
+        return ExportError("EFF0802", f"'{key}' in the configuration is {json.dumps(value)}", self.where,
                            f"it must be {wanted}")
 
     def integer(self, key: str, default: Any = _REQUIRED, minimum: int = 1) -> int:
@@ -72,16 +72,16 @@ class Config:
         """`supported[name]` for the activation that `key` names."""
         name = self.string(key, default)
         if name not in supported:
-            raise ExportError("EFF0704", f"'{key}' is \"{name}\"", self.where,
+            raise ExportError("EFF0804", f"'{key}' is \"{name}\"", self.where,
                               "this activation is not exported for " + self.values.get("model_type", "this model"),
                               "supported: " + ", ".join(sorted(supported)))
         return supported[name]
 
     def refuse(self, key: str, why: str) -> ExportError:
-        return ExportError("EFF0704", f"'{key}' is {json.dumps(self.values.get(key))}", self.where, why)
+        return ExportError("EFF0804", f"'{key}' is {json.dumps(self.values.get(key))}", self.where, why)
 
     def mismatch(self, why: str) -> ExportError:
-        return ExportError("EFF0702", "the sizes in the configuration contradict each other", self.where, why)
+        return ExportError("EFF0802", "the sizes in the configuration contradict each other", self.where, why)
 
     def to_json(self) -> str:
         """The configuration as strict JSON: infinities, which JSON lacks, become the largest float32."""

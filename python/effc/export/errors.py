@@ -3,20 +3,21 @@
 import difflib
 from typing import Iterable
 
-# Every code this package reports, with the one line that `docs/errors.md` gives it.
+# The codes of include/effc/Support/ErrorCodes.def that this package reports.
 CODES = {
-    "EFF0701": "checkpoint not found or not readable",
-    "EFF0702": "checkpoint configuration not usable",
-    "EFF0703": "model type not supported by the exporter",
-    "EFF0704": "configuration option not supported by the exporter",
-    "EFF0705": "safetensors file damaged",
-    "EFF0706": "checkpoint lacks a tensor or a file",
-    "EFF0707": "checkpoint tensor has another shape, or exists twice",
-    "EFF0708": "checkpoint tensor has an element type that cannot be exported",
-    "EFF0709": "checkpoint has tensors that the model does not use",
-    "EFF0710": "output cannot be written",
-    "EFF0711": "wrong use of the command",
-    "EFF0712": "tokenizer not usable",
+    "EFF0101": "FileNotFound",
+    "EFF0102": "BadOption",
+    "EFF0103": "CannotWrite",
+    "EFF0701": "BadTokenizer",
+    "EFF0801": "NotACheckpoint",
+    "EFF0802": "BadConfig",
+    "EFF0803": "UnsupportedModel",
+    "EFF0804": "UnsupportedConfig",
+    "EFF0805": "DamagedWeights",
+    "EFF0806": "MissingWeights",
+    "EFF0807": "WrongWeights",
+    "EFF0808": "UnsupportedWeights",
+    "EFF0809": "UnusedWeights",
 }
 
 

@@ -43,11 +43,11 @@ class StoredTensor:
 
 
 def _unreadable(path: str, error: OSError) -> ExportError:
-    return ExportError("EFF0701", "a weight file cannot be read", path, error.strerror or str(error))
+    return ExportError("EFF0101", "a weight file cannot be read", path, error.strerror or str(error))
 
 
 def _damaged(path: str, why: str) -> ExportError:
-    return ExportError("EFF0705", "a safetensors file is damaged", path, why,
+    return ExportError("EFF0805", "a safetensors file is damaged", path, why,
                        "download or copy the file again")
 
 
@@ -93,7 +93,7 @@ def _entry(path: str, name: str, entry: object, data: int, size: int) -> StoredT
         raise _damaged(path, f"the entry of tensor '{name}' is not an object")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in ELEMENT_BYTES:
-        raise ExportError("EFF0708", f"tensor '{name}' has the unknown element type {json.dumps(dtype)}", path,
+        raise ExportError("EFF0808", f"tensor '{name}' has the unknown element type {json.dumps(dtype)}", path,
                           "", "known: " + ", ".join(ELEMENT_BYTES))
     if not isinstance(shape, list) or not all(map(whole, shape)):
         raise _damaged(path, f"the shape of tensor '{name}' is {json.dumps(shape)}")

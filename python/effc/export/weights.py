@@ -107,16 +107,16 @@ class CheckpointSource:
         stored = self._checkpoint.tensors.get(name)
         if stored is None:
             raise ExportError(
-                "EFF0706", f"tensor '{name}' is missing", self._checkpoint.path,
+                "EFF0806", f"tensor '{name}' is missing", self._checkpoint.path,
                 f"the configuration asks for it with shape {list(shape)}",
                 "check that the configuration belongs to these weights and that every shard is there")
         if stored.shape != tuple(shape):
             raise ExportError(
-                "EFF0707", f"tensor '{name}' has shape {list(stored.shape)}", stored.path,
+                "EFF0807", f"tensor '{name}' has shape {list(stored.shape)}", stored.path,
                 f"the configuration asks for {list(shape)}", "take the config.json that belongs to the weights")
         if stored.dtype not in STORED_TYPES:
             raise ExportError(
-                "EFF0708", f"tensor '{name}' has element type {stored.dtype}", stored.path,
+                "EFF0808", f"tensor '{name}' has element type {stored.dtype}", stored.path,
                 "weights must be " + ", ".join(STORED_TYPES), "export the model before it is quantised")
         self._taken.add(name)
         dtype = target_type(self._policy, stored.dtype, recurrent)
@@ -176,6 +176,6 @@ def check_unused(source: CheckpointSource, model_type: str, where: str, ignorabl
              if not n.endswith(_DERIVED) and not any(n.startswith(prefix) for prefix in ignorable)]
     if extra:
         raise ExportError(
-            "EFF0709", f"{len(extra)} tensors are not used by a {model_type}", where, listing(extra),
+            "EFF0809", f"{len(extra)} tensors are not used by a {model_type}", where, listing(extra),
             "check 'model_type', the bias options and the number of layers in the configuration; "
             "--ignore-extra exports without them")

@@ -59,7 +59,7 @@ def _outputs(path: str) -> Iterator[_Outputs]:
 def _cannot_write(path: str, error: OSError) -> ExportError:
     advice = {errno.ENOENT: "create the directory first", errno.ENOSPC: "free some space, or choose another disk with -o",
               errno.EACCES: "choose a directory that you may write to"}.get(error.errno, "")
-    return ExportError("EFF0710", "the output cannot be written", path, error.strerror or str(error), advice)
+    return ExportError("EFF0103", "the output cannot be written", path, error.strerror or str(error), advice)
 
 
 def check_output(path: str) -> None:
@@ -79,7 +79,7 @@ def write_model(path: str, builder: GraphBuilder, metadata: Dict[str, str], inli
     weights = list(builder.weights.values())
     total = sum(w.nbytes for w in weights)
     if inline and total > INLINE_LIMIT:
-        raise ExportError("EFF0710", f"{total >> 20} MiB of weights do not fit inline", path,
+        raise ExportError("EFF0103", f"{total >> 20} MiB of weights do not fit inline", path,
                           f"the limit is {INLINE_LIMIT >> 20} MiB", "leave out --inline")
     check_output(path)
     report = _reporter(progress, total)
