@@ -91,7 +91,7 @@ def write_model(path: str, builder: GraphBuilder, metadata: Dict[str, str], inli
             data = path + ".data"
             free = shutil.disk_usage(os.path.dirname(path) or ".").free
             if total > free:
-                raise OSError(errno.ENOSPC, f"{total >> 20} MiB are needed, {free >> 20} MiB are free")
+                raise OSError(errno.ENOSPC, f"No space left: {total} bytes are needed, {free} are free")
             with outputs.open(data) as file:
                 initializers = [_external(w, file, os.path.basename(data), report) for w in weights]
             written.append(data)
