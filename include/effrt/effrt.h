@@ -41,7 +41,8 @@ typedef struct eff_header {
   uint64_t manifest_hash;   /* FNV-1a, 64 bit, of the manifest's bytes */
   uint64_t weights_bytes;
   uint64_t code_hash;       /* FNV-1a of all bytes that PT_LOAD segments take from the file, in order of their offset */
-  uint64_t header_hash;     /* FNV-1a of the fields above */
+  uint64_t weights_hash;    /* FNV-1a of the first and the last 4096 bytes of the weights (of all, up to 8192) */
+  uint64_t header_hash;     /* FNV-1a of the header_bytes - 8 bytes above; always the last field */
 } eff_header;
 
 /*===-- What changes from call to call -------------------------------------===*/
