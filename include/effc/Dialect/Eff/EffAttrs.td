@@ -104,6 +104,10 @@ def Eff_ModelAttr : Eff_Attr<"Model", "model"> {
     `arch` is the family as the source names it ("llama", "mamba2", "vit", ...), `vocab` the number of
     token ids (0 when there are none), `max_length` the capacity of caches in tokens (0: no limit).
 
+    *Constraints*
+    - C1: `eff.model` sits on a module.
+    - C2: `vocab` and `max_length` are not negative.
+
     Example: `#eff.model<causal_lm, arch = "mamba2", vocab = 8192, max_length = 2048>`
   }];
   let parameters = (ins EnumParameter<Eff_ModelKind>:$kind, StringRefParameter<>:$arch,
@@ -116,6 +120,10 @@ def Eff_EntryAttr : Eff_Attr<"Entry", "entry"> {
   let description = [{
     `batch` rows, each of `tokens` tokens. `decode` has one token per row; `prefill` a chunk; `forward` is a model
     without states or caches.
+
+    *Constraints*
+    - C1: `eff.entry` sits on a function.
+    - C2: `batch` and `tokens` are positive; `decode` has one token.
 
     Example: `#eff.entry<prefill, batch = 1, tokens = 128>`
   }];

@@ -29,7 +29,7 @@ def Eff_Conv2DOp : Eff_Op<"conv2d", [Pure, DeclareOpInterfaceMethods<LinearLike>
       : tensor<1x3x32x32xf32>, !eff.weight<192x48, f32>, !eff.weight<192, f32> -> tensor<1x64x192xf32>
     ```
   }];
-  let arguments = (ins 4DTensorOf<[F32]>:$input, Eff_WeightMatrix:$weight, Optional<Eff_WeightVector>:$bias,
+  let arguments = (ins Eff_StaticTensor<F32, 4>:$input, Eff_WeightMatrix:$weight, Optional<Eff_WeightVector>:$bias,
                        DenseI64ArrayAttr:$patch);
   let results = (outs Eff_Activations:$result);
   let assemblyFormat = [{
@@ -51,7 +51,7 @@ def Eff_DequantizeOp : Eff_Op<"dequantize", [Pure]> {
     %y = eff.dequantize %q, %s : tensor<1x4x64xi8>, tensor<1x4xf32> -> tensor<1x4x64xf32>
     ```
   }];
-  let arguments = (ins 3DTensorOf<[I8]>:$input, 2DTensorOf<[F32]>:$scale);
+  let arguments = (ins Eff_StaticTensor<I8, 3>:$input, Eff_StaticTensor<F32, 2>:$scale);
   let results = (outs Eff_Activations:$result);
   let assemblyFormat = "$input `,` $scale attr-dict `:` type($input) `,` type($scale) `->` type($result)";
 }
@@ -70,12 +70,12 @@ def Eff_EmbedOp : Eff_Op<"embed", [Pure, DeclareOpInterfaceMethods<Costed>]> {
     %x = eff.embed %ids, %w : tensor<1x1xi32>, !eff.weight<8192x384, bf16> -> tensor<1x1x384xf32>
     ```
   }];
-  let arguments = (ins 2DTensorOf<[I32]>:$ids, Eff_WeightMatrix:$table);
+  let arguments = (ins Eff_StaticTensor<I32, 2>:$ids, Eff_WeightMatrix:$table);
   let results = (outs Eff_Activations:$result);
   let assemblyFormat = "$ids `,` $table attr-dict `:` type($ids) `,` type($table) `->` type($result)";
 }
 
-def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, AttrSizedOperandSegments,
+def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<LinearLike>, DeclareOpInterfaceMethods<Costed>]> {
   let summary = "Multiplies activations by a weight matrix";
   let description = [{
@@ -106,8 +106,8 @@ def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, AttrSizedOperandSegments
     } : tensor<1x1x768xf32>, !eff.weight<384x768, bf16> -> tensor<1x1x384xf32>
     ```
   }];
-  let arguments = (ins AnyTypeOf<[TensorOf<[F32, I8]>]>:$input, Eff_WeightMatrix:$weight,
-                       Optional<2DTensorOf<[F32]>>:$scale, Variadic<AnyTypeOf<[Eff_F32Tensor, Eff_WeightVector]>>:$extras);
+  let arguments = (ins StaticShapeTensorOf<[F32, I8]>:$input, Eff_WeightMatrix:$weight,
+                       Optional<Eff_StaticTensor<F32, 2>>:$scale, Variadic<AnyTypeOf<[Eff_F32Tensor, Eff_WeightVector]>>:$extras);
   let results = (outs Eff_F32Tensor:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let assemblyFormat = [{
@@ -136,7 +136,7 @@ def Eff_QuantizeOp : Eff_Op<"quantize", [Pure]> {
     ```
   }];
   let arguments = (ins Eff_Activations:$input);
-  let results = (outs 3DTensorOf<[I8]>:$result, 2DTensorOf<[F32]>:$scale);
+  let results = (outs Eff_StaticTensor<I8, 3>:$result, Eff_StaticTensor<F32, 2>:$scale);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result) `,` type($scale)";
 }
 
@@ -154,8 +154,8 @@ def Eff_SampleOp : Eff_Op<"sample", [Pure]> {
     %id = eff.sample %logits : tensor<4x8192xf32> -> tensor<4xi32>
     ```
   }];
-  let arguments = (ins 2DTensorOf<[F32]>:$logits);
-  let results = (outs 1DTensorOf<[I32]>:$result);
+  let arguments = (ins Eff_StaticTensor<F32, 2>:$logits);
+  let results = (outs Eff_StaticTensor<I32, 1>:$result);
   let assemblyFormat = "$logits attr-dict `:` type($logits) `->` type($result)";
 }
 
@@ -178,7 +178,7 @@ def Eff_SelectRowsOp : Eff_Op<"select_rows", [Pure]> {
     ```
   }];
   let arguments = (ins Eff_Activations:$input);
-  let results = (outs 2DTensorOf<[F32]>:$result);
+  let results = (outs Eff_StaticTensor<F32, 2>:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
 }
 

@@ -116,7 +116,9 @@ def Eff_SsdState : Type<
 /// What lives outside the functions: weights, states, caches.
 def Eff_Resource : AnyTypeOf<[Eff_WeightType, Eff_StateType, Eff_CacheType]>;
 def Eff_F32Tensor : StaticShapeTensorOf<[F32]>;
+class Eff_StaticTensor<Type element, int rank>
+    : RankedTensorOf<[element], [HasStaticShapePred, HasAnyRankOfPred<[rank]>], "static " # rank # "D tensor">;
 /// [batch, tokens, features]
-def Eff_Activations : 3DTensorOf<[F32]>;
+def Eff_Activations : Eff_StaticTensor<F32, 3>;
 
 #endif

@@ -1,0 +1,128 @@
+//===- EffAttentionOps.cpp - attention and its caches -----------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "OpUtils.h"
+
+using namespace mlir;
+using namespace effc::eff;
+
+//===----------------------------------------------------------------------===//
+// attention
+//===----------------------------------------------------------------------===//
+
+LogicalResult AttentionOp::verify() {
+  ArrayRef<int64_t> query = getShapeOf(getQuery());
+  int64_t heads = getHeads(), kvHeads = getKvHeads();
+  if (!divides(heads, query[2]))
+    return emitOpError("C1: heads (")
+           << heads << ") must divide the query's features (" << query[2]
+           << ")";
+  int64_t headDim = query[2] / heads;
+  if (!divides(kvHeads, heads))
+    return emitOpError("C2: kv_heads (")
+           << kvHeads << ") must divide heads (" << heads << ")";
+
+  auto keyCache = dyn_cast<CacheType>(getKey().getType());
+  auto valueCache = dyn_cast<CacheType>(getValue().getType());
+  if (!keyCache != !valueCache)
+    return emitOpError("C3: keys and values must be both caches or both "
+                       "tensors");
+  for (auto [what, value] : {std::pair<StringRef, Value>("the keys", getKey()),
+                             {"the values", getValue()}}) {
+    auto cache = dyn_cast<CacheType>(value.getType());
+    if (!cache) {
+      if (failed(checkShape(*this, "C3", what, value,
+                            {query[0], query[1], kvHeads * headDim})))
+        return failure();
+      continue;
+    }
+    if (cache.getHeads() != kvHeads || cache.getHeadDim() != headDim)
+      return emitOpError("C3: ")
+             << what << " must be a cache of " << kvHeads << "x" << headDim
+             << ", got " << cache.getHeads() << "x" << cache.getHeadDim();
+  }
+  if (keyCache && keyCache.getCapacity() != valueCache.getCapacity())
+    return emitOpError("C3: keys and values must have equal capacities, got ")
+           << keyCache.getCapacity() << " and " << valueCache.getCapacity();
+
+  if (getWindow() < 0)
+    return emitOpError("C4: window must not be negative, got ") << getWindow();
+  if (getWindow() > 0 && !getCausal())
+    return emitOpError("C4: a window needs 'causal'");
+  if (std::optional<APFloat> softcap = getSoftcap())
+    if (softcap->isNegative() || !softcap->isFinite())
+      return emitOpError("C4: softcap must not be negative, got ")
+             << softcap->convertToDouble();
+  return success();
+}
+
+SmallVector<Value> AttentionOp::getStateOperands() {
+  if (isa<CacheType>(getKey().getType()))
+    return {getKey(), getValue()};
+  return {};
+}
+
+/// Keys that a query sees at most.
+static int64_t getMaxKeys(AttentionOp op) {
+  auto cache = dyn_cast<CacheType>(op.getKey().getType());
+  int64_t keys = cache ? cache.getCapacity() : getShapeOf(op.getKey())[1];
+  int64_t window = op.getWindow();
+  return window > 0 ? std::min(keys, window) : keys;
+}
+
+int64_t AttentionOp::getFlops() {
+  return 4 * getResult().getType().getNumElements() * getMaxKeys(*this);
+}
+
+int64_t AttentionOp::getTraffic() {
+  auto cache = dyn_cast<CacheType>(getKey().getType());
+  if (!cache)
+    return 0;
+  int64_t batch = getShapeOf(getQuery())[0];
+  return 2 * 4 * batch * cache.getHeads() * cache.getHeadDim() *
+         getMaxKeys(*this);
+}
+
+//===----------------------------------------------------------------------===//
+// cache_append
+//===----------------------------------------------------------------------===//
+
+LogicalResult CacheAppendOp::verify() {
+  ArrayRef<int64_t> input = getShapeOf(getInput());
+  CacheType cache = getCache().getType();
+  return checkShape(*this, "C1", "the input", getInput(),
+                    {input[0], input[1], cache.getHeads() * cache.getHeadDim()});
+}
+
+SmallVector<Value> CacheAppendOp::getStateOperands() { return {getCache()}; }
+
+int64_t CacheAppendOp::getFlops() { return 0; }
+
+int64_t CacheAppendOp::getTraffic() {
+  return 4 * getInput().getType().getNumElements();
+}
+
+//===----------------------------------------------------------------------===//
+// rope
+//===----------------------------------------------------------------------===//
+
+LogicalResult RopeOp::verify() {
+  int64_t features = getShapeOf(getInput()).back();
+  int64_t heads = getHeads();
+  if (!divides(heads, features))
+    return emitOpError("C1: heads (")
+           << heads << ") must divide the number of features (" << features
+           << ")";
+  int64_t half = getShapeOf(getInvFreq())[0];
+  if (2 * half > features / heads)
+    return emitOpError("C2: twice the length of inv_freq (")
+           << half << ") must be at most the head dimension ("
+           << features / heads << ")";
+  auto format = cast<WeightType>(getInvFreq().getType()).getFloatFormat();
+  if (!format || !format.isF32())
+    return emitOpError("C2: inv_freq must be f32, got ") << format;
+  return success();
+}
