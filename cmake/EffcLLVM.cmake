@@ -45,6 +45,8 @@ function(effc_executable name)
   add_dependencies(${name} effc_generated_headers)
   target_link_options(${name} PRIVATE -Wl,--gc-sections)
   if(EFFC_PCH)
+    # The header is compiled as for a library; CMake gives executables -fPIE, which would not match.
+    target_compile_options(${name} PRIVATE -fPIC)
     target_precompile_headers(${name} REUSE_FROM EffcPch)
   endif()
 endfunction()

@@ -1,0 +1,38 @@
+//===- Registration.cpp - dialects and passes of effc -----------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effc/Pipelines/Registration.h"
+#include "effc/Dialect/Eff/Eff.h"
+#ifdef EFFC_HAS_ONNX
+#include "effc/Dialect/ONNX/Onnx.h"
+#endif
+#ifdef EFFC_HAS_PLAN
+#include "effc/Dialect/Plan/Plan.h"
+#endif
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+void effc::registerDialects(DialectRegistry &registry) {
+  registry.insert<arith::ArithDialect, eff::EffDialect, func::FuncDialect,
+                  linalg::LinalgDialect, math::MathDialect,
+                  tensor::TensorDialect>();
+#ifdef EFFC_HAS_ONNX
+  registry.insert<onnx::OnnxDialect>();
+#endif
+#ifdef EFFC_HAS_PLAN
+  registry.insert<plan::PlanDialect>();
+#endif
+}
+
+void effc::registerPasses() { mlir::registerTransformsPasses(); }
