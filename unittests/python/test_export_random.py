@@ -95,6 +95,23 @@ class Random(ExportTest):
         self.assertGreater(size, 200e6)
         self.assertLess(int(run.stdout) * 1024, 0.7 * size)
 
+    def test_known_shapes_have_the_published_sizes(self):
+        from effc.export import known_shapes, load_config
+        from effc.export.models import FAMILIES
+        from effc.export.graph import GraphBuilder
+        from effc.export.weights import RandomSource
+        # mamba2-1.3b: 48 x (2048 x (8512 + 4096) + 5 x 4352 + 3 x 64 + 4096 + 2048) + 50288 x 2048 + 2048, by hand.
+        sizes = {"llama-3.2-1b": 1_235_814_400, "llama-3.1-8b": 8_030_261_248, "qwen2.5-0.5b": 494_032_768,
+                 "mamba-1.4b": 1_372_178_432, "mamba2-1.3b": 1_343_757_312, "vit-base-224": 86_567_656}
+        self.assertEqual(known_shapes(), sorted(sizes))
+        for name, parameters in sizes.items():
+            with self.subTest(name=name):
+                config, _ = load_config(str(ROOT / f"python/effc/export/shapes/{name}.json"))
+                family = FAMILIES[config.string("model_type")]
+                builder = GraphBuilder(name, RandomSource(), family.opset)
+                family.build(builder, config)
+                self.assertEqual(sum(int(np.prod(w.shape)) for w in builder.weights.values()), parameters)
+
     def test_random_with_a_bad_config(self):
         self.assert_refused("EFF0101", "--random", self.dir / "absent.json")
         self.assert_refused("EFF0803", "--random", self.write_json("c.json", {"model_type": "bert"}))

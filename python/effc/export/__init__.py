@@ -1,6 +1,7 @@
 """Exports Hugging Face checkpoints to ONNX for effc. `python3 -m effc.export --help` teaches the command."""
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
@@ -12,7 +13,9 @@ from .models import FAMILIES
 from .weights import CheckpointSource, RandomSource, check_unused
 from .writer import Progress, check_output, write_model
 
-__all__ = ["ExportError", "Exported", "export", "export_random"]
+__all__ = ["ExportError", "Exported", "export", "export_random", "known_shapes"]
+
+_SHAPES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shapes")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class Exported:
     parameters: int
     weight_bytes: Dict[str, int]  # by element type
     notes: List[str]
+
+
+def known_shapes() -> List[str]:
+    """Names of configurations that come with the exporter."""
+    return sorted(name[:-len(".json")] for name in os.listdir(_SHAPES))
 
 
 def export(checkpoint: str, output: str, dtype: str = "keep", inline: bool = False, tokenizer: Optional[str] = None,
@@ -39,11 +47,13 @@ def export(checkpoint: str, output: str, dtype: str = "keep", inline: bool = Fal
 
 def export_random(config_file: str, output: str, seed: int = 0, dtype: str = "bf16", inline: bool = False,
                   tokenizer: Optional[str] = None, progress: Optional[Progress] = None) -> Exported:
-    """Writes a model of the shapes in `config_file` with random weights."""
+    """Writes a model of the shapes in `config_file`, a path or one of `known_shapes()`, with random weights."""
+    if config_file in known_shapes():
+        config_file = os.path.join(_SHAPES, config_file + ".json")
     config, _ = load_config(config_file)
     check_output(output)
-    name = config.values.get("_name_or_path") or config.string("model_type")
-    builder, _ = _build(str(name), config, RandomSource(seed, dtype))
+    name = os.path.splitext(os.path.basename(config_file))[0]
+    builder, _ = _build(name, config, RandomSource(seed, dtype))
     metadata = {"effc.config": config.to_json(), "effc.random_seed": str(seed)}
     positions = config.integer("max_position_embeddings", None)
     if positions:

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import List, Optional
 
-from . import Exported, export, export_random
+from . import Exported, export, export_random, known_shapes
 from .checkpoint import is_checkpoint, load_config
 from .errors import ExportError, nearest
 from .models import FAMILIES
@@ -25,6 +25,7 @@ examples:
   python3 -m effc.export mamba2-16m --inline -o m.onnx       one self-contained file, for small models
   python3 -m effc.export ckpt --dtype f32 -o m.onnx          widen bf16 weights to float32
   python3 -m effc.export --random config.json -o big.onnx    random bf16 weights of true shapes, for benchmarks
+  python3 -m effc.export --random llama-3.2-1b -o 1b.onnx    the same for a shape that the exporter knows
   python3 -m effc.export --all checkpoints -o build/models   every checkpoint below a directory
 
 exit status: 0 done, 1 wrong input or use (nothing is written), 130 interrupted (nothing is written)
@@ -52,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
                              "recurrences (A_log, D, dt_bias) in f32")
     parser.add_argument("--inline", action="store_true", help="put the weights into the ONNX file itself (up to 1 GiB)")
     parser.add_argument("--tokenizer", metavar="FILE", help="the tokenizer.json to copy (default: the checkpoint's)")
-    parser.add_argument("--random", metavar="CONFIG", help="no checkpoint: random weights for this config.json")
+    parser.add_argument("--random", metavar="CONFIG", help="no checkpoint: random weights for this config.json, or for one of the shapes "
+                             + ", ".join(known_shapes()))
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of --random (default 0)")
     parser.add_argument("--all", metavar="DIR", dest="all_in",
                         help="export every checkpoint directly below DIR to OUTPUT/NAME.onnx; DIR/tokenizer-VOCAB.json "
