@@ -7,27 +7,28 @@
 #include "effc/Target/KernelSpec.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/Support/FormatVariadic.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace effc;
 
 using Constant = std::pair<std::string, int64_t>;
 
-static auto find(llvm::ArrayRef<Constant> constants, llvm::StringRef name) {
+static const Constant *findConstant(llvm::ArrayRef<Constant> constants,
+                                    llvm::StringRef name) {
   return llvm::lower_bound(constants, name,
                            [](const Constant &constant, llvm::StringRef name) {
-                             return constant.first < name;
+                             return llvm::StringRef(constant.first) < name;
                            });
 }
 
 int64_t KernelSpec::get(llvm::StringRef name) const {
-  const Constant *at = find(constants, name);
+  const Constant *at = findConstant(constants, name);
   return at != constants.end() && at->first == name ? at->second : 0;
 }
 
 void KernelSpec::set(llvm::StringRef name, int64_t value) {
-  size_t index = find(constants, name) - constants.begin();
+  size_t index = findConstant(constants, name) - constants.begin();
   if (index < constants.size() && constants[index].first == name)
     constants[index].second = value;
   else
@@ -62,8 +63,7 @@ std::string KernelSpec::name() const {
   uint64_t hash = 0xcbf29ce484222325;
   for (unsigned char c : str())
     hash = (hash ^ c) * 0x100000001b3;
-  return llvm::formatv("{0}_{1}", family,
-                       llvm::format_hex_no_prefix(hash, 16));
+  return family + "_" + llvm::utohexstr(hash, /*LowerCase=*/true, 16);
 }
 
 bool KernelSpec::operator==(const KernelSpec &other) const {

@@ -1,0 +1,136 @@
+//===- Families.cpp - operands and constants of kernel families -----------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effc/Dialect/Plan/Families.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace effc;
+using namespace effc::plan;
+
+namespace {
+/// Operands as "x w y!": '!' marks one that is written, '+' one that is
+/// updated, '?' one that may be absent.
+struct Row {
+  const char *name;
+  const char *operands;
+  const char *constants;
+};
+
+constexpr const char *kLinearConstants = "extras k ldx ldy n rows";
+constexpr Row kRows[] = {
+    {"linear_f32", "x w y!", kLinearConstants},
+    {"linear_bf16", "x w y!", kLinearConstants},
+    {"linear_f16", "x w y!", kLinearConstants},
+    {"linear_i8", "x w y!", kLinearConstants},
+    {"linear_i8a8", "q scale w y!", "extras k ldy n rows"},
+    {"linear_i4", "x w y!", "extras group k ldx ldy n rows"},
+    {"quantize_rows", "x q! scale!", "k ldx rows"},
+    {"embed", "ids w y!", "d format group ldy rows vocab"},
+    {"patchify", "x y!", "batch channels height ph pw width"},
+    {"rms_norm", "x w y!", "d eps_bits group ldx ldy rows"},
+    {"layer_norm", "x w bias? y!", "d eps_bits ldx ldy rows"},
+    {"gated_norm", "x z w y!",
+     "d eps_bits group ldx ldy ldz norm_before_gate rows"},
+    {"rope", "x inv_freq y!",
+     "batch half head_dim heads interleaved ldx ldy scale_bits tokens"},
+    {"cache_append", "x cache+", "batch capacity head_dim heads ldx tokens"},
+    {"attention_cache", "q kcache vcache y!",
+     "batch capacity causal head_dim heads kv_heads ldq ldy scale_bits "
+     "softcap_bits tokens window"},
+    {"attention", "q k v y!",
+     "batch causal head_dim heads kv_heads ldk ldq ldv ldy scale_bits "
+     "softcap_bits tokens window"},
+    {"causal_conv1d", "x w bias? state+ y!",
+     "batch channels kernel ldx ldy silu tokens"},
+    {"ssm_scan", "u dt a b c skip? gate? state+ y!",
+     "batch channels groups ldb ldc lddt ldu ldy ldz n tokens"},
+    {"ssd_scan", "x dt a b c skip? state+ y!",
+     "batch chunk groups head_dim heads ldb ldc lddt ldx ldy n tokens"},
+    {"select_rows", "x y!", "batch d ldx ldy tokens"},
+    {"sample", "logits ids!", "ld rows vocab"},
+    {"copy_rows", "x y!", "d ldx ldy rows"},
+};
+
+Family parse(const Row &row) {
+  Family family;
+  family.name = row.name;
+  family.linear = family.name.starts_with("linear_");
+  llvm::SmallVector<llvm::StringRef> words;
+  llvm::StringRef(row.operands).split(words, ' ');
+  for (llvm::StringRef word : words) {
+    FamilyOperand operand{word.rtrim("!+?"), Use::Read, word.ends_with("?")};
+    if (word.ends_with("!"))
+      operand.use = Use::Write;
+    if (word.ends_with("+"))
+      operand.use = Use::Update;
+    family.operands.push_back(operand);
+  }
+  llvm::StringRef(row.constants).split(family.constants, ' ');
+  return family;
+}
+} // namespace
+
+const Family *effc::plan::findFamily(llvm::StringRef name) {
+  static const std::vector<Family> families = [] {
+    std::vector<Family> all;
+    for (const Row &row : kRows)
+      all.push_back(parse(row));
+    return all;
+  }();
+  for (const Family &family : families)
+    if (family.name == name)
+      return &family;
+  return nullptr;
+}
+
+llvm::SmallVector<int64_t> effc::plan::getWrites(const Family &family) {
+  llvm::SmallVector<int64_t> writes;
+  for (auto [index, operand] : llvm::enumerate(family.operands))
+    if (operand.use != Use::Read)
+      writes.push_back(index);
+  return writes;
+}
+
+std::string effc::plan::printEpilogue(Region &epilogue) {
+  if (epilogue.empty())
+    return {};
+  Block &body = epilogue.front();
+  MLIRContext *context = epilogue.getContext();
+  OpBuilder builder(context);
+  Location loc = UnknownLoc::get(context);
+  Type f32 = builder.getF32Type();
+  auto type = builder.getFunctionType(
+      llvm::SmallVector<Type>(body.getNumArguments(), f32), f32);
+  OwningOpRef<func::FuncOp> func =
+      func::FuncOp::create(builder, loc, "eff_epilogue", type);
+  Block *entry = func->addEntryBlock();
+  IRMapping map;
+  map.map(body.getArguments(), entry->getArguments());
+  builder.setInsertionPointToEnd(entry);
+  for (Operation &op : body.without_terminator())
+    builder.clone(op, map)->setLoc(loc);
+  func::ReturnOp::create(builder, loc,
+                         map.lookup(body.getTerminator()->getOperand(0)));
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  func->print(os, OpPrintingFlags().useLocalScope().enableDebugInfo(false));
+  return text;
+}
+
+KernelSpec effc::plan::getSpec(KernelOp kernel) {
+  KernelSpec spec;
+  spec.family = kernel.getFamily().str();
+  for (NamedAttribute constant : kernel.getConstants())
+    spec.set(constant.getName().getValue(),
+             llvm::cast<IntegerAttr>(constant.getValue()).getInt());
+  spec.epilogue = printEpilogue(kernel.getEpilogue());
+  return spec;
+}
