@@ -68,7 +68,9 @@ def Eff_Activation : I32EnumAttr<"Activation", "activation inside an op", [
   let cppNamespace = "::effc::eff";
   let genSpecializedAttr = 0;
 }
-def Eff_ActivationAttr : EnumAttr<Eff_Dialect, Eff_Activation, "activation">;
+def Eff_ActivationAttr : EnumAttr<Eff_Dialect, Eff_Activation, "activation"> {
+  let assemblyFormat = "`<` $value `>`";
+}
 
 //===----------------------------------------------------------------------===//
 // Numeric formats of weights (a plain float type is a format too)
