@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 import onnx_eval
-from checkpoints import (CONFIGS, DATA, TOKENIZER, as_float, bf16_bits, old_vit_name, random_tensors, shapes,
+from checkpoints import (CONFIGS, DATA, ROOT, TOKENIZER, as_float, bf16_bits, old_vit_name, random_tensors, shapes,
                          write_checkpoint)
 from exporting import ExportTest
 
@@ -314,6 +314,15 @@ class TrainedModels(WeightTest):
                 stored = open_checkpoint(str(DATA / "models" / name)).tensors
                 tensors = {n: (t.dtype, t.shape, b"".join(t.chunks())) for n, t in stored.items()}
                 self.assert_equals_checkpoint(self.export(DATA / "models" / name, name=name + ".onnx"), tensors)
+
+    def test_example_models_are_what_the_exporter_writes(self):
+        examples = ROOT / "examples/models"
+        for name, vocab in (("llama-tiny", 1024), ("mamba-tiny", 1024), ("mamba2-tiny", 1024), ("mamba2-16m", 8192)):
+            inline = () if name == "mamba2-16m" else ("--inline",)
+            self.export(DATA / "models" / name, *inline, "--tokenizer", DATA / f"models/tokenizer-{vocab}.json",
+                        name=name + ".onnx")
+            for file in sorted(self.out.glob(name + ".*")):
+                self.assertEqual(file.read_bytes(), (examples / file.name).read_bytes(), file.name)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 
 import onnx_eval
 import reference_models
-from checkpoints import CONFIGS, DATA, as_float, random_tensors, write_checkpoint
+from checkpoints import CONFIGS, DATA, ROOT, as_float, random_tensors, write_checkpoint
 from exporting import ExportTest
 
 # float32 against float64 over two layers: rounding of about 50 chained operations of width <= 40 on values of order 1.
@@ -100,29 +100,29 @@ class Vision(ExportTest):
         np.testing.assert_allclose(logits, reference, **TOLERANCE)
 
 
-@unittest.skipUnless((DATA / "models/golden.json").is_file(), f"no trained models in {DATA} (EFFC_TEST_DATA)")
-class Golden(ExportTest):
-    """The trained models against figures that Hugging Face's code gave for them in float32."""
+class ExampleModels(unittest.TestCase):
+    """The models in the repository against figures that Hugging Face's code gave for them in float32."""
 
-    def setUp(self):
-        super().setUp()
-        self.golden = json.loads((DATA / "models/golden.json").read_text())
-
-    def test_language_models(self):
-        for name in ("llama-tiny", "mamba-tiny", "mamba2-tiny"):
-            model = onnx_eval.load(self.export(DATA / "models" / name, name=name + ".onnx"))
-            for prompt in self.golden[name]["prompts"][:2]:
+    def test_logits_and_greedy_tokens(self):
+        golden = json.loads((ROOT / "examples/models/golden.json").read_text())
+        for name, prompts, tokens in (("llama-tiny", 4, 24), ("mamba-tiny", 4, 12), ("mamba2-tiny", 4, 12),
+                                      ("mamba2-16m", 1, 4)):
+            model = onnx_eval.load(ROOT / f"examples/models/{name}.onnx")
+            for prompt in golden[name]["prompts"][:prompts]:
                 with self.subTest(name=name, prompt=prompt["text"]):
                     ids = np.array([prompt["ids"]])
                     logits, states = step(model, ids, initial_states(model, 1), 0)
                     np.testing.assert_allclose(logits[0, -1, prompt["last_top_ids"]], prompt["last_top_logits"], atol=1e-3)
                     got, position = [int(logits[0, -1].argmax())], ids.shape[1]
-                    while len(got) < 12:
+                    while len(got) < tokens:
                         logits, states = step(model, np.array([[got[-1]]]), states, position)
                         got.append(int(logits[0, -1].argmax()))
                         position += 1
-                    self.assertEqual(got, prompt["greedy_ids"][:12])
+                    self.assertEqual(got, prompt["greedy_ids"][:tokens])
 
+
+@unittest.skipUnless((DATA / "models/golden.json").is_file(), f"no trained models in {DATA} (EFFC_TEST_DATA)")
+class Golden(ExportTest):
     def test_image_model(self):
         model = onnx_eval.load(self.export(DATA / "models/vit-cifar", name="vit.onnx"))
         props = {p.key: json.loads(p.value) for p in model.model.metadata_props}
@@ -130,7 +130,7 @@ class Golden(ExportTest):
         images = (images - np.float32(props["effc.image_mean"])) / np.float32(props["effc.image_std"])
         logits = np.concatenate([model.run(pixel_values=part)["logits"]
                                  for part in np.split(images.transpose(0, 3, 1, 2), 8)])
-        golden = self.golden["vit-cifar"]
+        golden = json.loads((DATA / "models/golden.json").read_text())["vit-cifar"]
         np.testing.assert_allclose(logits[:4], golden["first_logits"], atol=1e-3)
         self.assertEqual(logits.argmax(-1).tolist(), golden["first_predictions"])
 
