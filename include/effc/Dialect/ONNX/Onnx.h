@@ -7,6 +7,7 @@
 #ifndef EFFC_DIALECT_ONNX_ONNX_H
 #define EFFC_DIALECT_ONNX_ONNX_H
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -19,6 +20,9 @@
 #include <optional>
 
 #include "effc/Dialect/ONNX/OnnxDialect.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "effc/Dialect/ONNX/OnnxTypes.h.inc"
 
 #define GET_OP_CLASSES
 #include "effc/Dialect/ONNX/OnnxOps.h.inc"

@@ -7,6 +7,7 @@
 #ifndef EFFC_DIALECT_ONNX_ONNXOPS_TD
 #define EFFC_DIALECT_ONNX_ONNXOPS_TD
 
+include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/OpBase.td"
 include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
@@ -22,8 +23,56 @@ def Onnx_Dialect : Dialect {
 
     The graph is a `func.func @main`. Argument and result attributes `onnx.name` hold the value's name, `onnx.dims` an
     array of strings and integers: the dimensions as the file declares them.
+
+    Element types: signed integers are signless (`i64`), unsigned ones `ui8`, bool `i1`, floats the builtin types of
+    the same format (`f8E4M3FN`, `f4E2M1FN`, ...), strings `!onnx.string`. A value of unknown rank is `tensor<*x...>`,
+    one of unknown element type has element type `!onnx.unknown`.
   }];
   let dependentDialects = ["::mlir::func::FuncDialect"];
+  let useDefaultTypePrinterParser = 1;
+  let hasConstantMaterializer = 1;
+}
+
+class Onnx_Type<string name, string typeMnemonic> : TypeDef<Onnx_Dialect, name> {
+  let mnemonic = typeMnemonic;
+}
+
+def Onnx_StringType : Onnx_Type<"String", "string"> {
+  let summary = "The element type of string tensors";
+  let description = "*Example* `tensor<2x!onnx.string>`";
+}
+
+def Onnx_UnknownType : Onnx_Type<"Unknown", "unknown"> {
+  let summary = "An element type that is not known before inference";
+  let description = "*Example* `tensor<*x!onnx.unknown>`";
+}
+
+def Onnx_SeqType : Onnx_Type<"Seq", "seq"> {
+  let summary = "A sequence of values of one type";
+  let description = "*Example* `!onnx.seq<tensor<*xf32>>`";
+  let parameters = (ins "::mlir::Type":$element);
+  let assemblyFormat = "`<` $element `>`";
+}
+
+def Onnx_OptionalType : Onnx_Type<"Optional", "optional"> {
+  let summary = "A value that may be absent";
+  let description = "*Example* `!onnx.optional<tensor<4xf32>>`";
+  let parameters = (ins "::mlir::Type":$element);
+  let assemblyFormat = "`<` $element `>`";
+}
+
+def Onnx_MapType : Onnx_Type<"Map", "map"> {
+  let summary = "A map from integers or strings to values";
+  let description = "*Example* `!onnx.map<i64, tensor<4xf32>>`";
+  let parameters = (ins "::mlir::Type":$key, "::mlir::Type":$value);
+  let assemblyFormat = "`<` $key `,` $value `>`";
+}
+
+def Onnx_SparseType : Onnx_Type<"Sparse", "sparse"> {
+  let summary = "A sparse tensor";
+  let description = "*Example* `!onnx.sparse<tensor<4xf32>>`";
+  let parameters = (ins "::mlir::Type":$dense);
+  let assemblyFormat = "`<` $dense `>`";
 }
 
 class Onnx_Op<string mnemonic, list<Trait> traits = []> : Op<Onnx_Dialect, mnemonic, traits>;
@@ -55,6 +104,7 @@ def Onnx_NodeOp : Onnx_Op<"node", [Pure]> {
 
     *Constraints*
     - C1: there are as many names in `graphs` as regions.
+    - C2: each region is one block that ends in `onnx.yield`.
 
     *Example*
     ```mlir
