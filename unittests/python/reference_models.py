@@ -81,7 +81,8 @@ def llama(c, t, ids):
                 out[:, head, step] = np.einsum("bk,bkd->bd", softmax(s), v[:, group, :step + 1])
         x = x + linear(t, p + "self_attn.o_proj", out.transpose(0, 2, 1, 3).reshape(batch, length, -1))
         h = rms(x, t[p + "post_attention_layernorm.weight"], eps)
-        x = x + linear(t, p + "mlp.down_proj", silu(linear(t, p + "mlp.gate_proj", h)) * linear(t, p + "mlp.up_proj", h))
+        h = silu(linear(t, p + "mlp.gate_proj", h)) * linear(t, p + "mlp.up_proj", h)
+        x = x + linear(t, p + "mlp.down_proj", h)
     return rms(x, t["model.norm.weight"], eps) @ t.get("lm_head.weight", t["model.embed_tokens.weight"]).T
 
 

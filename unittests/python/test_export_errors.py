@@ -18,7 +18,8 @@ class Refusals(ExportTest):
     def checkpoint(self, kind="llama", layout="single", drop=(), tensors=None, **changes):
         config = {k: v for k, v in dict(CONFIGS[kind], **changes).items() if k not in drop}
         self.count = getattr(self, "count", 0) + 1
-        return write_checkpoint(self.dir / f"{kind}{self.count}", config, tensors or random_tensors(CONFIGS[kind]), layout)
+        tensors = tensors or random_tensors(CONFIGS[kind])
+        return write_checkpoint(self.dir / f"{kind}{self.count}", config, tensors, layout)
 
     # ---- the checkpoint as a whole
 
@@ -70,7 +71,8 @@ class Refusals(ExportTest):
 
     def test_wrong_values(self):
         for kind, changes, says in (
-                ("llama", {"hidden_size": "24"}, "hidden_size"), ("llama", {"num_hidden_layers": 0}, "num_hidden_layers"),
+                ("llama", {"hidden_size": "24"}, "hidden_size"),
+                ("llama", {"num_hidden_layers": 0}, "num_hidden_layers"),
                 ("llama", {"hidden_size": True}, "hidden_size"), ("llama", {"rms_norm_eps": -1.0}, "rms_norm_eps"),
                 ("llama", {"num_key_value_heads": 4}, "multiple"), ("llama", {"head_dim": 7}, "odd"),
                 ("mamba2", {"num_heads": 5}, "head_dim"), ("mamba2", {"n_groups": 3}, "n_groups"),
@@ -154,7 +156,8 @@ class Refusals(ExportTest):
 
         entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         for data in (header(b"{") + bytes(8), header([]), header({"a": []}) + bytes(8),
-                     header({"a": dict(entry, shape=[-2])}) + bytes(8), header({"a": dict(entry, shape="x")}) + bytes(8),
+                     header({"a": dict(entry, shape=[-2])}) + bytes(8),
+                     header({"a": dict(entry, shape="x")}) + bytes(8),
                      header({"a": dict(entry, data_offsets=[8, 0])}) + bytes(8),
                      header({"a": dict(entry, data_offsets=[0])}) + bytes(8),
                      header({"a": dict(entry, data_offsets=[8, 16])}) + bytes(16),

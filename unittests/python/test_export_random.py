@@ -74,7 +74,7 @@ class Random(ExportTest):
     def test_model_runs(self):
         path = self.export("--random", self.write_json("c.json", CONFIGS["mamba2"]))
         model = onnx_eval.load(path)
-        states = {v.name: np.zeros([2 if d.dim_param else d.dim_value for d in v.type.tensor_type.shape.dim], np.float32)
+        states = {v.name: np.zeros([d.dim_value or 2 for d in v.type.tensor_type.shape.dim], np.float32)
                   for v in model.model.graph.input if v.name != "input_ids"}
         logits = model.run(input_ids=np.array([[1, 2, 3], [4, 5, 6]]), **states)["logits"]
         self.assertTrue(np.isfinite(logits).all())

@@ -51,9 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", choices=DTYPE_CHOICES, metavar="TYPE",
                         help="element type of the weights: keep (default), bf16 or f32; bf16 leaves the parameters of "
                              "recurrences (A_log, D, dt_bias) in f32")
-    parser.add_argument("--inline", action="store_true", help="put the weights into the ONNX file itself (up to 1 GiB)")
+    parser.add_argument("--inline", action="store_true",
+                        help="put the weights into the ONNX file itself (up to 1 GiB)")
     parser.add_argument("--tokenizer", metavar="FILE", help="the tokenizer.json to copy (default: the checkpoint's)")
-    parser.add_argument("--random", metavar="CONFIG", help="no checkpoint: random weights for this config.json, or for one of the shapes "
+    parser.add_argument("--random", metavar="CONFIG",
+                        help="no checkpoint: random weights for this config.json, or for one of the shapes "
                              + ", ".join(known_shapes()))
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of --random (default 0)")
     parser.add_argument("--all", metavar="DIR", dest="all_in",

@@ -57,7 +57,8 @@ def _outputs(path: str) -> Iterator[_Outputs]:
 
 
 def _cannot_write(path: str, error: OSError) -> ExportError:
-    advice = {errno.ENOENT: "create the directory first", errno.ENOSPC: "free some space, or choose another disk with -o",
+    advice = {errno.ENOENT: "create the directory first",
+              errno.ENOSPC: "free some space, or choose another disk with -o",
               errno.EACCES: "choose a directory that you may write to"}.get(error.errno, "")
     return ExportError("EFF0103", "the output cannot be written", path, error.strerror or str(error), advice)
 
