@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of --random (default 0)")
     parser.add_argument("--all", metavar="DIR", dest="all_in",
                         help="export every checkpoint directly below DIR to OUTPUT/NAME.onnx; DIR/tokenizer-VOCAB.json "
-                             "serves those of VOCAB tokens without a tokenizer.json; unsupported model types are skipped")
+                             "serves those of VOCAB tokens without a tokenizer.json; unsupported types are skipped")
     parser.add_argument("--ignore-extra", action="store_true",
                         help="export although the checkpoint has tensors that the model does not use")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
