@@ -88,7 +88,9 @@ def Eff_Int8Attr : Eff_Attr<"Int8", "int8"> {
 def Eff_Int4Attr : Eff_Attr<"Int4", "int4"> {
   let summary = "Signed 4-bit integers, one f32 scale per row and group of columns";
   let description = [{
-    `w[n, k] = scale[n, k / group] * q[n, k]`, `q` in `[-8, 7]`; symmetric, no zero point.
+    `w[n, k] = scale[n, k / group] * q[n, k]`, `q` in `[-8, 7]`; symmetric, no zero point. Rounding to nearest takes
+    `scale = m / -8` with `m` the value of largest magnitude in the group (the first one on ties), so that `m` itself
+    is exact; the scale may be negative.
 
     Example: `!eff.weight<1600x384, #eff.int4<group = 128>>`
   }];

@@ -1,0 +1,104 @@
+//===- Passes.td - passes over the eff dialect --------------*- tablegen -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_DIALECT_EFF_TRANSFORMS_PASSES_TD
+#define EFFC_DIALECT_EFF_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def EffAssignLayoutPass : Pass<"eff-assign-layout", "::mlir::ModuleOp"> {
+  let summary = "Gives each weight the packed layout that its kernels read";
+  let description = [{
+    A matrix of an `eff.linear` or `eff.conv2d` takes the layout of its format's kernels (`panel16`, `panel32_pair`,
+    `quad16`, `nibble16`); a table that an embedding shares with a linear keeps the linear's layout. Tables that only
+    embeddings read stay `row_major` in float formats. Everything else (norm weights, biases, decays, convolutions,
+    weights read as tensors) becomes `row_major` f32. A weight that is used in both ways is declared twice.
+
+    Before:
+    ```mlir
+    eff.weight @proj : !eff.weight<64x32, bf16> = ...
+    ```
+    After:
+    ```mlir
+    eff.weight @proj : !eff.weight<64x32, bf16, panel32_pair> = ...
+    ```
+
+    A remark for each weight gives its layout and bytes.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+}
+
+def EffFuseEpiloguePass : Pass<"eff-fuse-epilogue", "::mlir::func::FuncOp"> {
+  let summary = "Moves elementwise arithmetic on a linear's result into its epilogue";
+  let description = [{
+    Takes the largest set of `arith` and `math` ops of the result's shape that starts at a linear's result and ends in
+    one value, such that nothing outside the set reads a value inside but the last: bias, scale, residual, activations
+    (also those that read the result twice, as GELU does) and the product with a gate. Other operands become extras;
+    splat constants are cloned inside, broadcast weight vectors become vector extras.
+
+    Before:
+    ```mlir
+    %0 = eff.linear %x, %w : tensor<1x1x8xf32>, !eff.weight<8x8, f32> -> tensor<1x1x8xf32>
+    %1 = arith.addf %0, %residual : tensor<1x1x8xf32>
+    ```
+    After:
+    ```mlir
+    %1 = eff.linear %x, %w extras(%residual : tensor<1x1x8xf32>) epilogue {
+    ^bb0(%acc: f32, %r: f32):
+      %2 = arith.addf %acc, %r : f32
+      eff.yield %2 : f32
+    } : tensor<1x1x8xf32>, !eff.weight<8x8, f32> -> tensor<1x1x8xf32>
+    ```
+
+    A remark says for each linear what moved, or why what follows it could not.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect"];
+}
+
+def EffQuantizePass : Pass<"eff-quantize", "::mlir::ModuleOp"> {
+  let summary = "Chooses the numeric format of each weight";
+  let description = [{
+    Changes the types of weight matrices that linears and embeddings read; the values are rounded to nearest when the
+    model file is written. Vectors, convolutions and decays keep their format.
+
+    | format         | linears                | tables (embeddings, output heads) | activations            |
+    |----------------|------------------------|-----------------------------------|------------------------|
+    | `none`         | as stored              | as stored                         | f32                    |
+    | `f32`          | f32                    | f32                               | f32                    |
+    | `bf16`         | bf16                   | bf16                              | f32                    |
+    | `w8a16`        | int8 per row           | int8 per row                      | f32                    |
+    | `w8a8-dynamic` | int8 per row           | int8 per row                      | int8 per token, except heads |
+    | `w4a16`        | int4, groups of `group`| int8 per row                      | f32                    |
+
+    With `w8a8-dynamic`, linears of the same input share one `eff.quantize`.
+
+    Before:
+    ```mlir
+    %y = eff.linear %x, %w : tensor<1x4x64xf32>, !eff.weight<32x64, bf16> -> tensor<1x4x32xf32>
+    ```
+    After `format=w8a8-dynamic`:
+    ```mlir
+    %q, %s = eff.quantize %x : tensor<1x4x64xf32> -> tensor<1x4x64xi8>, tensor<1x4xf32>
+    %y = eff.linear %q, %w scale(%s : tensor<1x4xf32>) : tensor<1x4x64xi8>, !eff.weight<32x64, #eff.int8> -> tensor<1x4x32xf32>
+    ```
+
+    A remark for each matrix gives its format before and after, the bytes of both, and the reason.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+  let options = [
+    Option<"format", "format", "::effc::eff::QuantFormat", "::effc::eff::QuantFormat::None",
+           "Format of the weights (default none)", [{::llvm::cl::values(
+             clEnumValN(::effc::eff::QuantFormat::None, "none", "as stored"),
+             clEnumValN(::effc::eff::QuantFormat::F32, "f32", "float"),
+             clEnumValN(::effc::eff::QuantFormat::BF16, "bf16", "bfloat16"),
+             clEnumValN(::effc::eff::QuantFormat::W8A16, "w8a16", "int8 weights, float activations"),
+             clEnumValN(::effc::eff::QuantFormat::W8A8Dynamic, "w8a8-dynamic", "int8 weights and activations"),
+             clEnumValN(::effc::eff::QuantFormat::W4A16, "w4a16", "int4 weights, float activations"))}]>,
+    Option<"group", "group", "int64_t", "128", "Columns that share a scale with w4a16: a multiple of 8 (default 128)">,
+  ];
+}
+
+#endif

@@ -1,0 +1,132 @@
+//===- Quantize.cpp - numeric formats of weights --------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "WeightUses.h"
+#include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Support/Error.h"
+
+#include "mlir/IR/Remarks.h"
+
+namespace effc::eff {
+#define GEN_PASS_DEF_EFFQUANTIZEPASS
+#include "effc/Dialect/Eff/Transforms/Passes.h.inc"
+} // namespace effc::eff
+
+using namespace mlir;
+using namespace effc::eff;
+
+namespace {
+/// A format and why it was chosen.
+struct Choice {
+  Attribute format;
+  llvm::StringRef reason;
+};
+
+class EffQuantizePass
+    : public effc::eff::impl::EffQuantizePassBase<EffQuantizePass> {
+public:
+  using EffQuantizePassBase::EffQuantizePassBase;
+  void runOnOperation() override;
+
+private:
+  Choice choose(const WeightUse &use, WeightType type);
+  void quantizeActivations(func::FuncOp func);
+};
+} // namespace
+
+Choice EffQuantizePass::choose(const WeightUse &use, WeightType type) {
+  MLIRContext *context = &getContext();
+  bool isTable = use.table || use.head;
+  if (!use.isMatrix())
+    return {type.getFormat(), "not a matrix of linears or embeddings"};
+  switch (format) {
+  case QuantFormat::None:
+    return {type.getFormat(), "as stored"};
+  case QuantFormat::F32:
+    return {TypeAttr::get(Float32Type::get(context)), "asked for"};
+  case QuantFormat::BF16:
+    return {TypeAttr::get(BFloat16Type::get(context)), "asked for"};
+  case QuantFormat::W8A16:
+  case QuantFormat::W8A8Dynamic:
+  case QuantFormat::W4A16:
+    break;
+  }
+  if (use.conv)
+    return {type.getFormat(), "patch convolutions are not quantised"};
+  if (use.other)
+    return {type.getFormat(), "also read as plain values"};
+  if (format == QuantFormat::W4A16 && !isTable)
+    return {Int4Attr::get(context, group), "asked for"};
+  return {Int8Attr::get(context), format == QuantFormat::W4A16
+                                      ? "tables and heads lose too much in int4"
+                                      : "asked for"};
+}
+
+/// Gives linears with int8 weights int8 activations; linears of one input share its quantisation.
+void EffQuantizePass::quantizeActivations(func::FuncOp func) {
+  llvm::DenseMap<Value, QuantizeOp> quantized;
+  llvm::SmallVector<LinearOp> linears;
+  func.walk([&](LinearOp linear) { linears.push_back(linear); });
+  for (LinearOp linear : linears) {
+    auto input = llvm::cast<RankedTensorType>(linear.getInput().getType());
+    auto weight = llvm::cast<WeightType>(linear.getWeight().getType());
+    if (!llvm::isa<Int8Attr>(weight.getFormat()) ||
+        !input.getElementType().isF32())
+      continue;
+    // Activations are rank 3; a head's selected rows stay f32.
+    if (input.getRank() != 3) {
+      remark::missed(linear.getLoc(),
+                     remark::RemarkOpts::name("ActivationsKept")
+                         .category("eff-quantize")
+                         .function(func.getSymName()))
+          << remark::reason("output heads read f32 activations");
+      continue;
+    }
+    QuantizeOp &quantize = quantized[linear.getInput()];
+    OpBuilder builder(linear);
+    if (!quantize) {
+      builder.setInsertionPointAfterValue(linear.getInput());
+      quantize = QuantizeOp::create(
+          builder, linear.getLoc(), input.clone(builder.getI8Type()),
+          RankedTensorType::get(input.getShape().drop_back(),
+                                builder.getF32Type()),
+          linear.getInput());
+    }
+    linear.getInputMutable().assign(quantize.getResult());
+    linear.getScaleMutable().assign(quantize.getScale());
+  }
+}
+
+void EffQuantizePass::runOnOperation() {
+  if (group <= 0 || group % 8 != 0) {
+    auto diagnostic = effc::emitUserError(
+        getOperation().getLoc(), effc::ErrorCode::BadOption,
+        llvm::Twine("a group of ") + llvm::Twine(group) + " columns");
+    effc::noteTry(diagnostic, "use a positive multiple of 8");
+    return signalPassFailure();
+  }
+  for (auto &[weight, use] : findWeightUses(getOperation())) {
+    WeightOp op = weight;
+    WeightType type = op.getType();
+    Choice choice = choose(use, type);
+    if (!use.isMatrix())
+      continue;
+    WeightType chosen = type.withFormat(choice.format);
+    setWeightType(op, use.uses, chosen);
+    remark::passed(op.getLoc(), remark::RemarkOpts::name("FormatChosen")
+                                    .category("eff-quantize")
+                                    .function(op.getSymName()))
+        << remark::add("{0}", op.getSymName())
+        << remark::metric("From", toString(type.getFormat()))
+        << remark::metric("To", toString(choice.format))
+        << remark::metric("BytesBefore", type.getPackedBytes())
+        << remark::metric("BytesAfter", chosen.getPackedBytes())
+        << remark::reason("{0}", choice.reason);
+  }
+  if (format == QuantFormat::W8A8Dynamic)
+    for (func::FuncOp func : getOperation().getOps<func::FuncOp>())
+      quantizeActivations(func);
+}
