@@ -6,11 +6,13 @@
 
 #include "effc/Pipelines/Registration.h"
 #include "effc/Dialect/Eff/Eff.h"
+#include "effc/Dialect/Eff/Transforms/Passes.h"
 #ifdef EFFC_HAS_ONNX
 #include "effc/Dialect/ONNX/Onnx.h"
 #endif
 #ifdef EFFC_HAS_PLAN
 #include "effc/Dialect/Plan/Plan.h"
+#include "effc/Dialect/Plan/Transforms/Passes.h"
 #endif
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -35,4 +37,10 @@ void effc::registerDialects(DialectRegistry &registry) {
 #endif
 }
 
-void effc::registerPasses() { mlir::registerTransformsPasses(); }
+void effc::registerPasses() {
+  mlir::registerTransformsPasses();
+  eff::registerEffPasses();
+#ifdef EFFC_HAS_PLAN
+  plan::registerPlanPasses();
+#endif
+}

@@ -27,7 +27,8 @@ public:
 };
 } // namespace
 
-/// The layout of a matrix: that of its linear kernels; tables of floats that only embeddings read stay in rows.
+/// The layout of a matrix: that of its linear kernels; tables of floats that
+/// only embeddings read stay in rows.
 static Layout chooseLayout(const WeightUse &use, WeightType type) {
   if (!use.linear && !use.conv && type.getFloatFormat())
     return Layout::RowMajor;
@@ -40,7 +41,8 @@ static WeightType getPlainType(WeightType type) {
   return type.withLayout(Layout::RowMajor).withFormat(f32);
 }
 
-/// Declares a weight again for its uses outside of matrices and hands them over; returns the new weight.
+/// Declares a weight again for its uses outside of matrices and hands them
+/// over; returns the new weight.
 static WeightOp splitPlainUses(WeightOp weight, WeightUse &use,
                                SymbolTable &symbols) {
   OpBuilder builder(weight->getContext());
@@ -65,10 +67,9 @@ static WeightOp splitPlainUses(WeightOp weight, WeightUse &use,
 
 static void report(WeightOp weight, llvm::StringRef reason) {
   WeightType type = weight.getType();
-  remark::passed(weight.getLoc(),
-                 remark::RemarkOpts::name("LayoutChosen")
-                     .category("eff-assign-layout")
-                     .function(weight.getSymName()))
+  remark::passed(weight.getLoc(), remark::RemarkOpts::name("LayoutChosen")
+                                      .category("eff-assign-layout")
+                                      .function(weight.getSymName()))
       << remark::add("{0}", weight.getSymName())
       << remark::metric("Layout", stringifyLayout(type.getLayout()))
       << remark::metric("Format", toString(type.getFormat()))

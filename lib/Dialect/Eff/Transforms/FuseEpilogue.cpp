@@ -23,7 +23,8 @@ using namespace mlir;
 using namespace effc::eff;
 
 namespace {
-/// The ops that move into one linear, in their order; the last one gives the new result.
+/// The ops that move into one linear, in their order; the last one gives the
+/// new result.
 struct Fusion {
   llvm::SmallSetVector<Operation *, 8> ops;
   /// Why no (larger) set could be taken; empty when nothing was in the way.
@@ -52,9 +53,8 @@ static Value getVector(Value value, RankedTensorType type) {
   if (!broadcast)
     return {};
   auto read = broadcast.getInput().getDefiningOp<ReadOp>();
-  if (!read || llvm::cast<WeightType>(read.getWeight().getType())
-                       .getShape()
-                       .size() != 1)
+  if (!read ||
+      llvm::cast<WeightType>(read.getWeight().getType()).getShape().size() != 1)
     return {};
   // All dimensions but the last are new.
   if (llvm::is_contained(broadcast.getDimensions(), type.getRank() - 1))
@@ -62,7 +62,8 @@ static Value getVector(Value value, RankedTensorType type) {
   return read.getWeight();
 }
 
-/// Whether an op computes each element of its result from those of its operands at the same place.
+/// Whether an op computes each element of its result from those of its operands
+/// at the same place.
 static bool isElementwise(Operation *op, RankedTensorType type) {
   if (!llvm::isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) ||
       !OpTrait::hasElementwiseMappableTraits(op) || op->getNumResults() != 1 ||
@@ -77,7 +78,8 @@ static bool canEnter(Value value, RankedTensorType type) {
   return value.getType() == type || getSplat(value) || getVector(value, type);
 }
 
-/// The ops after the linear that depend on it, each elementwise with operands that can enter.
+/// The ops after the linear that depend on it, each elementwise with operands
+/// that can enter.
 static llvm::SmallSetVector<Operation *, 8> collectForward(LinearOp linear) {
   RankedTensorType type = linear.getResult().getType();
   llvm::SmallSetVector<Operation *, 8> reached;
@@ -96,7 +98,8 @@ static llvm::SmallSetVector<Operation *, 8> collectForward(LinearOp linear) {
   return reached;
 }
 
-/// The part of `reached` that `last` is computed from, `last` included, in order.
+/// The part of `reached` that `last` is computed from, `last` included, in
+/// order.
 static llvm::SmallSetVector<Operation *, 8>
 sliceTo(Operation *last, const llvm::SmallSetVector<Operation *, 8> &reached) {
   llvm::SmallPtrSet<Operation *, 8> needed = {last};
@@ -123,11 +126,10 @@ static Fusion findFusion(LinearOp linear) {
         return slice.contains(user);
       });
     };
-    bool closed =
-        staysInside(linear.getResult()) &&
-        llvm::all_of(slice, [&](Operation *op) {
-          return op == last || staysInside(op->getResult(0));
-        });
+    bool closed = staysInside(linear.getResult()) &&
+                  llvm::all_of(slice, [&](Operation *op) {
+                    return op == last || staysInside(op->getResult(0));
+                  });
     if (closed && last->getResult(0).getType() == linear.getType()) {
       fusion.ops = std::move(slice);
       return fusion;
@@ -209,10 +211,9 @@ void EffFuseEpiloguePass::runOnOperation() {
     Fusion fusion = findFusion(linear);
     if (fusion.ops.empty()) {
       if (!fusion.obstacle.empty())
-        remark::missed(linear.getLoc(),
-                       remark::RemarkOpts::name("EpilogueKept")
-                           .category("eff-fuse-epilogue")
-                           .function(func.getName()))
+        remark::missed(linear.getLoc(), remark::RemarkOpts::name("EpilogueKept")
+                                            .category("eff-fuse-epilogue")
+                                            .function(func.getName()))
             << remark::reason("{0}", fusion.obstacle);
       continue;
     }

@@ -65,7 +65,8 @@ Choice EffQuantizePass::choose(const WeightUse &use, WeightType type) {
                                       : "asked for"};
 }
 
-/// Gives linears with int8 weights int8 activations; linears of one input share its quantisation.
+/// Gives linears with int8 weights int8 activations; linears of one input share
+/// its quantisation.
 void EffQuantizePass::quantizeActivations(func::FuncOp func) {
   llvm::DenseMap<Value, QuantizeOp> quantized;
   llvm::SmallVector<LinearOp> linears;

@@ -29,7 +29,8 @@ struct WeightUse {
 /// The uses of every weight of a module, in the order of declaration.
 llvm::MapVector<WeightOp, WeightUse> findWeightUses(mlir::ModuleOp module);
 
-/// Whether an operand is the matrix of a linear or convolution, or the table of an embedding.
+/// Whether an operand is the matrix of a linear or convolution, or the table of
+/// an embedding.
 bool isMatrixOperand(mlir::OpOperand &operand);
 
 /// Gives a weight and all its uses a type.
