@@ -1,0 +1,157 @@
+//===- common.cpp - what several verbs need -------------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "common.h"
+
+#include "effrt/codes.h"
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <unistd.h>
+
+using namespace effrt;
+using namespace effrt::tools;
+
+namespace {
+
+std::atomic<int> interrupted{0};
+
+void onInterrupt(int signal) {
+  if (interrupted.exchange(1)) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+std::string withUnit(double value, const char *const *units, double step) {
+  int unit = 0;
+  while (value >= step * 0.9995 && units[unit + 1]) {
+    value /= step;
+    ++unit;
+  }
+  char text[32];
+  int decimals = unit == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+  std::snprintf(text, sizeof text, "%.*f %s", decimals, value, units[unit]);
+  std::string result = text;
+  if (!result.empty() && result.back() == ' ')
+    result.pop_back();
+  return result;
+}
+
+} // namespace
+
+int tools::reportError(const Error &error) {
+  std::fprintf(stderr, "%s\n", error.format().c_str());
+  return 1;
+}
+
+int tools::parseOrHelp(cli::Command &command, const Invocation &call) {
+  std::vector<const char *> words;
+  for (const std::string &word : call.words)
+    words.push_back(word.c_str());
+  Status status = command.parse(static_cast<int>(words.size()), words.data());
+  if (!status)
+    return reportError(status.error());
+  if (command.helpAsked()) {
+    std::fputs(command.help(call.program).c_str(), stdout);
+    return 0;
+  }
+  return -1;
+}
+
+const std::atomic<int> *tools::catchInterrupt() {
+  std::signal(SIGINT, onInterrupt);
+  return &interrupted;
+}
+
+Result<std::shared_ptr<const Model>>
+tools::openModel(const Invocation &call, const std::string &path) {
+  if (call.embedded)
+    return call.embedded;
+  return Model::open(path);
+}
+
+Result<Roofs> tools::measureRoofs(int threads, bool withPeak) {
+  PoolOptions options;
+  options.threads = threads;
+  auto pool = ThreadPool::create(options);
+  if (!pool)
+    return pool.takeError();
+  auto bandwidth = measureReadBandwidth(**pool);
+  if (!bandwidth)
+    return bandwidth.takeError();
+  Roofs roofs;
+  roofs.bytesPerSecond = bandwidth->bytesPerSecond;
+  if (withPeak) {
+    Peak peak = measurePeakFlops(**pool);
+    roofs.flops = peak.flops;
+    roofs.instructions = peak.instructions;
+  }
+  return roofs;
+}
+
+Result<std::string> tools::readText(const std::string &path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  if (!in || !(text << in.rdbuf()))
+    return fail(Code::FileNotFound, "cannot read the file", path,
+                std::strerror(errno));
+  return text.str();
+}
+
+std::string tools::humanBytes(double bytes) {
+  static const char *const units[] = {"B", "KB", "MB", "GB", "TB", nullptr};
+  return withUnit(bytes, units, 1000);
+}
+
+std::string tools::humanCount(double count) {
+  static const char *const units[] = {"", "k", "M", "B", "T", nullptr};
+  return withUnit(count, units, 1000);
+}
+
+Progress::Progress(std::string title)
+    : title_(std::move(title)), terminal_(::isatty(STDERR_FILENO) != 0),
+      start_(now()) {}
+
+Progress::~Progress() {
+  if (terminal_)
+    std::fputs("\r\033[K", stderr);
+}
+
+void Progress::update(double share, const std::string &text) {
+  double time = now();
+  if (!terminal_ || (time - last_ < 0.1 && share < 1))
+    return;
+  last_ = time;
+  constexpr int width = 24;
+  int full = static_cast<int>(share * width);
+  std::string bar(static_cast<size_t>(full), '#');
+  bar.resize(width, '-');
+  double left = share > 0.01 ? (time - start_) * (1 - share) / share : 0;
+  std::fprintf(stderr, "\r\033[K  %s [%s] %s, %.0f s left", title_.c_str(),
+               bar.c_str(), text.c_str(), left);
+  std::fflush(stderr);
+}
+
+double tools::now() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+double tools::median(std::vector<double> values) {
+  if (values.empty())
+    return 0;
+  std::sort(values.begin(), values.end());
+  size_t middle = values.size() / 2;
+  return values.size() % 2 ? values[middle]
+                           : (values[middle - 1] + values[middle]) / 2;
+}
