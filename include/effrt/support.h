@@ -1,8 +1,13 @@
-//===- support.h - errors as values for the effc runtime ------------------===//
+//===- support.h - errors as values for the effc runtime --------*- C++ -*-===//
 //
-// Status and Result<T>: how every internal C++ interface of the runtime
-// reports failure. No exception crosses such an interface.
+// Part of effc, under the Apache License v2.0.
 //
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Status and Result<T>: how every internal C++ interface of the runtime
+/// reports failure. No exception crosses such an interface.
+///
 //===----------------------------------------------------------------------===//
 
 #ifndef EFFRT_SUPPORT_H

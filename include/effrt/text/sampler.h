@@ -1,4 +1,8 @@
-//===- sampler.h - the next token from the logits -------------------------===//
+//===- sampler.h - the next token from the logits ---------------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
 
 #ifndef EFFRT_TEXT_SAMPLER_H
 #define EFFRT_TEXT_SAMPLER_H

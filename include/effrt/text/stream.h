@@ -1,8 +1,13 @@
-//===- stream.h - text out, token by token --------------------------------===//
+//===- stream.h - text out, token by token ----------------------*- C++ -*-===//
 //
-// DecodeStream turns ids into text without ever cutting a character;
-// StopMatcher ends that text at a stop string without ever showing part of it.
+// Part of effc, under the Apache License v2.0.
 //
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// DecodeStream turns ids into text without ever cutting a character;
+/// StopMatcher ends that text at a stop string without ever showing part of it.
+///
 //===----------------------------------------------------------------------===//
 
 #ifndef EFFRT_TEXT_STREAM_H

@@ -1,9 +1,14 @@
-//===- tokenizer.h - byte-pair tokenizer from tokenizer.json --------------===//
+//===- tokenizer.h - byte-pair tokenizer from tokenizer.json ----*- C++ -*-===//
 //
-// A tokenizer in the format of Hugging Face `tokenizers`: the BPE model with
-// the normalizers, pre-tokenizers, processors and decoders that language
-// models use. Anything else in the file is refused by name when it is loaded.
+// Part of effc, under the Apache License v2.0.
 //
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// A tokenizer in the format of Hugging Face `tokenizers`: the BPE model with
+/// the normalizers, pre-tokenizers, processors and decoders that language
+/// models use. Anything else in the file is refused by name when it is loaded.
+///
 //===----------------------------------------------------------------------===//
 
 #ifndef EFFRT_TEXT_TOKENIZER_H

@@ -1,0 +1,81 @@
+//===- post_processor.cpp - tokens around the tokens of a text ------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "post_processor.h"
+
+namespace effrt {
+
+Result<PostProcessor> PostProcessor::fromJson(const JsonRef &json) {
+  PostProcessor processor;
+  if (Status s = processor.add(json); !s)
+    return s;
+  return processor;
+}
+
+Status PostProcessor::add(const JsonRef &json) {
+  if (json.isNull())
+    return Status::success();
+  if (Status s = json.isObject(); !s)
+    return s;
+  Result<std::string> type = json.get("type").text();
+  if (!type)
+    return type.takeError();
+  if (*type == "ByteLevel") // moves offsets only
+    return Status::success();
+  if (*type == "TemplateProcessing")
+    return addTemplate(json);
+  if (*type == "Sequence") {
+    JsonRef parts = json.get("processors");
+    if (Status s = parts.isArray(); !s)
+      return s;
+    for (size_t i = 0; i < parts.value().size(); ++i)
+      if (Status s = add(parts.at(i)); !s)
+        return s;
+    return Status::success();
+  }
+  return json.unsupported("the post-processor \"" + *type + '"');
+}
+
+Status PostProcessor::addTemplate(const JsonRef &json) {
+  JsonRef single = json.get("single");
+  if (Status s = single.isArray(); !s)
+    return s;
+  std::vector<TokenId> parts[2]; // before and after the text
+  bool sawText = false;
+  for (size_t i = 0; i < single.value().size(); ++i) {
+    JsonRef item = single.at(i);
+    if (JsonRef sequence = item.get("Sequence"); !sequence.isNull()) {
+      Result<std::string> name = sequence.get("id").text();
+      if (!name)
+        return name.takeError();
+      if (*name != "A" || sawText)
+        return item.fault("a template for one text has the sequence A once");
+      sawText = true;
+      continue;
+    }
+    JsonRef special = item.get("SpecialToken");
+    Result<std::string> name = special.get("id").text();
+    if (!name)
+      return name.takeError();
+    JsonRef ids = json.get("special_tokens").get(*name).get("ids");
+    if (Status s = ids.isArray(); !s)
+      return s;
+    for (size_t k = 0; k < ids.value().size(); ++k) {
+      Result<uint32_t> id = ids.at(k).number();
+      if (!id)
+        return id.takeError();
+      parts[sawText].push_back(*id);
+    }
+  }
+  if (!sawText)
+    return single.fault("a template for one text has the sequence A once");
+  // The template of a later processor goes around that of an earlier one.
+  before.insert(before.begin(), parts[0].begin(), parts[0].end());
+  after.insert(after.end(), parts[1].begin(), parts[1].end());
+  return Status::success();
+}
+
+} // namespace effrt

@@ -1,0 +1,180 @@
+//===- sampler.cpp - the next token from the logits -----------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effrt/text/sampler.h"
+
+#include "codes.h"
+#include "philox.h"
+#include "portable_exp.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
+
+namespace effrt {
+
+namespace {
+
+using Candidate = Sampler::Candidate;
+
+constexpr double kReached = 1 - 5e-7;
+
+/// The order of ranks: more likely first, then the lower id.
+bool ranksBefore(const Candidate &a, const Candidate &b) {
+  return a.probability != b.probability ? a.probability > b.probability
+                                        : a.id < b.id;
+}
+
+Error badOption(const char *name, double value, const char *range) {
+  return makeError(codes::badSampling,
+                   std::string(name) + " cannot be " + std::to_string(value),
+                   "", std::string("it must be ") + range,
+                   std::string("choose a value that is ") + range);
+}
+
+Error badLogits(std::string why) {
+  return makeError(codes::badLogits, "no token can be chosen", "",
+                   std::move(why),
+                   "look for NaN or overflow in the weights, or compute in a "
+                   "wider format");
+}
+
+/// Keeps the `count` best, in order of rank.
+void keepBest(std::vector<Candidate> &candidates, size_t count) {
+  std::partial_sort(candidates.begin(), candidates.begin() + count,
+                    candidates.end(), ranksBefore);
+  candidates.resize(count);
+}
+
+/// Keeps the shortest beginning, in order of rank, whose probabilities reach
+/// `share` of all. Pops from a heap: few of many candidates are needed.
+void keepShare(std::vector<Candidate> &candidates, double share) {
+  double total = 0;
+  for (const Candidate &c : candidates)
+    total += c.probability;
+  auto worse = [](const Candidate &a, const Candidate &b) {
+    return ranksBefore(b, a);
+  };
+  std::make_heap(candidates.begin(), candidates.end(), worse);
+  auto end = candidates.end();
+  double sum = 0;
+  do {
+    std::pop_heap(candidates.begin(), end, worse);
+    sum += (--end)->probability;
+  } while (end != candidates.begin() && sum < share * total * kReached);
+  candidates.erase(candidates.begin(), end);
+  std::reverse(candidates.begin(), candidates.end());
+}
+
+} // namespace
+
+Result<Sampler> Sampler::create(const SamplingOptions &options) {
+  if (!(options.temperature >= 0) || std::isinf(options.temperature))
+    return badOption("temperature", options.temperature,
+                     "finite and at least 0");
+  if (!(options.topP >= 0 && options.topP <= 1))
+    return badOption("top-p", options.topP, "between 0 and 1");
+  if (!(options.minP >= 0 && options.minP <= 1))
+    return badOption("min-p", options.minP, "between 0 and 1");
+  if (!(options.repetitionPenalty > 0) || std::isinf(options.repetitionPenalty))
+    return badOption("repetition-penalty", options.repetitionPenalty,
+                     "finite and above 0");
+  return Sampler(options);
+}
+
+Status Sampler::penalize(const float *logits, size_t count,
+                         const std::vector<TokenId> &history) {
+  if (count == 0 || count > std::numeric_limits<TokenId>::max())
+    return badLogits("there are " + std::to_string(count) + " logits");
+  bool anyFinite = false;
+  for (size_t i = 0; i < count; ++i) {
+    if (std::isnan(logits[i]) ||
+        logits[i] == std::numeric_limits<float>::infinity())
+      return badLogits("the logit of token " + std::to_string(i) + " is " +
+                       (std::isnan(logits[i]) ? "NaN" : "infinite"));
+    anyFinite |= std::isfinite(logits[i]);
+  }
+  if (!anyFinite)
+    return badLogits("none of the " + std::to_string(count) +
+                     " logits is finite");
+  scores_.assign(logits, logits + count);
+  if (options_.repetitionPenalty == 1)
+    return Status::success();
+  double penalty = options_.repetitionPenalty;
+  for (TokenId id : history) {
+    if (id >= count)
+      return badLogits("the history has token " + std::to_string(id) +
+                       ", and there are " + std::to_string(count) + " logits");
+    // From the logit itself, so a token counts once however often it comes.
+    double logit = logits[id];
+    scores_[id] = logit < 0 ? logit * penalty : logit / penalty;
+  }
+  return Status::success();
+}
+
+Result<const std::vector<Candidate> *>
+Sampler::distribution(const float *logits, size_t count,
+                      const std::vector<TokenId> &history) try {
+  if (Status s = penalize(logits, count, history); !s)
+    return s;
+  auto best = std::max_element(scores_.begin(), scores_.end());
+  candidates_.clear();
+  if (options_.temperature == 0) {
+    // The first of equals is the lowest id.
+    candidates_.push_back({static_cast<TokenId>(best - scores_.begin()), 1.0});
+    return &candidates_;
+  }
+
+  // Relative to the most likely token, which has 1: no temperature overflows.
+  double top = *best, temperature = options_.temperature;
+  for (size_t i = 0; i < count; ++i) {
+    double p = portableExp((scores_[i] - top) / temperature);
+    if (p > 0)
+      candidates_.push_back({static_cast<TokenId>(i), p});
+  }
+  if (options_.topK != 0 && options_.topK < candidates_.size())
+    keepBest(candidates_, options_.topK);
+  if (options_.topP < 1)
+    keepShare(candidates_, options_.topP);
+  if (options_.minP > 0) {
+    double least = options_.minP * kReached;
+    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
+                                     [&](const Candidate &c) {
+                                       return c.probability < least;
+                                     }),
+                      candidates_.end());
+  }
+  std::sort(candidates_.begin(), candidates_.end(), ranksBefore);
+  double total = 0;
+  for (const Candidate &c : candidates_)
+    total += c.probability;
+  for (Candidate &c : candidates_)
+    c.probability /= total;
+  return &candidates_;
+} catch (const std::bad_alloc &) {
+  return makeError(codes::outOfMemory, "there is not enough memory to sample");
+}
+
+Result<TokenId> Sampler::sample(const float *logits, size_t count,
+                                const std::vector<TokenId> &history) {
+  auto result = distribution(logits, count, history);
+  if (!result)
+    return result.takeError();
+  const std::vector<Candidate> &candidates = **result;
+  double u = philox::uniform(options_.seed, options_.stream, drawn_);
+  ++drawn_;
+  double sum = 0;
+  for (const Candidate &c : candidates) {
+    sum += c.probability;
+    if (u < sum)
+      return c.id;
+  }
+  // Rounding can leave the sum a little below 1.
+  return candidates.back().id;
+}
+
+} // namespace effrt
