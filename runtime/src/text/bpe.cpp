@@ -64,7 +64,7 @@ Result<std::string> optionalText(const JsonRef &json) {
 
 } // namespace
 
-Result<Bpe> Bpe::fromJson(const JsonRef &json) {
+Result<Bpe> Bpe::fromJson(const JsonRef &json, const ModelTables &tables) {
   if (Status s = json.isObject(); !s)
     return s;
   // Old files leave the type out; only BPE has merges.
@@ -97,7 +97,7 @@ Result<Bpe> Bpe::fromJson(const JsonRef &json) {
       return value.takeError();
     *text = value.take();
   }
-  if (Status s = bpe.readVocab(json.get("vocab")); !s)
+  if (Status s = bpe.readVocab(json.get("vocab"), tables); !s)
     return s;
   if (JsonRef unknown = json.get("unk_token"); !unknown.isNull()) {
     Result<std::string> name = unknown.text();
@@ -107,98 +107,74 @@ Result<Bpe> Bpe::fromJson(const JsonRef &json) {
     if (!bpe.unknown_)
       return unknown.fault("\"" + *name + "\" is not in the vocabulary");
   }
-  if (Status s = bpe.readMerges(json.get("merges")); !s)
+  if (Status s = bpe.readMerges(json.get("merges"), tables); !s)
     return s;
   bpe.indexChars();
   return bpe;
 }
 
-Status Bpe::readVocab(const JsonRef &json) {
+Status Bpe::readVocab(const JsonRef &json, const ModelTables &tables) {
   if (Status s = json.isObject(); !s)
     return s;
   uint64_t end = 0, bytes = 0;
-  for (auto it = json.value().begin(); it != json.value().end(); ++it) {
-    auto *id = it.value().get_ptr<const Json::number_unsigned_t *>();
-    if (!id || *id >= kMaxId)
-      return json.fault("the id of \"" + it.key() +
-                        "\" is not a whole number below " +
-                        std::to_string(kMaxId));
-    end = std::max(end, *id + 1);
-    bytes += it.key().size();
+  for (const ModelTables::Token &token : tables.vocab) {
+    if (token.id >= kMaxId)
+      return json.fault("the id of \"" + std::string(tables.view(token.text)) +
+                        "\" is not below " + std::to_string(kMaxId));
+    end = std::max(end, token.id + 1);
+    bytes += token.text.length;
   }
   if (bytes > UINT32_MAX)
     return json.fault("the tokens are longer than 4 GiB together");
-  pool_.reserve(bytes);
+  pool_.reserve(bytes); // so that no view into it moves
   spans_.assign(end, Span{});
   std::vector<bool> taken(end);
-  ids_.reserve(json.value().size());
-  for (auto it = json.value().begin(); it != json.value().end(); ++it) {
-    const std::string &token = it.key();
-    auto id = static_cast<TokenId>(
-        *it.value().get_ptr<const Json::number_unsigned_t *>());
+  ids_.reserve(tables.vocab.size());
+  for (const ModelTables::Token &token : tables.vocab) {
+    std::string_view text = tables.view(token.text);
+    auto id = static_cast<TokenId>(token.id);
     if (taken[id])
       return json.fault("two tokens have the id " + std::to_string(id) +
                         ": \"" + std::string(this->token(id)) + "\" and \"" +
-                        token + '"');
+                        std::string(text) + '"');
     taken[id] = true;
     spans_[id] = {static_cast<uint32_t>(pool_.size()),
-                  static_cast<uint32_t>(token.size())};
-    pool_.insert(pool_.end(), token.begin(), token.end());
-    ids_.emplace(this->token(id), id);
+                  static_cast<uint32_t>(text.size())};
+    pool_.insert(pool_.end(), text.begin(), text.end());
+    if (!ids_.emplace(this->token(id), id).second)
+      return json.fault("the token \"" + std::string(text) + "\" comes twice");
   }
   return Status::success();
 }
 
-Status Bpe::readMerges(const JsonRef &json) {
+Status Bpe::readMerges(const JsonRef &json, const ModelTables &tables) {
   if (Status s = json.isArray(); !s)
     return s;
-  const Json &list = json.value();
-  merges_.reserve(list.size());
-  for (size_t i = 0; i < list.size(); ++i) {
-    const Json &entry = list[i];
-    std::string_view left, right;
-    if (auto *text = entry.get_ptr<const std::string *>()) {
-      if (text->compare(0, 8, "#version") == 0)
-        continue;
-      size_t space = text->find(' ');
-      if (space == std::string::npos ||
-          text->find(' ', space + 1) != std::string::npos)
-        return json.at(i).fault("expected two tokens with a space between");
-      left = std::string_view(*text).substr(0, space);
-      right = std::string_view(*text).substr(space + 1);
-    } else if (entry.is_array() && entry.size() == 2 && entry[0].is_string() &&
-               entry[1].is_string()) {
-      left = *entry[0].get_ptr<const std::string *>();
-      right = *entry[1].get_ptr<const std::string *>();
-    } else {
-      return json.at(i).fault("expected two tokens");
-    }
-    if (Status s = addMerge(left, right, static_cast<uint32_t>(i), json); !s)
-      return s;
+  merges_.reserve(tables.merges.size());
+  std::string joined;
+  for (const ModelTables::Merge &merge : tables.merges) {
+    auto missing = [&](std::string_view token) {
+      return json.at(merge.rank)
+          .fault('"' + std::string(token) + "\" is not in the vocabulary");
+    };
+    std::string_view left = tables.view(merge.left);
+    std::string_view right = tables.view(merge.right);
+    std::optional<TokenId> leftId = find(left), rightId = find(right);
+    if (!leftId)
+      return missing(left);
+    if (!rightId)
+      return missing(right);
+    if (right.size() < prefix_.size())
+      return json.at(merge.rank)
+          .fault("the second token is shorter than the "
+                 "continuing_subword_prefix");
+    joined = left;
+    joined += right.substr(prefix_.size());
+    std::optional<TokenId> id = find(joined);
+    if (!id)
+      return missing(joined);
+    merges_.insert(*leftId, *rightId, {merge.rank, *id});
   }
-  return Status::success();
-}
-
-Status Bpe::addMerge(std::string_view left, std::string_view right,
-                     uint32_t rank, const JsonRef &json) {
-  auto missing = [&](std::string_view token) {
-    return json.at(rank).fault('"' + std::string(token) +
-                               "\" is not in the vocabulary");
-  };
-  std::optional<TokenId> leftId = find(left), rightId = find(right);
-  if (!leftId)
-    return missing(left);
-  if (!rightId)
-    return missing(right);
-  if (right.size() < prefix_.size())
-    return json.at(rank).fault("the second token is shorter than the "
-                               "continuing_subword_prefix");
-  std::string joined(left);
-  joined += right.substr(prefix_.size());
-  std::optional<TokenId> id = find(joined);
-  if (!id)
-    return missing(joined);
-  merges_.insert(*leftId, *rightId, {rank, *id});
   return Status::success();
 }
 

@@ -8,7 +8,7 @@
 #define EFFRT_SRC_TEXT_BPE_H
 
 #include "effrt/text/tokenizer.h"
-#include "json.h"
+#include "tokenizer_file.h"
 
 #include <optional>
 #include <string>
@@ -46,7 +46,8 @@ private:
 
 class Bpe {
 public:
-  static Result<Bpe> fromJson(const JsonRef &json);
+  /// `json` is the model without what `tables` holds.
+  static Result<Bpe> fromJson(const JsonRef &json, const ModelTables &tables);
 
   /// Buffers that words share, so that a word costs no allocation.
   class Scratch;
@@ -68,17 +69,15 @@ private:
     uint32_t begin = 0, length = 0;
   };
 
-  Status readVocab(const JsonRef &json);
-  Status readMerges(const JsonRef &json);
-  Status addMerge(std::string_view left, std::string_view right, uint32_t rank,
-                  const JsonRef &json);
+  Status readVocab(const JsonRef &json, const ModelTables &tables);
+  Status readMerges(const JsonRef &json, const ModelTables &tables);
   void indexChars();
   /// The tokens that the word's characters begin as.
   void split(std::string_view word, std::vector<TokenId> &symbols) const;
   bool fallBackToBytes(std::string_view symbol,
                        std::vector<TokenId> &symbols) const;
 
-  std::vector<char> pool_; // all tokens, end to end
+  std::vector<char> pool_; // all tokens
   std::vector<Span> spans_;
   std::unordered_map<std::string_view, TokenId> ids_; // views into pool_
   MergeTable merges_;

@@ -10,42 +10,16 @@ namespace effrt {
 
 namespace {
 
-constexpr size_t kMaxDepth = 64; // real files stay below 10
-
 const Json &nullJson() {
   static const Json null;
   return null;
 }
 
-/// The nesting of brackets outside strings. Exact for valid JSON, and never
-/// less than what a parser would descend to in invalid JSON.
-size_t nesting(std::string_view text) {
-  size_t depth = 0, deepest = 0;
-  bool inString = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (inString) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        inString = false;
-    } else if (c == '"') {
-      inString = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
 } // namespace
 
 JsonRef JsonRef::get(std::string_view key) const {
-  std::string path = path_.empty() ? std::string(key) : path_ + '.';
-  if (!path_.empty())
-    path += key;
+  std::string path = path_.empty() ? path_ : path_ + '.';
+  path += key;
   if (value_->is_object()) {
     auto it = value_->find(std::string(key));
     if (it != value_->end())
@@ -114,28 +88,6 @@ Error JsonRef::unsupported(std::string what) const {
       "only BPE tokenizers and the parts around them that decoder-only "
       "language models use are implemented",
       "pass token ids instead of text");
-}
-
-Result<Json> parseJson(std::string_view text) {
-  auto bad = [](std::string why) {
-    return makeError(codes::badTokenizer, "the tokenizer file is not readable",
-                     "tokenizer.json", std::move(why),
-                     "check that the file is complete");
-  };
-  if (nesting(text) > kMaxDepth)
-    return bad("it is nested more than " + std::to_string(kMaxDepth) +
-               " levels deep");
-  // Without exceptions the library gives no position; a second, accepting-only
-  // pass would not either. The usual causes are named instead.
-  Json json = Json::parse(text.begin(), text.end(), nullptr,
-                          /*allow_exceptions=*/false);
-  if (json.is_discarded())
-    return bad(text.empty() ? "it is empty"
-                            : "it is not valid JSON, or not valid UTF-8, or it "
-                              "was cut off");
-  if (!json.is_object())
-    return bad("it holds no JSON object");
-  return json;
 }
 
 } // namespace effrt

@@ -51,9 +51,6 @@ private:
   std::string path_;
 };
 
-/// Parses; refuses what is not JSON, or is nested deeper than any tokenizer.
-Result<Json> parseJson(std::string_view text);
-
 } // namespace effrt
 
 #endif // EFFRT_SRC_TEXT_JSON_H

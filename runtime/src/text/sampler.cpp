@@ -43,6 +43,13 @@ Error badLogits(std::string why) {
                    "wider format");
 }
 
+double sumOf(const std::vector<Candidate> &candidates) {
+  double sum = 0;
+  for (const Candidate &c : candidates)
+    sum += c.probability;
+  return sum;
+}
+
 /// Keeps the `count` best, in order of rank.
 void keepBest(std::vector<Candidate> &candidates, size_t count) {
   std::partial_sort(candidates.begin(), candidates.begin() + count,
@@ -53,9 +60,7 @@ void keepBest(std::vector<Candidate> &candidates, size_t count) {
 /// Keeps the shortest beginning, in order of rank, whose probabilities reach
 /// `share` of all. Pops from a heap: few of many candidates are needed.
 void keepShare(std::vector<Candidate> &candidates, double share) {
-  double total = 0;
-  for (const Candidate &c : candidates)
-    total += c.probability;
+  double total = sumOf(candidates);
   auto worse = [](const Candidate &a, const Candidate &b) {
     return ranksBefore(b, a);
   };
@@ -116,9 +121,8 @@ Status Sampler::penalize(const float *logits, size_t count,
   return Status::success();
 }
 
-Result<const std::vector<Candidate> *>
-Sampler::distribution(const float *logits, size_t count,
-                      const std::vector<TokenId> &history) try {
+Status Sampler::filter(const float *logits, size_t count,
+                       const std::vector<TokenId> &history) try {
   if (Status s = penalize(logits, count, history); !s)
     return s;
   auto best = std::max_element(scores_.begin(), scores_.end());
@@ -126,7 +130,7 @@ Sampler::distribution(const float *logits, size_t count,
   if (options_.temperature == 0) {
     // The first of equals is the lowest id.
     candidates_.push_back({static_cast<TokenId>(best - scores_.begin()), 1.0});
-    return &candidates_;
+    return Status::success();
   }
 
   // Relative to the most likely token, which has 1: no temperature overflows.
@@ -148,33 +152,38 @@ Sampler::distribution(const float *logits, size_t count,
                                      }),
                       candidates_.end());
   }
-  std::sort(candidates_.begin(), candidates_.end(), ranksBefore);
-  double total = 0;
-  for (const Candidate &c : candidates_)
-    total += c.probability;
-  for (Candidate &c : candidates_)
-    c.probability /= total;
-  return &candidates_;
+  return Status::success();
 } catch (const std::bad_alloc &) {
   return makeError(codes::outOfMemory, "there is not enough memory to sample");
 }
 
+Result<const std::vector<Candidate> *>
+Sampler::distribution(const float *logits, size_t count,
+                      const std::vector<TokenId> &history) {
+  if (Status s = filter(logits, count, history); !s)
+    return s;
+  std::sort(candidates_.begin(), candidates_.end(), ranksBefore);
+  double total = sumOf(candidates_);
+  for (Candidate &c : candidates_)
+    c.probability /= total;
+  return &candidates_;
+}
+
 Result<TokenId> Sampler::sample(const float *logits, size_t count,
                                 const std::vector<TokenId> &history) {
-  auto result = distribution(logits, count, history);
-  if (!result)
-    return result.takeError();
-  const std::vector<Candidate> &candidates = **result;
+  if (Status s = filter(logits, count, history); !s)
+    return s;
+  double total = sumOf(candidates_);
   double u = philox::uniform(options_.seed, options_.stream, drawn_);
   ++drawn_;
   double sum = 0;
-  for (const Candidate &c : candidates) {
+  for (const Candidate &c : candidates_) {
     sum += c.probability;
-    if (u < sum)
+    if (u * total < sum)
       return c.id;
   }
-  // Rounding can leave the sum a little below 1.
-  return candidates.back().id;
+  // Rounding can leave u * total at the sum.
+  return candidates_.back().id;
 }
 
 } // namespace effrt

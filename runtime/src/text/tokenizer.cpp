@@ -43,10 +43,10 @@ template <typename Body> auto guarded(Body body) -> decltype(body()) {
 }
 
 Result<std::shared_ptr<const Tokenizer::Impl>> read(std::string_view text) {
-  Result<Json> json = parseJson(text);
-  if (!json)
-    return json.takeError();
-  JsonRef root(*json, "");
+  Result<TokenizerFile> file = TokenizerFile::parse(text);
+  if (!file)
+    return file.takeError();
+  JsonRef root(file->json, "");
 
   auto impl = std::make_shared<Tokenizer::Impl>();
   auto take = [](auto result, auto &into) -> Status {
@@ -55,7 +55,9 @@ Result<std::shared_ptr<const Tokenizer::Impl>> read(std::string_view text) {
     into = result.take();
     return Status::success();
   };
-  if (Status s = take(Bpe::fromJson(root.get("model")), impl->model); !s)
+  if (Status s =
+          take(Bpe::fromJson(root.get("model"), file->tables), impl->model);
+      !s)
     return s;
   if (Status s =
           take(Normalizer::fromJson(root.get("normalizer")), impl->normalizer);
