@@ -1,0 +1,173 @@
+//===- AttentionOps.cpp - attention and its caches --------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Call.h"
+#include "effc/Support/Error.h"
+
+#include <algorithm>
+
+using namespace mlir;
+
+namespace effc::reference {
+
+namespace {
+/// Keys or values of one batch row: `[tokens][heads][head_dim]`.
+template <typename T> struct Keys {
+  const T *data;
+  int64_t stride;
+
+  const T *at(int64_t token, int64_t head, int64_t headDim) const {
+    return data + token * stride + head * headDim;
+  }
+};
+} // namespace
+
+/// The keys or values of row `b`; of a cache, those of `count` tokens must be there.
+template <typename T>
+static llvm::Expected<Keys<T>> getKeys(eff::AttentionOp op, Value value,
+                                       int64_t b, int64_t count,
+                                       Call<T> &call) {
+  auto cache = dyn_cast<eff::CacheType>(value.getType());
+  if (!cache) {
+    const Tensor<T> &tensor = call.get(value);
+    int64_t stride = tensor.shape[2];
+    return Keys<T>{tensor.floats.data() + b * tensor.shape[1] * stride, stride};
+  }
+  llvm::Expected<std::vector<T> *> buffer = call.getBuffer(op, value, b);
+  if (!buffer)
+    return buffer.takeError();
+  int64_t stride = cache.getHeads() * cache.getHeadDim();
+  if (int64_t((*buffer)->size()) < count * stride)
+    return cannotInterpret(op, "the call's tokens have not been appended to "
+                               "the cache before");
+  return Keys<T>{(*buffer)->data(), stride};
+}
+
+template <typename T>
+llvm::Error evaluate(eff::AttentionOp op, Call<T> &call) {
+  const Tensor<T> &query = call.get(op.getQuery());
+  int64_t batch = query.shape[0], tokens = query.shape[1];
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads();
+  int64_t headDim = query.shape[2] / heads, window = op.getWindow();
+  T scale = T(op.getScale().convertToDouble());
+  T softcap = op.getSoftcap() ? T(op.getSoftcap()->convertToDouble()) : T(0);
+  bool cached = isa<eff::CacheType>(op.getKey().getType());
+  if (llvm::Error error = call.checkRows(op, batch, tokens))
+    return error;
+
+  Tensor<T> result(query.shape);
+  std::vector<T> scores;
+  for (int64_t b = 0; b < batch; ++b) {
+    int64_t past = cached ? call.getPast(b) : 0;
+    int64_t count = past + call.getValid(b, tokens);
+    llvm::Expected<Keys<T>> keys = getKeys(op, op.getKey(), b, count, call);
+    if (!keys)
+      return keys.takeError();
+    llvm::Expected<Keys<T>> values = getKeys(op, op.getValue(), b, count, call);
+    if (!values)
+      return values.takeError();
+    for (int64_t t = 0; t < tokens; ++t) {
+      int64_t position = past + t;
+      int64_t end = op.getCausal() ? std::min(count, position + 1) : count;
+      int64_t begin = window ? std::max<int64_t>(0, position - window + 1) : 0;
+      if (begin >= end)
+        continue;
+      for (int64_t h = 0; h < heads; ++h) {
+        int64_t kvHead = h * kvHeads / heads;
+        int64_t offset = ((b * tokens + t) * heads + h) * headDim;
+        scores.resize(end - begin);
+        for (int64_t j = begin; j < end; ++j) {
+          T score;
+          multiply(query.floats.data() + offset, keys->at(j, kvHead, headDim),
+                   &score, 1, 1, headDim);
+          score *= scale;
+          if (softcap > 0)
+            score = softcap * std::tanh(score / softcap);
+          scores[j - begin] = score;
+        }
+        T maximum = *std::max_element(scores.begin(), scores.end());
+        T total = 0;
+        for (T &score : scores)
+          total += score = std::exp(score - maximum);
+        T *y = result.floats.data() + offset;
+        for (int64_t j = begin; j < end; ++j) {
+          const T *value = values->at(j, kvHead, headDim);
+          T weight = scores[j - begin] / total;
+          for (int64_t d = 0; d < headDim; ++d)
+            y[d] += weight * value[d];
+        }
+      }
+    }
+  }
+  call.set(op.getResult(), std::move(result));
+  return llvm::Error::success();
+}
+
+template <typename T>
+llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
+  const Tensor<T> &input = call.get(op.getInput());
+  int64_t batch = input.shape[0], tokens = input.shape[1];
+  int64_t stride = input.shape[2];
+  if (llvm::Error error = call.checkRows(op, batch, tokens))
+    return error;
+  int64_t capacity = cast<eff::CacheType>(op.getCache().getType()).getCapacity();
+  for (int64_t b = 0; b < batch; ++b) {
+    llvm::Expected<std::vector<T> *> buffer =
+        call.getBuffer(op, op.getCache(), b);
+    if (!buffer)
+      return buffer.takeError();
+    int64_t past = call.getPast(b), valid = call.getValid(b, tokens);
+    if (past + valid > capacity)
+      return makeError(ErrorCode::TooLong,
+                       "the sequence has " + llvm::Twine(past + valid) +
+                           " tokens, the cache holds " + llvm::Twine(capacity));
+    (*buffer)->resize((past + valid) * stride);
+    auto first = input.floats.begin() + b * tokens * stride;
+    std::copy(first, first + valid * stride,
+              (*buffer)->begin() + past * stride);
+  }
+  return llvm::Error::success();
+}
+
+template <typename T>
+llvm::Error evaluate(eff::RopeOp op, Call<T> &call) {
+  const Tensor<T> &input = call.get(op.getInput());
+  llvm::Expected<const Weight<T> *> weight = call.getWeight(op.getInvFreq());
+  if (!weight)
+    return weight.takeError();
+  int64_t batch = input.shape[0], tokens = input.shape[1];
+  int64_t heads = op.getHeads(), headDim = input.shape[2] / heads;
+  int64_t half = (*weight)->shape[0];
+  T scale = T(op.getScale().convertToDouble());
+  if (llvm::Error error = call.checkRows(op, batch, tokens))
+    return error;
+
+  Tensor<T> result = input;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t i = 0; i < half; ++i) {
+        // The angle is f32 by definition, in the double interpreter too.
+        float angle = float(call.getPast(b) + t) * float((*weight)->values[i]);
+        T c = scale * std::cos(T(angle)), s = scale * std::sin(T(angle));
+        int64_t first = op.getInterleaved() ? 2 * i : i;
+        int64_t second = op.getInterleaved() ? 2 * i + 1 : i + half;
+        for (int64_t h = 0; h < heads; ++h) {
+          int64_t offset = ((b * tokens + t) * heads + h) * headDim;
+          T x1 = input.floats[offset + first];
+          T x2 = input.floats[offset + second];
+          result.floats[offset + first] = x1 * c - x2 * s;
+          result.floats[offset + second] = x2 * c + x1 * s;
+        }
+      }
+  call.set(op.getResult(), std::move(result));
+  return llvm::Error::success();
+}
+
+EFFC_INSTANTIATE(evaluate, eff::AttentionOp)
+EFFC_INSTANTIATE(evaluate, eff::CacheAppendOp)
+EFFC_INSTANTIATE(evaluate, eff::RopeOp)
+
+} // namespace effc::reference

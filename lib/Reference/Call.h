@@ -1,0 +1,144 @@
+//===- Call.h - one call of the reference interpreter -----------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// What the evaluators of the op families share: the values computed so far, and what the
+/// call brings (rows, past, valid). An evaluator reads operands with get, getWeight and
+/// getBuffer and defines results with set. Verifiers have promised shapes and types.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_LIB_REFERENCE_CALL_H
+#define EFFC_LIB_REFERENCE_CALL_H
+
+#include "effc/Dialect/Eff/Eff.h"
+#include "effc/Reference/Interpreter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "llvm/ADT/DenseMap.h"
+
+#include <cmath>
+
+namespace effc::reference {
+
+/// A decoded weight.
+template <typename T> struct Weight {
+  llvm::SmallVector<int64_t, 2> shape;
+  std::vector<T> values;
+  /// Of an int8 weight, for int8 activations: the integers and the scale of each row.
+  std::vector<int8_t> quantized;
+  std::vector<float> scales;
+};
+
+/// The decoded weights of a module.
+template <typename T> struct Weights {
+  std::map<mlir::Operation *, Weight<T>> decoded;
+
+  llvm::Expected<const Weight<T> *> get(eff::WeightOp op);
+};
+
+/// An error about an op that cannot be evaluated.
+llvm::Error cannotInterpret(mlir::Operation *op, const llvm::Twine &why);
+
+template <typename T> class Call {
+public:
+  Call(mlir::ModuleOp module, Weights<T> &weights, llvm::ArrayRef<Row<T>> rows,
+       bool allLogits)
+      : allLogits(allLogits), module(module), weights(weights), rows(rows) {}
+
+  llvm::Expected<std::vector<Tensor<T>>>
+  run(mlir::func::FuncOp function, std::vector<Tensor<T>> inputs);
+
+  const Tensor<T> &get(mlir::Value value) const {
+    return *tensors.find(value)->second;
+  }
+  void set(mlir::Value value, Tensor<T> tensor) {
+    tensors[value] = std::make_shared<Tensor<T>>(std::move(tensor));
+  }
+
+  llvm::Expected<const Weight<T> *> getWeight(mlir::Value value);
+  /// The values of an optional weight, null when it is absent.
+  llvm::Expected<const T *> getOptional(mlir::Value value);
+  /// The buffer of a state or cache for a batch row.
+  llvm::Expected<std::vector<T> *> getBuffer(mlir::Operation *op,
+                                             mlir::Value value, int64_t row);
+
+  /// Checks that the call has a row for each row of a batch, and no more valid tokens than there are.
+  llvm::Error checkRows(mlir::Operation *op, int64_t batch,
+                        int64_t tokens) const;
+  int64_t getPast(int64_t row) const {
+    return rows.empty() || !rows[row].sequence ? 0
+                                               : rows[row].sequence->length;
+  }
+  int64_t getValid(int64_t row, int64_t tokens) const {
+    return rows.empty() || rows[row].valid < 0 ? tokens : rows[row].valid;
+  }
+
+  const bool allLogits;
+
+private:
+  llvm::Error evaluateOp(mlir::Operation &op);
+
+  mlir::ModuleOp module;
+  Weights<T> &weights;
+  llvm::ArrayRef<Row<T>> rows;
+  llvm::DenseMap<mlir::Value, std::shared_ptr<Tensor<T>>> tensors;
+  /// The symbol behind an `eff.use`.
+  llvm::DenseMap<mlir::Value, mlir::Operation *> resources;
+};
+
+//===----------------------------------------------------------------------===//
+// Evaluators, one overload for each op
+//===----------------------------------------------------------------------===//
+
+template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::Conv2DOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::DequantizeOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::EmbedOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::LinearOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::QuantizeOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::SampleOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::SelectRowsOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::SplitOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::GatedNormOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::LayerNormOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::RmsNormOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::ReadOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(mlir::linalg::LinalgOp op, Call<T> &call);
+/// arith.constant.
+template <typename T>
+llvm::Error evaluate(mlir::arith::ConstantOp op, Call<T> &call);
+/// Ops of the tensor dialect.
+template <typename T>
+llvm::Error evaluateTensorOp(mlir::Operation *op, Call<T> &call);
+/// arith and math ops on scalars, or element by element on tensors.
+template <typename T>
+llvm::Error evaluateElementwise(mlir::Operation *op, Call<T> &call);
+
+/// Instantiates the evaluator of an op, at the end of the file that defines it.
+#define EFFC_INSTANTIATE(name, Op)                                             \
+  template llvm::Error name(Op, Call<float> &);                                \
+  template llvm::Error name(Op, Call<double> &);
+
+/// `1 / (1 + exp(-x)) * x`.
+template <typename T> T silu(T x) { return x / (T(1) + std::exp(-x)); }
+
+/// `y[m, n] = sum_k x[m, k] w[n, k]`, all row-major.
+void multiply(const float *x, const float *w, float *y, int64_t m, int64_t n,
+              int64_t k);
+void multiply(const double *x, const double *w, double *y, int64_t m, int64_t n,
+              int64_t k);
+
+} // namespace effc::reference
+
+#endif // EFFC_LIB_REFERENCE_CALL_H
