@@ -7,6 +7,9 @@
 #include "effc/Pipelines/Registration.h"
 #include "effc/Dialect/Eff/Eff.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
+#ifdef EFFC_HAS_EFFTOPLAN
+#include "effc/Conversion/EffToPlan/Passes.h"
+#endif
 #ifdef EFFC_HAS_ONNX
 #include "effc/Dialect/ONNX/Onnx.h"
 #endif
@@ -42,5 +45,8 @@ void effc::registerPasses() {
   eff::registerEffPasses();
 #ifdef EFFC_HAS_PLAN
   plan::registerPlanPasses();
+#endif
+#ifdef EFFC_HAS_EFFTOPLAN
+  registerEffToPlanPasses();
 #endif
 }

@@ -50,6 +50,8 @@
 /// The epilogue of a linear is an LLVM function
 /// `<16 x float> eff_epilogue(<16 x float> acc, i64 row, i64 col, ptr extras)`, where extras points at the operand
 /// array's first extra; extra i is a [rows][ld] tensor when `extra<i>_ld` > 0 and a vector [n] when it is 0.
+/// `y` may be the memory of an extra of the same ld: each element of `y` is written once, after the extras at its place
+/// have been read for it, and they are read for no other element.
 ///
 //===----------------------------------------------------------------------===//
 

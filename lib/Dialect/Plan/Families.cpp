@@ -103,7 +103,8 @@ std::string effc::plan::printEpilogue(Region &epilogue) {
   if (epilogue.empty())
     return {};
   Block &body = epilogue.front();
-  MLIRContext *context = epilogue.getContext();
+  // The region need not belong to an op yet.
+  MLIRContext *context = body.getArgument(0).getContext();
   OpBuilder builder(context);
   Location loc = UnknownLoc::get(context);
   Type f32 = builder.getF32Type();
