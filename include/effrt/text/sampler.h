@@ -73,11 +73,15 @@ private:
   explicit Sampler(const SamplingOptions &options) : options_(options) {}
   Status penalize(const float *logits, size_t count,
                   const std::vector<TokenId> &history);
+  /// Fills candidates_ with what the filters keep; probabilities are relative
+  /// to the most likely token's.
+  Status filter(const float *logits, size_t count,
+                const std::vector<TokenId> &history);
 
   SamplingOptions options_;
   uint64_t drawn_ = 0;
   std::vector<double> scores_;        // logits after the penalty
-  std::vector<Candidate> candidates_; // scratch and result of `distribution`
+  std::vector<Candidate> candidates_; // scratch, and what `distribution` gives
 };
 
 } // namespace effrt

@@ -16,15 +16,16 @@ namespace effrt {
 /// additions and multiplications that IEEE 754 rounds in one way (the file that
 /// uses it is compiled without contraction): every machine gives the same bits.
 inline double portableExp(double x) {
-  if (!(x >= -700.0))
-    return 0.0;
   // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first with
   // enough zero bits at its end that n times it is exact.
   constexpr double kLog2e = 1.4426950408889634;
   constexpr double kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
-  constexpr double kRound = 0x1.8p52; // adding it rounds to a whole number
-  double n = (x * kLog2e + kRound) - kRound;
-  double r = (x - n * kLn2High) - n * kLn2Low;
+  // Adding it rounds to a whole number, which then is in the low bits.
+  constexpr double kRound = 0x1.8p52;
+  double y = x >= -700.0 ? x : -700.0;
+  double shifted = y * kLog2e + kRound;
+  double n = shifted - kRound;
+  double r = (y - n * kLn2High) - n * kLn2Low;
   // Taylor to degree 13: the rest is below 2^-57.
   double p = 1.0 / 6227020800.0;
   p = p * r + 1.0 / 479001600.0;
@@ -41,10 +42,12 @@ inline double portableExp(double x) {
   p = p * r + 1.0;
   p = p * r + 1.0;
   // 2^n; n >= -1010, so it is a normal number.
-  uint64_t bits = static_cast<uint64_t>(1023 + static_cast<int64_t>(n)) << 52;
+  uint64_t bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  bits = (bits + 1023) << 52;
   double scale;
   std::memcpy(&scale, &bits, sizeof(scale));
-  return p * scale;
+  return x >= -700.0 ? p * scale : 0.0;
 }
 
 } // namespace effrt

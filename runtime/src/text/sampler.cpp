@@ -75,6 +75,42 @@ void keepShare(std::vector<Candidate> &candidates, double share) {
   std::reverse(candidates.begin(), candidates.end());
 }
 
+/// The largest logit; an Error if one is NaN or +infinity, or none is finite.
+Result<float> check(const float *logits, size_t count) {
+  if (count == 0 || count > std::numeric_limits<TokenId>::max())
+    return badLogits("there are " + std::to_string(count) + " logits");
+  // Eight at a time, without branches: this reads the whole vocabulary for
+  // every token.
+  constexpr size_t kLanes = 8;
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  float largest[kLanes];
+  unsigned bad[kLanes] = {};
+  std::fill(largest, largest + kLanes, -std::numeric_limits<float>::infinity());
+  auto take = [&](size_t lane, float logit) {
+    largest[lane] = logit > largest[lane] ? logit : largest[lane];
+    bad[lane] |= !(logit <= kLargest);
+  };
+  size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      take(lane, logits[i + lane]);
+  for (; i < count; ++i)
+    take(0, logits[i]);
+
+  if (std::any_of(bad, bad + kLanes, [](unsigned b) { return b != 0; })) {
+    size_t id = std::find_if(logits, logits + count,
+                             [](float x) { return !(x <= kLargest); }) -
+                logits;
+    return badLogits("the logit of token " + std::to_string(id) + " is " +
+                     (std::isnan(logits[id]) ? "NaN" : "infinite"));
+  }
+  float top = *std::max_element(largest, largest + kLanes);
+  if (!std::isfinite(top))
+    return badLogits("none of the " + std::to_string(count) +
+                     " logits is finite");
+  return top;
+}
+
 } // namespace
 
 Result<Sampler> Sampler::create(const SamplingOptions &options) {
@@ -93,23 +129,10 @@ Result<Sampler> Sampler::create(const SamplingOptions &options) {
 
 Status Sampler::penalize(const float *logits, size_t count,
                          const std::vector<TokenId> &history) {
-  if (count == 0 || count > std::numeric_limits<TokenId>::max())
-    return badLogits("there are " + std::to_string(count) + " logits");
-  bool anyFinite = false;
-  for (size_t i = 0; i < count; ++i) {
-    if (std::isnan(logits[i]) ||
-        logits[i] == std::numeric_limits<float>::infinity())
-      return badLogits("the logit of token " + std::to_string(i) + " is " +
-                       (std::isnan(logits[i]) ? "NaN" : "infinite"));
-    anyFinite |= std::isfinite(logits[i]);
-  }
-  if (!anyFinite)
-    return badLogits("none of the " + std::to_string(count) +
-                     " logits is finite");
   scores_.assign(logits, logits + count);
-  if (options_.repetitionPenalty == 1)
-    return Status::success();
   double penalty = options_.repetitionPenalty;
+  if (penalty == 1)
+    return Status::success();
   for (TokenId id : history) {
     if (id >= count)
       return badLogits("the history has token " + std::to_string(id) +
@@ -123,35 +146,50 @@ Status Sampler::penalize(const float *logits, size_t count,
 
 Status Sampler::filter(const float *logits, size_t count,
                        const std::vector<TokenId> &history) try {
+  Result<float> largest = check(logits, count);
+  if (!largest)
+    return largest.takeError();
+  candidates_.clear();
+  bool greedy = options_.temperature == 0;
+  if (greedy && options_.repetitionPenalty == 1) {
+    // The first of equals is the lowest id.
+    auto best = std::find(logits, logits + count, *largest);
+    candidates_.push_back({static_cast<TokenId>(best - logits), 1.0});
+    return Status::success();
+  }
   if (Status s = penalize(logits, count, history); !s)
     return s;
   auto best = std::max_element(scores_.begin(), scores_.end());
-  candidates_.clear();
-  if (options_.temperature == 0) {
-    // The first of equals is the lowest id.
+  if (greedy) {
     candidates_.push_back({static_cast<TokenId>(best - scores_.begin()), 1.0});
     return Status::success();
   }
 
   // Relative to the most likely token, which has 1: no temperature overflows.
   double top = *best, temperature = options_.temperature;
-  for (size_t i = 0; i < count; ++i) {
-    double p = portableExp((scores_[i] - top) / temperature);
-    if (p > 0)
-      candidates_.push_back({static_cast<TokenId>(i), p});
-  }
-  if (options_.topK != 0 && options_.topK < candidates_.size())
+  candidates_.resize(count);
+  if (options_.topK != 0 && options_.topK < count) {
+    // Scores rank as probabilities do; few need to be computed.
+    for (size_t i = 0; i < count; ++i)
+      candidates_[i] = {static_cast<TokenId>(i), scores_[i]};
     keepBest(candidates_, options_.topK);
+    for (Candidate &c : candidates_)
+      c.probability = portableExp((c.probability - top) / temperature);
+  } else {
+    for (double &score : scores_)
+      score = portableExp((score - top) / temperature);
+    for (size_t i = 0; i < count; ++i)
+      candidates_[i] = {static_cast<TokenId>(i), scores_[i]};
+  }
   if (options_.topP < 1)
     keepShare(candidates_, options_.topP);
-  if (options_.minP > 0) {
-    double least = options_.minP * kReached;
-    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
-                                     [&](const Candidate &c) {
-                                       return c.probability < least;
-                                     }),
-                      candidates_.end());
-  }
+  // Tokens of probability 0 go, whatever the filters.
+  double least = std::max(options_.minP * kReached,
+                          std::numeric_limits<double>::denorm_min());
+  candidates_.erase(
+      std::remove_if(candidates_.begin(), candidates_.end(),
+                     [&](const Candidate &c) { return c.probability < least; }),
+      candidates_.end());
   return Status::success();
 } catch (const std::bad_alloc &) {
   return makeError(codes::outOfMemory, "there is not enough memory to sample");
