@@ -1,4 +1,4 @@
-//===- KernelSpec.cpp - what a kernel is specialised for ------------------===//
+//===- KernelSpec.cpp - what a kernel is specialised for --------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -7,66 +7,66 @@
 #include "effc/Target/KernelSpec.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 
-using namespace effc;
+using namespace llvm;
 
-using Constant = std::pair<std::string, int64_t>;
+namespace effc {
 
-static const Constant *findConstant(llvm::ArrayRef<Constant> constants,
-                                    llvm::StringRef name) {
-  return llvm::lower_bound(constants, name,
-                           [](const Constant &constant, llvm::StringRef name) {
-                             return llvm::StringRef(constant.first) < name;
-                           });
+/// Where a constant is, or where it belongs.
+template <class Constants> static auto *find(Constants &constants, StringRef name) {
+  return lower_bound(constants, name, [](const auto &entry, StringRef name) { return StringRef(entry.first) < name; });
 }
 
-int64_t KernelSpec::get(llvm::StringRef name) const {
-  const Constant *at = findConstant(constants, name);
-  return at != constants.end() && at->first == name ? at->second : 0;
+int64_t KernelSpec::get(StringRef name) const {
+  auto *it = find(constants, name);
+  return it != constants.end() && it->first == name ? it->second : 0;
 }
 
-void KernelSpec::set(llvm::StringRef name, int64_t value) {
-  size_t index = findConstant(constants, name) - constants.begin();
-  if (index < constants.size() && constants[index].first == name)
-    constants[index].second = value;
+void KernelSpec::set(StringRef name, int64_t value) {
+  auto *it = find(constants, name);
+  if (it != constants.end() && it->first == name)
+    it->second = value;
   else
-    constants.insert(constants.begin() + index, {name.str(), value});
+    constants.insert(it, {name.str(), value});
 }
 
 std::string KernelSpec::str() const {
-  std::string text = family;
-  llvm::raw_string_ostream os(text);
-  for (const Constant &constant : constants)
-    os << ' ' << constant.first << '=' << constant.second;
-  if (epilogue.empty())
-    return text;
-  // One line: runs of white space become one blank.
-  os << ' ';
-  bool blank = false;
-  for (char c : epilogue) {
-    if (llvm::isSpace(c)) {
-      blank = true;
-      continue;
+  std::string text;
+  raw_string_ostream os(text);
+  os << family << '(';
+  interleaveComma(constants, os, [&](const auto &entry) { os << entry.first << " = " << entry.second; });
+  os << ')';
+  if (!epilogue.empty()) {
+    os << " epilogue ";
+    // One line: line breaks and the indentation behind them become one space.
+    bool space = false;
+    for (char c : epilogue) {
+      if (c == '\n' || c == ' ' || c == '\t') {
+        space = true;
+        continue;
+      }
+      if (space)
+        os << ' ';
+      space = false;
+      os << c;
     }
-    if (blank)
-      os << ' ';
-    blank = false;
-    os << c;
   }
   return text;
 }
 
 std::string KernelSpec::name() const {
-  // FNV-1a, 64 bit: the same on every machine.
-  uint64_t hash = 0xcbf29ce484222325;
+  uint64_t hash = 0xcbf29ce484222325; // FNV-1a
   for (unsigned char c : str())
     hash = (hash ^ c) * 0x100000001b3;
-  return family + "_" + llvm::utohexstr(hash, /*LowerCase=*/true, 16);
+  std::string text;
+  raw_string_ostream(text) << family << '_' << format_hex_no_prefix(hash, 16);
+  return text;
 }
 
 bool KernelSpec::operator==(const KernelSpec &other) const {
-  return family == other.family && constants == other.constants &&
-         epilogue == other.epilogue;
+  return family == other.family && constants == other.constants && epilogue == other.epilogue;
 }
+
+} // namespace effc

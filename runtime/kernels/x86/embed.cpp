@@ -1,0 +1,1 @@
+#include "runtime/kernels/x86/spec.h"

@@ -1,0 +1,251 @@
+//===- linear.cpp - linears on f32 activations ------------------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// linear_f32, linear_bf16, linear_f16, linear_i8, linear_i4.
+///
+/// Operands: x f32 [rows][ldx]; w packed (below); y f32 [rows][ldy]; extras as the epilogue asks.
+///   f32:       [n/16][k][16] f32
+///   bf16, f16: [n/32][k][16] dwords, low half column c, high half column c + 16
+///   i8:        [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]
+///   i4:        [n/16][k/8][16] dwords of 8 nibbles, low first, then f32 scale[n/16][k/group][16]
+/// Weights widen exactly; sums are f32, one chain of multiply-adds over k in order. i8 multiplies the sum by the
+/// column's scale; i4 multiplies each group's sum by its scale and adds those. Against sums in f64 over the same
+/// weights the error is at most about k * 2^-24 * sum |x w|; tests use 4 * sqrt(k) * 2^-24 of it.
+///
+//===----------------------------------------------------------------------===//
+
+#include "runtime/kernels/x86/linear.h"
+#include "runtime/kernels/x86/math.h"
+
+namespace kernels {
+namespace {
+
+/// How far ahead of their use weights are asked for.
+constexpr int64_t kAhead = 4096;
+
+/// Formats whose sums need no work between the first k and the last. `Base` widens one step of 64 bytes.
+template <class Base> struct Dense : Base {
+  using Activations = const float *;
+  static constexpr int kVectors = Base::kVectors;
+  static constexpr int64_t kStep = Base::kStep;
+
+  static EFF_INLINE int64_t steps() { return ceilDiv(EFF_SPEC(k), kStep); }
+  static EFF_INLINE int64_t panelBytes() { return steps() * 64; }
+
+  /// One step of `Count` values of k for all rows and panels.
+  template <int R, int P, int Count>
+  static EFF_INLINE void step(const float *x, const uint8_t *w, f32x16 (&acc)[R * P * kVectors]) {
+    f32x16 wide[P][kStep * kVectors];
+#pragma clang loop unroll(full)
+    for (int p = 0; p < P; ++p) {
+      const uint8_t *at = w + p * panelBytes();
+      if (R <= 4)
+        __builtin_prefetch(at + kAhead);
+      Base::widen(loadBits(at), wide[p]);
+    }
+#pragma clang loop unroll(full)
+    for (int kk = 0; kk < Count; ++kk)
+#pragma clang loop unroll(full)
+      for (int r = 0; r < R; ++r) {
+        f32x16 xs = splat(x[r * EFF_SPEC(ldx) + kk]);
+#pragma clang loop unroll(full)
+        for (int p = 0; p < P; ++p)
+#pragma clang loop unroll(full)
+          for (int v = 0; v < kVectors; ++v) {
+            f32x16 &sum = acc[(r * P + p) * kVectors + v];
+            sum = sum + wide[p][kk * kVectors + v] * xs;
+          }
+      }
+  }
+
+  template <int R, int P>
+  static EFF_INLINE void accumulate(const LinearArgs<Dense> &a, int64_t row, const uint8_t *w,
+                                    f32x16 (&sums)[R * P * kVectors]) {
+    f32x16 acc[R * P * kVectors] = {};
+    const float *x = a.x + row * EFF_SPEC(ldx);
+    int64_t whole = EFF_SPEC(k) / kStep;
+    int64_t s = 0;
+    if constexpr (R <= 4 && kStep == 1) {
+#pragma clang loop unroll(disable)
+      for (; s + 4 <= whole; s += 4)
+#pragma clang loop unroll(full)
+        for (int u = 0; u < 4; ++u)
+          step<R, P, kStep>(x + s + u, w + (s + u) * 64, acc);
+    }
+#pragma clang loop unroll(disable)
+    for (; s < whole; ++s)
+      step<R, P, kStep>(x + s * kStep, w + s * 64, acc);
+    lastStep<R, P, kStep - 1>(x + s * kStep, w + s * 64, acc);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < R * P * kVectors; ++i)
+      sums[i] = acc[i];
+  }
+
+  /// The k % kStep values that are left.
+  template <int R, int P, int Count>
+  static EFF_INLINE void lastStep(const float *x, const uint8_t *w, f32x16 (&acc)[R * P * kVectors]) {
+    if constexpr (Count > 0) {
+      if (EFF_SPEC(k) % kStep == Count)
+        step<R, P, Count>(x, w, acc);
+      else
+        lastStep<R, P, Count - 1>(x, w, acc);
+    }
+  }
+
+  static EFF_INLINE f32x16 scaled(const LinearArgs<Dense> &a, f32x16 sum, int64_t, int64_t col) {
+    if constexpr (Base::kScaled)
+      return sum * load(reinterpret_cast<const float *>(a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes()) + col);
+    return sum;
+  }
+};
+
+struct F32 {
+  static constexpr int kVectors = 1;
+  static constexpr int64_t kStep = 1;
+  static constexpr bool kScaled = false;
+  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[1]) { w[0] = (f32x16)bits; }
+};
+
+struct Bf16 {
+  static constexpr int kVectors = 2;
+  static constexpr int64_t kStep = 1;
+  static constexpr bool kScaled = false;
+  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[2]) {
+    w[0] = (f32x16)(bits << 16);
+    w[1] = (f32x16)(bits & 0xffff0000u);
+  }
+};
+
+/// f16 in the low half of each lane to f32, with integer operations alone: exact, subnormals too.
+EFF_INLINE f32x16 halfByInteger(u32x16 h) {
+  u32x16 magnitude = (h & 0x7fffu) << 13;
+  u32x16 normal = magnitude + ((127u - 15u) << 23);
+  normal = magnitude >= (31u << 23) ? magnitude + ((255u - 31u) << 23) : normal; // infinity and NaN
+  f32x16 small = (f32x16)(magnitude + (113u << 23)) - 6.10351562e-05f;
+  u32x16 bits = magnitude < (1u << 23) ? (u32x16)small : normal;
+  return (f32x16)(bits | (h & 0x8000u) << 16);
+}
+EFF_INLINE f32x16 half(u32x16 h) {
+  if (EFF_SPEC(isa) < kIsaV3)
+    return halfByInteger(h & 0xffffu);
+  typedef _Float16 f16x16 __attribute__((vector_size(32)));
+  return __builtin_convertvector((f16x16)__builtin_convertvector(h, u16x16), f32x16);
+}
+
+struct F16 {
+  static constexpr int kVectors = 2;
+  static constexpr int64_t kStep = 1;
+  static constexpr bool kScaled = false;
+  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[2]) {
+    w[0] = half(bits);
+    w[1] = half(bits >> 16);
+  }
+};
+
+struct I8 {
+  static constexpr int kVectors = 1;
+  static constexpr int64_t kStep = 4;
+  static constexpr bool kScaled = true;
+  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[4]) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 4; ++j)
+      w[j] = __builtin_convertvector((i32x16)(bits << (24 - 8 * j)) >> 24, f32x16);
+  }
+};
+
+/// Eight weights of each of 16 columns, as whole numbers.
+EFF_INLINE void widenNibbles(u32x16 bits, f32x16 (&w)[8]) {
+  if (EFF_SPEC(isa) >= kIsaV4) {
+    // A lookup by the low four bits of each lane: vpermps.
+    f32x16 table = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 8; ++j)
+      w[j] = (f32x16)__builtin_ia32_permvarsf512(table, (i32x16)(bits >> (4 * j)));
+    return;
+  }
+#pragma clang loop unroll(full)
+  for (int j = 0; j < 8; ++j)
+    w[j] = __builtin_convertvector((i32x16)(bits << (28 - 4 * j)) >> 28, f32x16);
+}
+
+struct I4 {
+  using Activations = const float *;
+  static constexpr int kVectors = 1;
+  static constexpr int64_t kStep = 8;
+
+  static EFF_INLINE int64_t panelBytes() { return ceilDiv(EFF_SPEC(k), kStep) * 64; }
+  static EFF_INLINE int64_t groups() { return ceilDiv(EFF_SPEC(k), EFF_SPEC(group)); }
+
+  template <int R, int P, int Count>
+  static EFF_INLINE void step(const float *x, const uint8_t *w, f32x16 (&acc)[R * P]) {
+#pragma clang loop unroll(full)
+    for (int p = 0; p < P; ++p) {
+      const uint8_t *at = w + p * panelBytes();
+      if (R <= 4)
+        __builtin_prefetch(at + kAhead);
+      f32x16 wide[8];
+      widenNibbles(loadBits(at), wide);
+#pragma clang loop unroll(full)
+      for (int kk = 0; kk < Count; ++kk)
+#pragma clang loop unroll(full)
+        for (int r = 0; r < R; ++r)
+          acc[r * P + p] = acc[r * P + p] + wide[kk] * x[r * EFF_SPEC(ldx) + kk];
+    }
+  }
+  template <int R, int P, int Count>
+  static EFF_INLINE void lastStep(const float *x, const uint8_t *w, f32x16 (&acc)[R * P]) {
+    if constexpr (Count > 0) {
+      if (EFF_SPEC(k) % kStep == Count)
+        step<R, P, Count>(x, w, acc);
+      else
+        lastStep<R, P, Count - 1>(x, w, acc);
+    }
+  }
+
+  template <int R, int P>
+  static EFF_INLINE void accumulate(const LinearArgs<I4> &a, int64_t row, const uint8_t *w, f32x16 (&sums)[R * P]) {
+    const float *x = a.x + row * EFF_SPEC(ldx);
+    const float *scales = reinterpret_cast<const float *>(a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes());
+    scales += (w - a.w) / panelBytes() * groups() * 16;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < R * P; ++i)
+      sums[i] = f32x16{};
+    for (int64_t g = 0; g < groups(); ++g) {
+      f32x16 acc[R * P] = {};
+      int64_t s = g * (EFF_SPEC(group) / kStep), end = least(s + EFF_SPEC(group) / kStep, EFF_SPEC(k) / kStep);
+#pragma clang loop unroll(disable)
+      for (; s < end; ++s)
+        step<R, P, kStep>(x + s * kStep, w + s * 64, acc);
+      if (EFF_SPEC(k) % kStep && g == groups() - 1)
+        lastStep<R, P, kStep - 1>(x + s * kStep, w + s * 64, acc);
+#pragma clang loop unroll(full)
+      for (int p = 0; p < P; ++p) {
+        f32x16 scale = load(scales + (p * groups() + g) * 16);
+#pragma clang loop unroll(full)
+        for (int r = 0; r < R; ++r)
+          sums[r * P + p] = sums[r * P + p] + acc[r * P + p] * scale;
+      }
+    }
+  }
+
+  static EFF_INLINE f32x16 scaled(const LinearArgs<I4> &, f32x16 sum, int64_t, int64_t) { return sum; }
+};
+
+template <class F> EFF_INLINE void run(void *const *operands, const eff_call *call, int32_t thread, int32_t threads) {
+  LinearArgs<F> a = {static_cast<const float *>(operands[0]), static_cast<const uint8_t *>(operands[1]),
+                     static_cast<float *>(operands[2]), operands + 3};
+  linearForTarget<F>(a, call, thread, threads);
+}
+
+} // namespace
+} // namespace kernels
+
+EFF_KERNEL(linear_f32) { kernels::run<kernels::Dense<kernels::F32>>(operands, call, thread, threads); }
+EFF_KERNEL(linear_bf16) { kernels::run<kernels::Dense<kernels::Bf16>>(operands, call, thread, threads); }
+EFF_KERNEL(linear_f16) { kernels::run<kernels::Dense<kernels::F16>>(operands, call, thread, threads); }
+EFF_KERNEL(linear_i8) { kernels::run<kernels::Dense<kernels::I8>>(operands, call, thread, threads); }
+EFF_KERNEL(linear_i4) { kernels::run<kernels::I4>(operands, call, thread, threads); }

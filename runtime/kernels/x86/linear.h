@@ -1,0 +1,148 @@
+//===- linear.h - loops of the linear kernels -------------------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// y[r][c] = epilogue(sum_k x[r][k] * w[c][k]) for packed weights. A format says how 64 bytes of a panel become
+/// vectors of 16 weights; the loops below are the same for all formats.
+///
+/// One tile is R rows by P panels whose sums stay in registers over all of k. Every sum runs over k in order, in one
+/// chain of multiply-adds, so a result is the same bit for bit whatever the number of rows, tiles and threads.
+/// Threads split the panels; a group of panels that fits the second-level cache is finished for all rows before the
+/// next one is read, so weights come from memory once.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef EFF_KERNELS_X86_LINEAR_H
+#define EFF_KERNELS_X86_LINEAR_H
+
+#include "runtime/kernels/x86/spec.h"
+
+namespace kernels {
+
+/// Shape of the register tile and the caches that an instruction set comes with.
+template <int Vectors, int Rows, int64_t PanelBytes> struct Machine {
+  static constexpr int kVectors = Vectors; ///< accumulators of 16 lanes
+  static constexpr int kRows = Rows;       ///< most rows of a tile
+  static constexpr int64_t kPanelBytes = PanelBytes;
+};
+using MachineV4 = Machine<24, 12, 768 << 10>;
+using MachineV3 = Machine<6, 6, 160 << 10>;
+using MachineV2 = Machine<3, 3, 128 << 10>;
+
+/// Largest power of two that is at most x.
+constexpr int floorPow2(int x) { return x >= 4 ? 4 : x >= 2 ? 2 : 1; }
+
+/// Panels of a tile of `rows` rows.
+template <class M> constexpr int panelsOf(int rows, int vectors) {
+  int panels = floorPow2(M::kVectors / (rows * vectors));
+  int limit = vectors == 1 ? 4 : 2;
+  return panels < limit ? panels : limit;
+}
+
+/// Operands of one linear; `bytes` of a panel are contiguous.
+template <class F> struct LinearArgs {
+  typename F::Activations x;
+  const uint8_t *w;
+  float *y;
+  void *const *extras;
+};
+
+/// Ends a tile: scales, epilogue, store of `rows` rows of `columns` columns that lie in `sums`.
+template <class F>
+EFF_INLINE void finish(const LinearArgs<F> &a, const f32x16 *sums, int64_t row, int rows, int64_t col, int64_t columns) {
+#pragma clang loop unroll(disable)
+  for (int r = 0; r < rows; ++r) {
+    float *y = a.y + (row + r) * EFF_SPEC(ldy);
+#pragma clang loop unroll(disable)
+    for (int64_t c = 0; c < columns; c += 16) {
+      int64_t left = EFF_SPEC(n) - col - c;
+      if (left <= 0)
+        break;
+      f32x16 v = F::scaled(a, *sums, row + r, col + c);
+      v = eff_epilogue(v, row + r, col + c, a.extras);
+      if (EFF_SPEC(n) % 16 == 0)
+        store(y + col + c, v);
+      else
+        storeFirst(y + col + c, v, left);
+      ++sums;
+    }
+    // Panels beyond the last column.
+    int64_t stored = ceilDiv(least(columns, EFF_SPEC(n) - col), 16);
+    sums += columns / 16 - stored;
+  }
+}
+
+template <class F, int R, int P> void tile(const LinearArgs<F> &a, int64_t row, int64_t panel) {
+  constexpr int V = F::kVectors;
+  alignas(64) f32x16 sums[R * P * V];
+  F::template accumulate<R, P>(a, row, a.w + panel * F::panelBytes(), sums);
+  finish<F>(a, sums, row, R, panel * 16 * V, P * 16 * V);
+}
+
+/// Panels [begin, end) for R rows.
+template <class F, class M, int R> EFF_INLINE void rowTile(const LinearArgs<F> &a, int64_t row, int64_t begin, int64_t end) {
+  constexpr int P = panelsOf<M>(R, F::kVectors);
+  int64_t panel = begin;
+  for (; panel + P <= end; panel += P)
+    tile<F, R, P>(a, row, panel);
+  if (P > 1)
+    for (; panel < end; ++panel)
+      tile<F, R, 1>(a, row, panel);
+}
+
+template <class F, class M, int R>
+EFF_INLINE void rowTileOf(int64_t rows, const LinearArgs<F> &a, int64_t row, int64_t begin, int64_t end) {
+  if (rows == R)
+    return rowTile<F, M, R>(a, row, begin, end);
+  if constexpr (R > 1)
+    rowTileOf<F, M, R - 1>(rows, a, row, begin, end);
+}
+
+template <class F, class M> EFF_INLINE void linear(const LinearArgs<F> &a, const eff_call *call, int32_t thread, int32_t threads) {
+  constexpr int64_t kWidth = 16 * F::kVectors;
+  constexpr int64_t kRows = M::kRows * F::kVectors <= M::kVectors ? M::kRows : M::kVectors / F::kVectors;
+  Range panels = split(ceilDiv(EFF_SPEC(n), kWidth), thread, threads);
+  int64_t group = most(M::kPanelBytes / F::panelBytes() & ~int64_t(3), 4);
+  for (int64_t begin = panels.begin; begin < panels.end; begin += group) {
+    int64_t end = least(begin + group, panels.end);
+    if (EFF_SPEC(rows)) {
+      // Tiles of equal height but for one row.
+      constexpr int64_t most = kRows;
+      int64_t tiles = ceilDiv(EFF_SPEC(rows), most), height = EFF_SPEC(rows) / tiles, taller = EFF_SPEC(rows) % tiles;
+      int64_t row = 0;
+      for (int64_t t = 0; t < taller; ++t, row += height + 1)
+        rowTileOf<F, M, kRows>(height + 1, a, row, begin, end);
+      for (int64_t t = taller; t < tiles; ++t, row += height)
+        rowTileOf<F, M, kRows>(height, a, row, begin, end);
+    } else {
+      int64_t row = 0, rows = call->logit_rows;
+      for (; row + kRows <= rows; row += kRows)
+        rowTile<F, M, kRows>(a, row, begin, end);
+      if constexpr (kRows > 4)
+        for (; row + 4 <= rows; row += 4)
+          rowTile<F, M, 4>(a, row, begin, end);
+      if constexpr (kRows > 2)
+        for (; row + 2 <= rows; row += 2)
+          rowTile<F, M, 2>(a, row, begin, end);
+      for (; row < rows; ++row)
+        rowTile<F, M, 1>(a, row, begin, end);
+    }
+  }
+}
+
+/// Chooses the register tile of the target.
+template <class F> EFF_INLINE void linearForTarget(const LinearArgs<F> &a, const eff_call *call, int32_t thread, int32_t threads) {
+  if (EFF_SPEC(isa) >= kIsaV4)
+    linear<F, MachineV4>(a, call, thread, threads);
+  else if (EFF_SPEC(isa) >= kIsaV3)
+    linear<F, MachineV3>(a, call, thread, threads);
+  else
+    linear<F, MachineV2>(a, call, thread, threads);
+}
+
+} // namespace kernels
+
+#endif // EFF_KERNELS_X86_LINEAR_H

@@ -1,0 +1,404 @@
+//===- naive.cpp - kernel families in plain loops ---------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "runtime/kernels/x86/naive.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace kernels::naive {
+
+namespace {
+
+/// One step: constants, operands and what the call brings.
+class Step {
+public:
+  Step(const Constants &constants, void *const *operands, const eff_call &call)
+      : constants(constants), operands(operands), call(call) {}
+
+  int64_t c(const char *name) const {
+    auto it = constants.find(name);
+    return it == constants.end() ? 0 : it->second;
+  }
+  double bits(const char *name) const {
+    uint32_t u = static_cast<uint32_t>(c(name));
+    float f;
+    std::memcpy(&f, &u, 4);
+    return f;
+  }
+  template <class T> T *op(int i) const { return static_cast<T *>(operands[i]); }
+  int64_t rows() const { return c("rows") ? c("rows") : call.logit_rows; }
+  /// Start of a row's slot in a state or cache.
+  float *slot(int i, int64_t b, int64_t elements) const { return op<float>(i) + call.slot[b] * elements; }
+
+  const Constants &constants;
+  void *const *operands;
+  const eff_call &call;
+};
+
+double silu(double x) { return x / (1 + std::exp(-x)); }
+
+double halfToDouble(uint16_t h) {
+  int exponent = h >> 10 & 31, mantissa = h & 0x3ff;
+  double sign = h & 0x8000 ? -1 : 1;
+  if (exponent == 31)
+    return mantissa ? NAN : sign * INFINITY;
+  return sign * (exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24));
+}
+double bf16ToDouble(uint16_t h) {
+  uint32_t u = static_cast<uint32_t>(h) << 16;
+  float f;
+  std::memcpy(&f, &u, 4);
+  return f;
+}
+
+/// Element (n, k) of a packed weight in the format that embed numbers.
+double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows, int64_t columns, int64_t group) {
+  const auto *bytes = static_cast<const uint8_t *>(w);
+  auto f32 = [&](int64_t at) {
+    float f;
+    std::memcpy(&f, bytes + at, 4);
+    return static_cast<double>(f);
+  };
+  auto u16 = [&](int64_t at) {
+    uint16_t h;
+    std::memcpy(&h, bytes + at, 2);
+    return h;
+  };
+  int64_t panels = (rows + 15) / 16;
+  switch (format) {
+  case 0:
+    return f32((n * columns + k) * 4);
+  case 1:
+    return bf16ToDouble(u16((n * columns + k) * 2));
+  case 2:
+    return halfToDouble(u16((n * columns + k) * 2));
+  case 3:
+    return f32(((n / 16 * columns + k) * 16 + n % 16) * 4);
+  case 4:
+  case 5: {
+    int64_t at = ((n / 32 * columns + k) * 16 + n % 16) * 4 + n % 32 / 16 * 2;
+    return format == 4 ? bf16ToDouble(u16(at)) : halfToDouble(u16(at));
+  }
+  case 6: {
+    int64_t steps = (columns + 3) / 4;
+    int64_t at = ((n / 16 * steps + k / 4) * 16 + n % 16) * 4 + k % 4;
+    return static_cast<int8_t>(bytes[at]) * f32(panels * steps * 64 + n * 4);
+  }
+  default: {
+    int64_t steps = (columns + 7) / 8, groups = (columns + group - 1) / group;
+    int64_t at = ((n / 16 * steps + k / 8) * 16 + n % 16) * 4 + k % 8 / 2;
+    int q = bytes[at] >> k % 2 * 4 & 15;
+    q = q >= 8 ? q - 16 : q;
+    return q * f32(panels * steps * 64 + ((n / 16 * groups + k / group) * 16 + n % 16) * 4);
+  }
+  }
+}
+
+int64_t formatOf(const std::string &family) {
+  return family == "linear_f32" ? 3 : family == "linear_bf16" ? 4 : family == "linear_f16" ? 5 : family == "linear_i4" ? 7 : 6;
+}
+
+void linear(const Step &s, const std::string &family, const Epilogue &epilogue, double *largest = nullptr) {
+  bool quantized = family == "linear_i8a8";
+  int64_t n = s.c("n"), k = s.c("k"), ldq = (k + 3) / 4 * 4;
+  const void *w = s.operands[quantized ? 2 : 1];
+  float *y = s.op<float>(quantized ? 3 : 2);
+  for (int64_t r = 0; r < s.rows(); ++r)
+    for (int64_t c = 0; c < n; ++c) {
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        double x = quantized ? s.op<int8_t>(0)[r * ldq + i] * static_cast<double>(s.op<float>(1)[r])
+                             : s.op<float>(0)[r * s.c("ldx") + i];
+        double product = x * weight(w, formatOf(family), c, i, n, k, s.c("group"));
+        sum += product;
+        magnitude += std::fabs(product);
+      }
+      if (largest) {
+        *largest = std::max(*largest, magnitude);
+        continue;
+      }
+      y[r * s.c("ldy") + c] = static_cast<float>(epilogue ? epilogue(sum, r, c) : sum);
+    }
+}
+
+void quantizeRows(const Step &s) {
+  int64_t k = s.c("k"), ldq = (k + 3) / 4 * 4;
+  for (int64_t r = 0; r < s.rows(); ++r) {
+    const float *x = s.op<float>(0) + r * s.c("ldx");
+    int8_t *q = s.op<int8_t>(1) + r * ldq;
+    float largest = 0;
+    for (int64_t i = 0; i < k; ++i)
+      largest = std::max(largest, std::fabs(x[i]));
+    float scale = largest / 127;
+    scale = scale > 0 ? scale : 1;
+    s.op<float>(2)[r] = scale;
+    for (int64_t i = 0; i < ldq; ++i)
+      q[i] = i < k ? static_cast<int8_t>(std::clamp(std::nearbyint(x[i] / scale), -127.0f, 127.0f)) : 0;
+  }
+}
+
+void embed(const Step &s) {
+  for (int64_t r = 0; r < s.rows(); ++r)
+    for (int64_t i = 0; i < s.c("d"); ++i)
+      s.op<float>(2)[r * s.c("ldy") + i] = static_cast<float>(weight(s.operands[1], s.c("format"), s.op<int32_t>(0)[r], i,
+                                                                     s.c("vocab"), s.c("d"), s.c("group")));
+}
+
+void patchify(const Step &s) {
+  int64_t ch = s.c("channels"), h = s.c("height"), w = s.c("width"), ph = s.c("ph"), pw = s.c("pw"), gw = w / pw;
+  float *y = s.op<float>(1);
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t p = 0; p < h / ph * gw; ++p)
+      for (int64_t i = 0; i < ch; ++i)
+        for (int64_t u = 0; u < ph; ++u)
+          for (int64_t v = 0; v < pw; ++v)
+            *y++ = s.op<float>(0)[((b * ch + i) * h + p / gw * ph + u) * w + p % gw * pw + v];
+}
+
+void norm(const Step &s, const std::string &family) {
+  bool layer = family == "layer_norm", gated = family == "gated_norm";
+  int64_t d = s.c("d"), group = layer ? d : s.c("group");
+  const float *w = s.op<float>(gated ? 2 : 1);
+  const float *bias = layer ? s.op<float>(2) : nullptr;
+  float *out = s.op<float>(layer || gated ? 3 : 2);
+  for (int64_t r = 0; r < s.rows(); ++r)
+    for (int64_t g = 0; g < d; g += group) {
+      std::vector<double> x(group), gate(group, 1);
+      double mean = 0, square = 0;
+      for (int64_t i = 0; i < group; ++i) {
+        x[i] = s.op<float>(0)[r * s.c("ldx") + g + i];
+        if (gated)
+          gate[i] = silu(s.op<float>(1)[r * s.c("ldz") + g + i]);
+        if (gated && !s.c("norm_before_gate"))
+          x[i] *= gate[i];
+        mean += x[i] / group;
+      }
+      if (!layer)
+        mean = 0;
+      for (double v : x)
+        square += (v - mean) * (v - mean) / group;
+      double factor = 1 / std::sqrt(square + s.bits("eps_bits"));
+      for (int64_t i = 0; i < group; ++i) {
+        double y = (x[i] - mean) * factor * w[gated ? g + i : i];
+        if (gated && s.c("norm_before_gate"))
+          y *= gate[i];
+        out[r * s.c("ldy") + g + i] = static_cast<float>(y + (bias ? bias[i] : 0));
+      }
+    }
+}
+
+void rope(const Step &s) {
+  int64_t heads = s.c("heads"), d = s.c("head_dim"), half = s.c("half");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t t = 0; t < s.c("tokens"); ++t)
+      for (int64_t h = 0; h < heads; ++h) {
+        int64_t r = b * s.c("tokens") + t;
+        const float *x = s.op<float>(0) + r * s.c("ldx") + h * d;
+        float *y = s.op<float>(2) + r * s.c("ldy") + h * d;
+        for (int64_t i = 0; i < d; ++i)
+          y[i] = x[i];
+        for (int64_t i = 0; i < half; ++i) {
+          float angle = static_cast<float>(s.call.past[b] + t) * s.op<float>(1)[i];
+          double c = s.bits("scale_bits") * std::cos(static_cast<double>(angle));
+          double n = s.bits("scale_bits") * std::sin(static_cast<double>(angle));
+          int64_t a = s.c("interleaved") ? 2 * i : i, e = s.c("interleaved") ? 2 * i + 1 : i + half;
+          double x1 = x[a], x2 = x[e];
+          y[a] = static_cast<float>(x1 * c - x2 * n);
+          y[e] = static_cast<float>(x2 * c + x1 * n);
+        }
+      }
+}
+
+void cacheAppend(const Step &s) {
+  int64_t heads = s.c("heads"), d = s.c("head_dim"), capacity = s.c("capacity");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t t = 0; t < s.call.valid[b]; ++t)
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t i = 0; i < d; ++i)
+          s.slot(1, b, heads * capacity * d)[(h * capacity + s.call.past[b] + t) * d + i] =
+              s.op<float>(0)[(b * s.c("tokens") + t) * s.c("ldx") + h * d + i];
+}
+
+void attention(const Step &s, bool cached) {
+  int64_t heads = s.c("heads"), kv = s.c("kv_heads"), d = s.c("head_dim"), capacity = s.c("capacity");
+  int64_t tokens = s.c("tokens"), window = s.c("window");
+  double scale = s.bits("scale_bits"), cap = s.bits("softcap_bits");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t t = 0; t < s.call.valid[b]; ++t)
+      for (int64_t h = 0; h < heads; ++h) {
+        int64_t g = h * kv / heads, past = cached ? s.call.past[b] : 0, i = past + t;
+        auto element = [&](int operand, int64_t j, int64_t e) {
+          if (cached)
+            return s.slot(operand, b, kv * capacity * d)[(g * capacity + j) * d + e];
+          return s.op<float>(operand)[(b * tokens + j) * s.c(operand == 1 ? "ldk" : "ldv") + g * d + e];
+        };
+        const float *q = s.op<float>(0) + (b * tokens + t) * s.c("ldq") + h * d;
+        std::vector<double> p;
+        std::vector<int64_t> seen;
+        double largest = -INFINITY, total = 0;
+        for (int64_t j = 0; j < past + s.call.valid[b]; ++j) {
+          if ((s.c("causal") && j > i) || (window && j <= i - window))
+            continue;
+          double dot = 0;
+          for (int64_t e = 0; e < d; ++e)
+            dot += static_cast<double>(q[e]) * element(1, j, e);
+          dot *= scale;
+          if (cap > 0)
+            dot = cap * std::tanh(dot / cap);
+          p.push_back(dot);
+          seen.push_back(j);
+          largest = std::max(largest, dot);
+        }
+        for (double &v : p)
+          total += v = std::exp(v - largest);
+        for (int64_t e = 0; e < d; ++e) {
+          double y = 0;
+          for (size_t j = 0; j < p.size(); ++j)
+            y += p[j] / total * element(2, seen[j], e);
+          s.op<float>(3)[(b * tokens + t) * s.c("ldy") + h * d + e] = static_cast<float>(y);
+        }
+      }
+}
+
+void conv1d(const Step &s) {
+  int64_t channels = s.c("channels"), k = s.c("kernel"), tokens = s.c("tokens");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t c = 0; c < channels; ++c) {
+      float *state = s.slot(3, b, (k - 1) * channels);
+      std::vector<float> xp;
+      for (int64_t j = 0; j < k - 1; ++j)
+        xp.push_back(state[j * channels + c]);
+      for (int64_t t = 0; t < tokens; ++t)
+        xp.push_back(s.op<float>(0)[(b * tokens + t) * s.c("ldx") + c]);
+      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+        double y = s.op<float>(2) ? s.op<float>(2)[c] : 0;
+        for (int64_t j = 0; j < k; ++j)
+          y += static_cast<double>(s.op<float>(1)[c * k + j]) * xp[t + j];
+        s.op<float>(4)[(b * tokens + t) * s.c("ldy") + c] = static_cast<float>(s.c("silu") ? silu(y) : y);
+      }
+      for (int64_t j = 0; j < k - 1; ++j)
+        state[j * channels + c] = xp[s.call.valid[b] + j];
+    }
+}
+
+void ssmScan(const Step &s) {
+  int64_t channels = s.c("channels"), n = s.c("n"), tokens = s.c("tokens"), groups = s.c("groups");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t d = 0; d < channels; ++d) {
+      float *state = s.slot(7, b, n * channels);
+      std::vector<double> h(n);
+      for (int64_t i = 0; i < n; ++i)
+        h[i] = state[i * channels + d];
+      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+        int64_t r = b * tokens + t, g = d * groups / channels;
+        double u = s.op<float>(0)[r * s.c("ldu") + d], dt = s.op<float>(1)[r * s.c("lddt") + d], y = 0;
+        for (int64_t i = 0; i < n; ++i) {
+          h[i] = std::exp(dt * s.op<float>(2)[d * n + i]) * h[i] + dt * u * s.op<float>(3)[r * s.c("ldb") + g * n + i];
+          y += h[i] * s.op<float>(4)[r * s.c("ldc") + g * n + i];
+        }
+        if (s.op<float>(5))
+          y += s.op<float>(5)[d] * u;
+        if (s.op<float>(6))
+          y *= silu(s.op<float>(6)[r * s.c("ldz") + d]);
+        s.op<float>(8)[r * s.c("ldy") + d] = static_cast<float>(y);
+      }
+      for (int64_t i = 0; i < n; ++i)
+        state[i * channels + d] = static_cast<float>(h[i]);
+    }
+}
+
+void ssdScan(const Step &s) {
+  int64_t heads = s.c("heads"), p = s.c("head_dim"), n = s.c("n"), tokens = s.c("tokens"), groups = s.c("groups");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t i = 0; i < heads; ++i) {
+      float *state = s.slot(6, b, heads * n * p) + i * n * p;
+      std::vector<double> h(state, state + n * p);
+      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+        int64_t r = b * tokens + t, g = i * groups / heads;
+        double dt = s.op<float>(1)[r * s.c("lddt") + i], a = std::exp(dt * s.op<float>(2)[i]);
+        for (int64_t e = 0; e < p; ++e) {
+          double x = s.op<float>(0)[r * s.c("ldx") + i * p + e], y = 0;
+          for (int64_t m = 0; m < n; ++m) {
+            h[m * p + e] = a * h[m * p + e] + dt * x * s.op<float>(3)[r * s.c("ldb") + g * n + m];
+            y += h[m * p + e] * s.op<float>(4)[r * s.c("ldc") + g * n + m];
+          }
+          if (s.op<float>(5))
+            y += s.op<float>(5)[i] * x;
+          s.op<float>(7)[r * s.c("ldy") + i * p + e] = static_cast<float>(y);
+        }
+      }
+      std::copy(h.begin(), h.end(), state);
+    }
+}
+
+void copyRow(const Step &s, int64_t from, int64_t to) {
+  std::memcpy(s.op<float>(1) + to * s.c("ldy"), s.op<float>(0) + from * s.c("ldx"), s.c("d") * 4);
+}
+void selectRows(const Step &s) {
+  if (s.call.all_logits)
+    for (int64_t r = 0; r < s.c("batch") * s.c("tokens"); ++r)
+      copyRow(s, r, r);
+  else
+    for (int64_t b = 0; b < s.c("batch"); ++b)
+      copyRow(s, b * s.c("tokens") + std::max(s.call.valid[b] - 1, 0), b);
+}
+void sample(const Step &s) {
+  for (int64_t r = 0; r < s.rows(); ++r) {
+    const float *x = s.op<float>(0) + r * s.c("ld");
+    s.op<int32_t>(1)[r] = static_cast<int32_t>(std::max_element(x, x + s.c("vocab")) - x);
+  }
+}
+
+} // namespace
+
+bool run(const std::string &family, const Constants &constants, void *const *operands, const eff_call &call,
+         const Epilogue &epilogue) {
+  Step s(constants, operands, call);
+  if (family.rfind("linear_", 0) == 0)
+    linear(s, family, epilogue);
+  else if (family == "quantize_rows")
+    quantizeRows(s);
+  else if (family == "embed")
+    embed(s);
+  else if (family == "patchify")
+    patchify(s);
+  else if (family == "rms_norm" || family == "layer_norm" || family == "gated_norm")
+    norm(s, family);
+  else if (family == "rope")
+    rope(s);
+  else if (family == "cache_append")
+    cacheAppend(s);
+  else if (family == "attention" || family == "attention_cache")
+    attention(s, family == "attention_cache");
+  else if (family == "causal_conv1d")
+    conv1d(s);
+  else if (family == "ssm_scan")
+    ssmScan(s);
+  else if (family == "ssd_scan")
+    ssdScan(s);
+  else if (family == "select_rows")
+    selectRows(s);
+  else if (family == "sample")
+    sample(s);
+  else if (family == "copy_rows")
+    for (int64_t r = 0; r < s.rows(); ++r)
+      copyRow(s, r, r);
+  else
+    return false;
+  return true;
+}
+
+double largestMagnitude(const std::string &family, const Constants &constants, void *const *operands,
+                        const eff_call &call) {
+  double largest = 0;
+  linear(Step(constants, operands, call), family, nullptr, &largest);
+  return largest;
+}
+
+} // namespace kernels::naive

@@ -1,0 +1,84 @@
+//===- KernelTest.h - runs kernels against their naive versions -*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_UNITTESTS_TARGET_KERNELTEST_H
+#define EFFC_UNITTESTS_TARGET_KERNELTEST_H
+
+#include "effc/Target/X86/LoadKernel.h"
+#include "runtime/kernels/x86/naive.h"
+
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace effc {
+
+/// Memory whose end lies EFF_ALIGN bytes before a page that must not be touched: reading further than kernels may ends
+/// the test. It starts at a multiple of 4 bytes and is filled with a pattern that is a NaN as f32.
+class Buffer {
+public:
+  explicit Buffer(int64_t bytes = 0);
+  Buffer(const std::vector<float> &values); // implicit: tests write operands as lists
+  ~Buffer();
+  Buffer(Buffer &&other) noexcept;
+  Buffer(const Buffer &) = delete;
+  Buffer &operator=(Buffer &&other) noexcept;
+
+  template <class T = float> T *as() const { return static_cast<T *>(data); }
+  template <class T = float> std::vector<T> get() const { return std::vector<T>(as<T>(), as<T>() + bytes / sizeof(T)); }
+  int64_t size() const { return bytes; }
+  Buffer clone() const;
+  /// Whether the bytes that may be read beyond the end are as they were.
+  bool tailIntact() const;
+
+private:
+  void *map = nullptr, *data = nullptr;
+  int64_t mapped = 0, bytes = 0;
+};
+
+/// Numbers that look random and are the same in every run, within [-scale, scale].
+std::vector<float> randomFloats(int64_t count, uint64_t seed, float scale = 1);
+
+/// The bits of an f32, as specs carry them.
+int64_t bitsOf(float value);
+
+/// What a call brings, with its arrays.
+struct Call {
+  std::vector<int32_t> past, valid, slot;
+  eff_call call;
+  Call(int32_t batch, int32_t tokens, std::vector<int32_t> past = {}, std::vector<int32_t> valid = {},
+       std::vector<int32_t> slot = {}, bool allLogits = false);
+};
+
+/// A kernel, its operands and how exact it has to be.
+struct Case {
+  std::string family;
+  kernels::naive::Constants constants;
+  std::string epilogue = {};
+  kernels::naive::Epilogue naiveEpilogue = nullptr;
+  /// Null for absent operands.
+  std::vector<const Buffer *> operands;
+  /// Indices of operands that are written; everything else must stay as it is.
+  std::vector<int> outputs;
+  /// Largest difference from the naive result: absolute + relative * |result|.
+  double absolute = 0, relative = 0;
+  /// Whether a float (by operand and index) is compared; elements that are not may have any value.
+  std::function<bool(int operand, int64_t index)> compared = nullptr;
+};
+
+KernelSpec specOf(const Case &c);
+/// Levels that this machine can run: every test runs on each of them.
+std::vector<X86Machine> machines();
+/// Runs a case on every level with 1 and 3 parts: equal to the naive result within the tolerance, equal bytes for both
+/// numbers of parts, nothing written outside of the outputs.
+void check(const Case &c, const Call &call);
+
+} // namespace effc
+
+#endif // EFFC_UNITTESTS_TARGET_KERNELTEST_H

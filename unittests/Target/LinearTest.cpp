@@ -1,0 +1,234 @@
+//===- LinearTest.cpp - linears over ragged shapes --------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelTest.h"
+
+#include "effc/Target/PackWeight.h"
+#include "mlir/IR/MLIRContext.h"
+
+#include <cmath>
+
+using namespace effc;
+
+namespace {
+
+class LinearTest : public testing::Test {
+protected:
+  LinearTest() : context(mlir::MLIRContext::Threading::DISABLED) { context.loadDialect<eff::EffDialect>(); }
+
+  /// The type of a packed [n, k] weight of a family.
+  eff::WeightType typeOf(const std::string &family, int64_t n, int64_t k, int64_t group) {
+    mlir::Attribute format;
+    if (family == "linear_f32")
+      format = mlir::TypeAttr::get(mlir::Float32Type::get(&context));
+    else if (family == "linear_bf16")
+      format = mlir::TypeAttr::get(mlir::BFloat16Type::get(&context));
+    else if (family == "linear_f16")
+      format = mlir::TypeAttr::get(mlir::Float16Type::get(&context));
+    else if (family == "linear_i4")
+      format = eff::Int4Attr::get(&context, group);
+    else
+      format = eff::Int8Attr::get(&context);
+    return eff::WeightType::get(&context, {n, k}, format, eff::getKernelLayout(format));
+  }
+
+  Buffer pack(eff::WeightType type, const std::vector<float> &values) {
+    Buffer packed(type.getPackedBytes());
+    int64_t k = type.getShape()[1];
+    auto read = [&](int64_t n, int64_t count, llvm::MutableArrayRef<float> out) {
+      std::copy(values.begin() + n * k, values.begin() + (n + count) * k, out.begin());
+    };
+    llvm::cantFail(packWeight(type, RowSource{read}, {packed.as<uint8_t>(), static_cast<size_t>(packed.size())}, 2));
+    return packed;
+  }
+
+  struct Shape {
+    int64_t rows, n, k, padx, pady, group;
+  };
+  struct Fusion {
+    std::string text;
+    kernels::naive::Epilogue naive;
+    std::vector<const Buffer *> extras;
+    kernels::naive::Constants constants;
+  };
+
+  void run(const std::string &family, Shape s, const Fusion &fusion, const Call &call, bool dynamicRows = false) {
+    bool quantized = family == "linear_i8a8";
+    int64_t ldx = s.k + s.padx, ldy = s.n + s.pady, ldq = (s.k + 3) / 4 * 4;
+    Buffer x = randomFloats(s.rows * ldx, 1), y(s.rows * ldy * 4), q(s.rows * ldq), scale(s.rows * 4);
+    Buffer w = pack(typeOf(family, s.n, s.k, s.group), randomFloats(s.n * s.k, 2));
+    Case c;
+    c.family = family;
+    c.constants = {{"rows", dynamicRows ? 0 : s.rows}, {"n", s.n}, {"k", s.k}, {"ldy", ldy}};
+    c.constants["extras"] = fusion.extras.size();
+    if (!quantized)
+      c.constants["ldx"] = ldx;
+    if (family == "linear_i4")
+      c.constants["group"] = s.group;
+    c.constants.insert(fusion.constants.begin(), fusion.constants.end());
+    c.operands = {&x, &w, &y};
+    c.outputs = {2};
+    if (quantized) {
+      void *operands[] = {x.as<void>(), q.as<void>(), scale.as<void>()};
+      ASSERT_TRUE(kernels::naive::run("quantize_rows", {{"rows", s.rows}, {"k", s.k}, {"ldx", ldx}}, operands, call.call));
+      c.operands = {&q, &scale, &w, &y};
+      c.outputs = {3};
+    }
+    for (const Buffer *extra : fusion.extras)
+      c.operands.push_back(extra);
+    c.epilogue = fusion.text;
+    c.naiveEpilogue = fusion.naive;
+    std::vector<void *> pointers;
+    for (const Buffer *operand : c.operands)
+      pointers.push_back(operand->as<void>());
+    double magnitude = kernels::naive::largestMagnitude(family, c.constants, pointers.data(), call.call);
+    // One rounding of 2^-24 of a partial sum for each k; they add up like a random walk.
+    c.absolute = 4 * std::sqrt(static_cast<double>(s.k)) * std::ldexp(1, -24) * magnitude;
+    c.relative = 1e-6;
+    check(c, call);
+  }
+
+  mlir::MLIRContext context;
+};
+
+const char *const kFamilies[] = {"linear_f32", "linear_bf16", "linear_f16", "linear_i8", "linear_i8a8", "linear_i4"};
+
+// Columns and depth that are no multiple of a panel or a step, rows below and above one register tile.
+TEST_F(LinearTest, RaggedShapes) {
+  for (const char *family : kFamilies) {
+    run(family, {1, 33, 19, 0, 0, 8}, {}, Call(1, 1));
+    run(family, {2, 16, 8, 5, 3, 8}, {}, Call(1, 1));
+    run(family, {5, 100, 77, 3, 7, 32}, {}, Call(1, 1));
+    run(family, {13, 47, 130, 1, 1, 64}, {}, Call(1, 1));
+    run(family, {33, 65, 64, 0, 31, 64}, {}, Call(1, 1));
+  }
+}
+
+TEST_F(LinearTest, EveryHeightOfATile) {
+  for (int64_t rows = 3; rows <= 12; ++rows)
+    run("linear_bf16", {rows, 70, 41, 2, 2, 0}, {}, Call(1, 1));
+  for (int64_t rows : {6, 12, 24})
+    run("linear_i8a8", {rows, 70, 41, 2, 2, 0}, {}, Call(1, 1));
+}
+
+TEST_F(LinearTest, RowsOfTheCall) {
+  for (const char *family : kFamilies)
+    for (int32_t rows : {1, 7, 23})
+      run(family, {rows, 50, 40, 0, 0, 8}, {}, Call(1, rows, {}, {}, {}, /*allLogits=*/true), /*dynamicRows=*/true);
+}
+
+/// A vector and a tensor as extras: acc + bias + residual.
+TEST_F(LinearTest, BiasAndResidual) {
+  int64_t rows = 5, n = 35, ld = 40;
+  Buffer bias = randomFloats(n, 3), residual = randomFloats((rows - 1) * ld + n, 4);
+  Fusion fusion;
+  fusion.text = R"(func.func @eff_epilogue(%acc: f32, %b: f32, %r: f32) -> f32 {
+    %0 = arith.addf %acc, %b : f32
+    %1 = arith.addf %0, %r : f32
+    return %1 : f32
+  })";
+  fusion.naive = [&](double acc, int64_t r, int64_t c) { return acc + bias.as()[c] + residual.as()[r * ld + c]; };
+  fusion.extras = {&bias, &residual};
+  fusion.constants = {{"extra0_ld", 0}, {"extra1_ld", ld}};
+  for (const char *family : kFamilies)
+    run(family, {rows, n, 24, 0, 5, 8}, fusion, Call(1, 1));
+}
+
+TEST_F(LinearTest, SiluTimesUp) {
+  int64_t rows = 3, n = 48;
+  Buffer up = randomFloats(rows * n, 5, 3);
+  Fusion fusion;
+  fusion.text = R"(func.func @eff_epilogue(%acc: f32, %up: f32) -> f32 {
+    %one = arith.constant 1.0 : f32
+    %neg = arith.negf %acc : f32
+    %e = math.exp %neg : f32
+    %d = arith.addf %e, %one : f32
+    %s = arith.divf %acc, %d : f32
+    %y = arith.mulf %s, %up : f32
+    return %y : f32
+  })";
+  fusion.naive = [&](double acc, int64_t r, int64_t c) { return acc / (1 + std::exp(-acc)) * up.as()[r * n + c]; };
+  fusion.extras = {&up};
+  fusion.constants = {{"extra0_ld", n}};
+  run("linear_bf16", {rows, n, 33, 0, 0, 0}, fusion, Call(1, 1));
+}
+
+TEST_F(LinearTest, GeluByErf) {
+  Fusion fusion;
+  fusion.text = R"(func.func @eff_epilogue(%acc: f32) -> f32 {
+    %h = arith.constant 0.5 : f32
+    %one = arith.constant 1.0 : f32
+    %r = arith.constant 0.707106769 : f32
+    %x = arith.mulf %acc, %r : f32
+    %e = math.erf %x : f32
+    %s = arith.addf %e, %one : f32
+    %t = arith.mulf %acc, %s : f32
+    %y = arith.mulf %t, %h : f32
+    return %y : f32
+  })";
+  fusion.naive = [](double acc, int64_t, int64_t) { return 0.5 * acc * (1 + std::erf(acc * std::sqrt(0.5))); };
+  run("linear_f32", {4, 40, 20, 0, 0, 0}, fusion, Call(1, 1));
+}
+
+// softplus(acc + b), as Mamba computes its time steps, with a clamp and a comparison.
+TEST_F(LinearTest, SoftplusWithSelect) {
+  int64_t n = 24;
+  Buffer bias = randomFloats(n, 6, 30);
+  Fusion fusion;
+  fusion.text = R"(func.func @eff_epilogue(%acc: f32, %b: f32) -> f32 {
+    %limit = arith.constant 20.0 : f32
+    %x = arith.addf %acc, %b : f32
+    %e = math.exp %x : f32
+    %l = math.log1p %e : f32
+    %c = arith.cmpf ogt, %x, %limit : f32
+    %y = arith.select %c, %x, %l : f32
+    return %y : f32
+  })";
+  fusion.naive = [&](double acc, int64_t, int64_t c) { return std::log1p(std::exp(acc + bias.as()[c])); };
+  fusion.extras = {&bias};
+  fusion.constants = {{"extra0_ld", 0}};
+  run("linear_i8", {2, n, 36, 0, 0, 0}, fusion, Call(1, 1));
+}
+
+// A row's result does not depend on how many rows there are, nor on the tile that it falls into.
+TEST_F(LinearTest, RowsAreIndependent) {
+  for (const char *family : kFamilies) {
+    int64_t rows = 14, n = 40, k = 50, group = 16;
+    bool quantized = std::string(family) == "linear_i8a8";
+    Buffer x = randomFloats(rows * k, 7), q(rows * 52), scale(rows * 4);
+    Buffer w = pack(typeOf(family, n, k, group), randomFloats(n * k, 8));
+    Call call(1, 1);
+    void *quantize[] = {x.as<void>(), q.as<void>(), scale.as<void>()};
+    kernels::naive::run("quantize_rows", {{"rows", rows}, {"k", k}, {"ldx", k}}, quantize, call.call);
+    KernelSpec spec;
+    spec.family = family;
+    spec.set("n", n);
+    spec.set("k", k);
+    spec.set("ldy", n);
+    if (!quantized)
+      spec.set("ldx", k);
+    if (spec.family == "linear_i4")
+      spec.set("group", group);
+    for (const X86Machine &machine : machines()) {
+      Buffer together(rows * n * 4), alone(rows * n * 4);
+      spec.set("rows", rows);
+      LoadedKernel all = llvm::cantFail(LoadedKernel::load(spec, machine));
+      spec.set("rows", 1);
+      LoadedKernel one = llvm::cantFail(LoadedKernel::load(spec, machine));
+      auto apply = [&](const LoadedKernel &kernel, int64_t row, float *y) {
+        void *operands[4] = {x.as() + row * k, w.as<void>(), y + row * n, nullptr};
+        void *integer[4] = {q.as<int8_t>() + row * 52, scale.as() + row, w.as<void>(), y + row * n};
+        kernel(quantized ? integer : operands, call.call);
+      };
+      apply(all, 0, together.as());
+      for (int64_t row = 0; row < rows; ++row)
+        apply(one, row, alone.as());
+      EXPECT_EQ(together.get(), alone.get()) << family << ' ' << machine.name();
+    }
+  }
+}
+
+} // namespace
