@@ -21,7 +21,7 @@
 namespace effrt {
 
 struct EngineOptions {
-  int threads = 0;   ///< 0: one for each core that the process may use
+  int threads = 0; ///< 0: one for each core that the process may use
   bool pin = true;
   int sequences = 1; ///< how many the engine can hold at a time
   /// Non-zero stops the run that is under way; the sequences that were in it
@@ -64,8 +64,8 @@ struct TensorView {
 /// Where the time of the calls since resetStats went.
 struct EngineStats {
   uint64_t calls = 0, steps = 0;
-  uint64_t tokens = 0;  ///< valid ones
-  uint64_t padding = 0; ///< computed in vain
+  uint64_t tokens = 0;           ///< valid ones
+  uint64_t padding = 0;          ///< computed in vain
   uint64_t flops = 0, bytes = 0; ///< as predicted
   double seconds = 0;
 };
@@ -127,8 +127,9 @@ public:
 
   /// Appends tokens and gives the logits [vocab] after each to `each`, which
   /// stops the run by returning false.
-  Status score(int sequence, const std::vector<TokenId> &tokens,
-               const std::function<bool(size_t index, const float *logits)> &each);
+  Status
+  score(int sequence, const std::vector<TokenId> &tokens,
+        const std::function<bool(size_t index, const float *logits)> &each);
 
   /// Makes the sequence hold exactly `tokens`, keeping what it shares with the
   /// present content where the model's states allow it. `reused`: how many

@@ -24,8 +24,21 @@
 
 namespace effrt {
 
-enum class DType { F32, F16, BF16, F64, I8, I16, I32, I64, U8, U16, U32, U64,
-                   Bool };
+enum class DType {
+  F32,
+  F16,
+  BF16,
+  F64,
+  I8,
+  I16,
+  I32,
+  I64,
+  U8,
+  U16,
+  U32,
+  U64,
+  Bool
+};
 
 /// "f32", "bool", ...
 const char *dtypeName(DType type);
@@ -56,7 +69,7 @@ struct StateInfo {
   std::string name;
   eff_state_kind kind = EFF_STATE_RECURRENT;
   std::vector<int64_t> shape;
-  uint64_t bytes = 0; ///< of one sequence
+  uint64_t bytes = 0;        ///< of one sequence
   std::string input, output; ///< names in the ONNX file
 };
 

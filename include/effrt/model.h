@@ -105,17 +105,17 @@ EFF_API int eff_copy(eff_session *session, int32_t from, int32_t to);
 /*===-- Text ---------------------------------------------------------===*/
 
 typedef struct eff_generate_options {
-  size_t struct_bytes;       /* set by eff_generate_defaults */
-  uint32_t max_tokens;       /* 0: as many as fit */
-  float temperature;         /* 0: always the most likely token */
-  uint32_t top_k;            /* 0: all */
-  float top_p;               /* 1: all */
-  float min_p;               /* 0: all */
-  float repetition_penalty;  /* 1: none */
+  size_t struct_bytes;      /* set by eff_generate_defaults */
+  uint32_t max_tokens;      /* 0: as many as fit */
+  float temperature;        /* 0: always the most likely token */
+  uint32_t top_k;           /* 0: all */
+  float top_p;              /* 1: all */
+  float min_p;              /* 0: all */
+  float repetition_penalty; /* 1: none */
   uint64_t seed;
-  const char *const *stops;  /* strings that end the text */
+  const char *const *stops; /* strings that end the text */
   size_t stop_count;
-  int32_t ignore_eos;        /* 1: go on after an end-of-text token */
+  int32_t ignore_eos; /* 1: go on after an end-of-text token */
   int32_t sequence;
 } eff_generate_options;
 
@@ -153,8 +153,7 @@ EFF_API int eff_generate(eff_session *session, const char *prompt,
 /* Appends tokens to a sequence. `logits`: eff_vocab floats after the last
  * token, valid until the session's next call; may be NULL. */
 EFF_API int eff_prefill(eff_session *session, int32_t sequence,
-                        const int32_t *ids, size_t count,
-                        const float **logits);
+                        const int32_t *ids, size_t count, const float **logits);
 /* Appends one token to each of `count` different sequences; logits
  * [count][eff_vocab]. */
 EFF_API int eff_decode(eff_session *session, const int32_t *sequences,

@@ -25,7 +25,7 @@ struct Bandwidth {
 Result<Bandwidth> measureReadBandwidth(ThreadPool &pool, double seconds = 0.3);
 
 struct Peak {
-  double flops = 0; ///< f32 multiply-adds count two
+  double flops = 0;              ///< f32 multiply-adds count two
   const char *instructions = ""; ///< "AVX-512", "AVX2", "SSE2"
 };
 

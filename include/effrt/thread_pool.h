@@ -44,9 +44,8 @@ public:
   /// Runs `body(thread, threads)` on every thread and waits for all.
   template <typename F> void parallel(F &&body) {
     using Body = std::remove_reference_t<F>;
-    run([](void *context, int thread, int threads) {
-          (*static_cast<Body *>(context))(thread, threads);
-        },
+    run([](void *context, int thread,
+           int threads) { (*static_cast<Body *>(context))(thread, threads); },
         const_cast<void *>(static_cast<const void *>(&body)));
   }
 

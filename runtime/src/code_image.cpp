@@ -168,8 +168,8 @@ Result<CodeImage> CodeImage::map(const FileRange &file, const ElfImage &elf) {
   Relocator relocator(image);
   for (const ElfSegment &segment : elf.segments)
     if (segment.type == PT_DYNAMIC)
-      if (std::string why = relocator.apply(segment.address,
-                                            segment.memoryBytes);
+      if (std::string why =
+              relocator.apply(segment.address, segment.memoryBytes);
           !why.empty())
         return damaged(file, std::move(why));
 

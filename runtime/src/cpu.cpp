@@ -109,8 +109,8 @@ uint64_t detect() {
   // AMX-TILE, then AMX-INT8 or AMX-BF16.
   bool int8 = all(seven.edx, {24, 25}), bf16 = all(seven.edx, {24, 22});
   if (tiles && (int8 || bf16) && requestTiles())
-    found |= (int8 ? EFF_FEATURE_AMX_INT8 : 0) |
-             (bf16 ? EFF_FEATURE_AMX_BF16 : 0);
+    found |=
+        (int8 ? EFF_FEATURE_AMX_INT8 : 0) | (bf16 ? EFF_FEATURE_AMX_BF16 : 0);
   return found;
 }
 #else
@@ -145,7 +145,8 @@ double groupQuota(const std::string &folder) {
   std::string quota;
   double period = 0;
   if (v2Text >> quota >> period)
-    return quota == "max" || period <= 0 ? 0 : std::atof(quota.c_str()) / period;
+    return quota == "max" || period <= 0 ? 0
+                                         : std::atof(quota.c_str()) / period;
   double v1Quota = std::atof(readLine(folder + "/cpu.cfs_quota_us").c_str());
   double v1Period = std::atof(readLine(folder + "/cpu.cfs_period_us").c_str());
   return v1Quota > 0 && v1Period > 0 ? v1Quota / v1Period : 0;
@@ -216,8 +217,7 @@ double cgroupQuota(const std::string &mount, const std::string &membership) {
     size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos)
       continue;
-    std::string list =
-        "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string list = "," + line.substr(first + 1, second - first - 1) + ",";
     std::string path = line.substr(second + 1), root;
     if (list == ",,") {
       root = mount;
@@ -263,9 +263,9 @@ CpuSet usableCpus() {
   std::vector<int> siblings, firsts;
   std::set<std::string> seen;
   for (int cpu : set.cpus) {
-    std::string core = readLine("/sys/devices/system/cpu/cpu" +
-                                std::to_string(cpu) +
-                                "/topology/thread_siblings_list");
+    std::string core =
+        readLine("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                 "/topology/thread_siblings_list");
     bool fresh = core.empty() || seen.insert(core).second;
     (fresh ? firsts : siblings).push_back(cpu);
   }

@@ -70,16 +70,16 @@ Status copyRange(const std::string &path, int from, uint64_t fromOffset, int to,
   while (size) {
     if (!buffer)
       buffer = std::make_unique<char[]>(bufferBytes);
-    ssize_t got = pread(from, buffer.get(),
-                        std::min<uint64_t>(size, bufferBytes), in);
+    ssize_t got =
+        pread(from, buffer.get(), std::min<uint64_t>(size, bufferBytes), in);
     if (got < 0 && errno == EINTR)
       continue;
     if (got <= 0)
       return fail(Code::CannotWrite, "the model file cannot be written", path,
                   got < 0 ? "its source cannot be read: " + systemError(errno)
                           : "its source is shorter than announced");
-    if (Status status = writeAt(path, to, uint64_t(out), buffer.get(),
-                                size_t(got));
+    if (Status status =
+            writeAt(path, to, uint64_t(out), buffer.get(), size_t(got));
         !status)
       return status;
     in += got;
@@ -203,8 +203,8 @@ Status appendSections(const std::string &path,
   end = roundUp(end + names.size(), 64);
   header.e_shoff = end;
   header.e_shnum = Elf64_Half(table.size());
-  if (Status status = writeAt(path, fd, end, table.data(),
-                              table.size() * sizeof table[0]);
+  if (Status status =
+          writeAt(path, fd, end, table.data(), table.size() * sizeof table[0]);
       !status)
     return status;
   return writeAt(path, fd, 0, &header, sizeof header);

@@ -52,8 +52,8 @@ OwnedFd::~OwnedFd() {
 
 Status readAt(const FileRange &file, uint64_t offset, void *data, size_t size) {
   if (!inside(file, offset, size))
-    return damaged(file, "it ends before byte " +
-                             std::to_string(offset + size));
+    return damaged(file,
+                   "it ends before byte " + std::to_string(offset + size));
   auto *to = static_cast<char *>(data);
   for (size_t done = 0; done < size;) {
     ssize_t got = pread(file.fd, to + done, size - done,

@@ -33,8 +33,8 @@ bool takesTokens(const Program &program) {
 }
 
 Error noEntry(const char *what) {
-  return fail(Code::BadInput, std::string("the model has no entry point ") +
-                                  what);
+  return fail(Code::BadInput,
+              std::string("the model has no entry point ") + what);
 }
 
 } // namespace
@@ -88,8 +88,7 @@ Status Engine::Impl::build() {
   Places places{arena.data(), model->weights(), &states};
   std::set<int> found;
   for (uint32_t i = 0; i < variant.entry_count; ++i) {
-    Result<Program> program =
-        Program::bind(variant.entries[i], tables, places);
+    Result<Program> program = Program::bind(variant.entries[i], tables, places);
     if (!program)
       return program.takeError();
     if (takesTokens(*program))
@@ -175,8 +174,8 @@ Status Engine::Impl::checkTokens(int sequence, const TokenId *tokens,
   int capacity = model->tables().max_length;
   size_t held = sequences[size_t(sequence)].tokens.size();
   if (capacity && count > size_t(capacity) - held)
-    return fail(Code::TooLong, "the sequence is longer than the model's capacity",
-                "",
+    return fail(Code::TooLong,
+                "the sequence is longer than the model's capacity", "",
                 std::to_string(held) + " tokens and " + std::to_string(count) +
                     " more; the capacity is " + std::to_string(capacity));
   return Status::success();
@@ -224,12 +223,11 @@ Status Engine::Impl::call(Program &program, const std::vector<CallRow> &rows,
   info.logit_rows = int32_t(allLogits ? batch * tokens : batch);
 
   auto start = std::chrono::steady_clock::now();
-  bool finished = pool->runSteps(program.steps().data(),
-                                 program.steps().size(), info,
-                                 options.interrupt);
-  stats.seconds += std::chrono::duration<double>(
-                       std::chrono::steady_clock::now() - start)
-                       .count();
+  bool finished = pool->runSteps(program.steps().data(), program.steps().size(),
+                                 info, options.interrupt);
+  stats.seconds +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
   for (const CallRow &row : rows) {
     if (row.sequence < 0 || row.count == 0)
       continue;
@@ -331,9 +329,8 @@ Result<const float *> Engine::decode(const std::vector<Step> &steps) {
   return impl_->prefill(rows);
 }
 
-Status Engine::score(
-    int sequence, const std::vector<TokenId> &tokens,
-    const std::function<bool(size_t, const float *)> &each) {
+Status Engine::score(int sequence, const std::vector<TokenId> &tokens,
+                     const std::function<bool(size_t, const float *)> &each) {
   if (Status status = impl_->checkSequence(sequence, "continued"); !status)
     return status;
   if (Status status =
@@ -342,8 +339,7 @@ Status Engine::score(
     return status;
   int batch = impl_->chooseBatch(1, int(tokens.size()));
   size_t done = 0;
-  for (int chunk :
-       coverTokens(impl_->chunksOf(batch), int(tokens.size()))) {
+  for (int chunk : coverTokens(impl_->chunksOf(batch), int(tokens.size()))) {
     Impl::CallRow row;
     row.sequence = sequence;
     row.tokens = tokens.data() + done;
@@ -362,9 +358,8 @@ Status Engine::score(
   return Status::success();
 }
 
-Result<const float *> Engine::prompt(int sequence,
-                                     const std::vector<TokenId> &tokens,
-                                     int *reused) {
+Result<const float *>
+Engine::prompt(int sequence, const std::vector<TokenId> &tokens, int *reused) {
   if (Status status =
           impl_->checkSequence(sequence, "used", /*allowBroken=*/true);
       !status)
@@ -397,8 +392,9 @@ Status Engine::forward(const std::vector<TensorView> &inputs,
       break;
     }
   if (!program)
-    return name.empty() ? noEntry("that takes tensors")
-                        : noEntry(("'" + name + "' that takes tensors").c_str());
+    return name.empty()
+               ? noEntry("that takes tensors")
+               : noEntry(("'" + name + "' that takes tensors").c_str());
   const eff_entry &entry = program->entry();
   // The loader has seen that manifest and tables agree.
   const EntryInfo &info = *impl_->model->manifest().findEntry(entry.name);
@@ -444,7 +440,7 @@ Status Engine::forward(const std::vector<TensorView> &inputs,
 
   std::vector<int32_t> past(size_t(entry.batch), 0),
       valid(size_t(entry.batch), entry.tokens),
-      slot(size_t(entry.batch), int32_t(impl_->sequences.size()));
+      slot(size_t(entry.batch), int32_t(impl_ -> sequences.size()));
   eff_call call;
   call.batch = entry.batch;
   call.tokens = entry.tokens;
@@ -457,9 +453,9 @@ Status Engine::forward(const std::vector<TensorView> &inputs,
   if (!impl_->pool->runSteps(program->steps().data(), program->steps().size(),
                              call, impl_->options.interrupt))
     return fail(Code::Interrupted, "the run was interrupted");
-  impl_->stats.seconds += std::chrono::duration<double>(
-                              std::chrono::steady_clock::now() - start)
-                              .count();
+  impl_->stats.seconds +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
   impl_->stats.calls += 1;
   impl_->stats.steps += program->steps().size();
   impl_->stats.flops += program->flops();

@@ -81,9 +81,9 @@ struct Engine::Impl {
   Status call(Program &program, const std::vector<CallRow> &rows,
               bool allLogits);
   /// Runs rows together, however long; `each(program, rows)` after every call.
-  Status runRows(const std::vector<Row> &rows, size_t first, int batch,
-                 const std::function<void(Program &,
-                                          const std::vector<CallRow> &)> &each);
+  Status runRows(
+      const std::vector<Row> &rows, size_t first, int batch,
+      const std::function<void(Program &, const std::vector<CallRow> &)> &each);
   Result<const float *> prefill(const std::vector<Row> &rows);
   size_t vocab() const { return size_t(model->tables().vocab); }
 };

@@ -25,7 +25,8 @@ double secondsSince(Clock::time_point start) {
 class TextOut {
 public:
   TextOut(const Tokenizer *tokenizer, StopMatcher matcher,
-          const std::function<bool(std::string_view)> &onText, Generated &result)
+          const std::function<bool(std::string_view)> &onText,
+          Generated &result)
       : matcher_(std::move(matcher)), onText_(onText), result_(result) {
     if (tokenizer)
       stream_.emplace(*tokenizer);

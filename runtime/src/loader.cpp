@@ -57,9 +57,9 @@ Result<OpenFile> openModel(const std::string &path) {
   Result<FileRange> embedded = findEmbedded(fd.get(), path);
   if (!embedded)
     return embedded.takeError();
-  FileRange range = embedded->size
-                        ? *embedded
-                        : FileRange{fd.get(), 0, uint64_t(status.st_size), path};
+  FileRange range =
+      embedded->size ? *embedded
+                     : FileRange{fd.get(), 0, uint64_t(status.st_size), path};
   return OpenFile{std::move(fd), std::move(range)};
 }
 
@@ -69,8 +69,7 @@ Status checkHeader(const FileRange &file, const ElfSection &section,
   if (section.size < sizeof(eff_header) || section.size > 4096)
     return damaged(file, "its header has the wrong size");
   std::string bytes(section.size, '\0');
-  if (Status status =
-          readAt(file, section.offset, bytes.data(), bytes.size());
+  if (Status status = readAt(file, section.offset, bytes.data(), bytes.size());
       !status)
     return status;
   std::memcpy(&header, bytes.data(), sizeof header);
@@ -167,8 +166,8 @@ Error wrongCpu(const FileRange &file, const eff_model &model,
   for (uint32_t i = 0; i < model.variant_count; ++i) {
     const eff_variant &variant = model.variants[i];
     why += (i ? "; " : "") + std::string(variant.target) + " needs " +
-           featureNames(variant.features) + ", missing here: " +
-           featureNames(variant.features & ~features);
+           featureNames(variant.features) +
+           ", missing here: " + featureNames(variant.features & ~features);
   }
   why += "; this machine (" + cpuName() + ") has " + featureNames(features);
   return fail(Code::WrongCpu, "the model file holds no code for this processor",
@@ -185,8 +184,7 @@ Result<Mapping> mapWeights(const FileRange &file, const ModelInfo &info,
   if (!room || bytes == 0)
     return room;
   if (options.copyWeights) {
-    if (Status status =
-            readAt(file, info.weightsOffset, room->data(), bytes);
+    if (Status status = readAt(file, info.weightsOffset, room->data(), bytes);
         !status)
       return status;
     mprotect(room->data(), room->size(), PROT_READ);
@@ -241,8 +239,7 @@ Result<std::shared_ptr<const Model>> load(const FileRange &file,
   if (!weights)
     return weights.takeError();
   impl->weights = weights.take();
-  return std::shared_ptr<const Model>(
-      std::make_shared<Model>(std::move(impl)));
+  return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(impl)));
 }
 
 } // namespace

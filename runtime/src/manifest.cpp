@@ -28,10 +28,10 @@ struct NamedType {
   uint64_t bytes;
 };
 constexpr NamedType types[] = {
-    {"f32", DType::F32, 4}, {"f16", DType::F16, 2},  {"bf16", DType::BF16, 2},
-    {"f64", DType::F64, 8}, {"i8", DType::I8, 1},    {"i16", DType::I16, 2},
-    {"i32", DType::I32, 4}, {"i64", DType::I64, 8},  {"u8", DType::U8, 1},
-    {"u16", DType::U16, 2}, {"u32", DType::U32, 4},  {"u64", DType::U64, 8},
+    {"f32", DType::F32, 4},  {"f16", DType::F16, 2}, {"bf16", DType::BF16, 2},
+    {"f64", DType::F64, 8},  {"i8", DType::I8, 1},   {"i16", DType::I16, 2},
+    {"i32", DType::I32, 4},  {"i64", DType::I64, 8}, {"u8", DType::U8, 1},
+    {"u16", DType::U16, 2},  {"u32", DType::U32, 4}, {"u64", DType::U64, 8},
     {"bool", DType::Bool, 1}};
 
 Error broken(const std::string &where, const std::string &why) {
@@ -179,9 +179,9 @@ StateInfo readState(const Json &item, const std::string &path, Status &status) {
   StateInfo state;
   Reader reader(item, path, status);
   reader.text("name", state.name);
-  reader.word<eff_state_kind>("kind", state.kind,
-                              {{"recurrent", EFF_STATE_RECURRENT},
-                               {"cache", EFF_STATE_CACHE}});
+  reader.word<eff_state_kind>(
+      "kind", state.kind,
+      {{"recurrent", EFF_STATE_RECURRENT}, {"cache", EFF_STATE_CACHE}});
   reader.numbers("shape", state.shape, mostDimensions);
   reader.number("bytes", state.bytes);
   reader.text("input", state.input);

@@ -46,8 +46,7 @@ __attribute__((target("avx512f"))) uint64_t read512(const uint8_t *data,
     for (int i = 0; i < 8; ++i) {
       _mm_prefetch(reinterpret_cast<const char *>(data + at + 64 * i + ahead),
                    _MM_HINT_T0);
-      sum[i] = _mm512_xor_si512(sum[i],
-                                _mm512_loadu_si512(data + at + 64 * i));
+      sum[i] = _mm512_xor_si512(sum[i], _mm512_loadu_si512(data + at + 64 * i));
     }
   for (int i = 1; i < 8; ++i)
     sum[0] = _mm512_xor_si512(sum[0], sum[i]);
@@ -64,8 +63,7 @@ __attribute__((target("avx2"))) uint64_t read256(const uint8_t *data,
       if (i % 2 == 0)
         _mm_prefetch(reinterpret_cast<const char *>(data + at + 32 * i + ahead),
                      _MM_HINT_T0);
-      const auto *from =
-          reinterpret_cast<const __m256i *>(data + at + 32 * i);
+      const auto *from = reinterpret_cast<const __m256i *>(data + at + 32 * i);
       sum[i] = _mm256_xor_si256(sum[i], _mm256_loadu_si256(from));
     }
   for (int i = 1; i < 8; ++i)
@@ -133,8 +131,8 @@ float multiplyPlain(uint64_t rounds) {
 uint64_t bufferBytes() {
   constexpr uint64_t least = uint64_t(256) << 20, most = uint64_t(1) << 30;
   uint64_t bytes = std::clamp(4 * lastLevelCacheBytes(), least, most);
-  uint64_t available = uint64_t(sysconf(_SC_AVPHYS_PAGES)) *
-                       uint64_t(sysconf(_SC_PAGESIZE));
+  uint64_t available =
+      uint64_t(sysconf(_SC_AVPHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
   return std::min(bytes, std::max(available / 4, uint64_t(16) << 20));
 }
 

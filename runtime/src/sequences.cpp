@@ -29,8 +29,7 @@ Snapshot::~Snapshot() = default;
 int Snapshot::length() const { return data ? int(data->tokens.size()) : 0; }
 
 uint64_t Snapshot::bytes() const {
-  return data ? data->states.size() + data->tokens.size() * sizeof(TokenId)
-              : 0;
+  return data ? data->states.size() + data->tokens.size() * sizeof(TokenId) : 0;
 }
 
 const Model &Engine::model() const { return *impl_->model; }
@@ -78,13 +77,12 @@ Status Engine::truncate(int sequence, int length) {
   if (length == held.length())
     return Status::success();
   if (impl_->states.hasRecurrent())
-    return fail(Code::BadSequence,
-                "sequence " + std::to_string(sequence) +
-                    " cannot be cut inside",
-                "",
-                "the model has recurrent states, which hold all of the past at "
-                "once",
-                "restore a snapshot, or reset the sequence");
+    return fail(
+        Code::BadSequence,
+        "sequence " + std::to_string(sequence) + " cannot be cut inside", "",
+        "the model has recurrent states, which hold all of the past at "
+        "once",
+        "restore a snapshot, or reset the sequence");
   held.cutTo(length);
   held.tokens.resize(size_t(length));
   return Status::success();
@@ -126,8 +124,7 @@ Status Engine::restore(int sequence, const Snapshot &snapshot) {
                 "the snapshot is of another sequence and without caches", "",
                 "", "take a full snapshot");
   if (mark && !mark->valid)
-    return fail(Code::BadSequence,
-                "the snapshot can no longer be restored", "",
+    return fail(Code::BadSequence, "the snapshot can no longer be restored", "",
                 "it is without caches, and the sequence was cut below it since",
                 "take a full snapshot");
   Sequence &held = impl_->sequences[size_t(sequence)];

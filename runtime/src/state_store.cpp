@@ -45,9 +45,8 @@ void StateStore::forPieces(int slot, int length, bool caches, F each) const {
 }
 
 void StateStore::reset(int slot) {
-  forPieces(slot, 0, false, [](uint8_t *data, uint64_t bytes) {
-    std::memset(data, 0, bytes);
-  });
+  forPieces(slot, 0, false,
+            [](uint8_t *data, uint64_t bytes) { std::memset(data, 0, bytes); });
 }
 
 void StateStore::save(int slot, int length, bool caches,

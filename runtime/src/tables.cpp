@@ -31,21 +31,22 @@ public:
 
 private:
   template <typename T> bool has(const T *table, uint64_t count) const {
-    return count == 0 || (count < mostBytes / sizeof(T) &&
-                          reinterpret_cast<uintptr_t>(table) % alignof(T) == 0 &&
-                          image_.contains(table, count * sizeof(T)));
+    return count == 0 ||
+           (count < mostBytes / sizeof(T) &&
+            reinterpret_cast<uintptr_t>(table) % alignof(T) == 0 &&
+            image_.contains(table, count * sizeof(T)));
   }
 
   std::string checkModel(const eff_header &header, const Manifest &manifest) {
-    if (model_.magic != EFF_MAGIC ||
-        model_.abi_version != header.abi_version ||
+    if (model_.magic != EFF_MAGIC || model_.abi_version != header.abi_version ||
         model_.model_bytes < sizeof(eff_model) ||
         !image_.contains(&model_, model_.model_bytes))
       return "its entry point is not a model's table";
     if (model_.weights_bytes != header.weights_bytes ||
         model_.weights_bytes > mostBytes)
       return "the size of the weights is not what the code expects";
-    if (model_.variant_count == 0 || !has(model_.variants, model_.variant_count))
+    if (model_.variant_count == 0 ||
+        !has(model_.variants, model_.variant_count))
       return "the table of targets is not inside the file";
     if (!has(model_.states, model_.state_count))
       return "the table of states is not inside the file";
@@ -72,8 +73,8 @@ private:
     if (state.kind == EFF_STATE_CACHE) {
       uint64_t head = 0, whole = 0;
       if (state.heads == 0 || model_.max_length == 0 ||
-          __builtin_mul_overflow(state.token_bytes,
-                                 uint64_t(model_.max_length), &head) ||
+          __builtin_mul_overflow(state.token_bytes, uint64_t(model_.max_length),
+                                 &head) ||
           __builtin_mul_overflow(head, uint64_t(state.heads), &whole) ||
           whole > state.slot_bytes)
         return name + "is smaller than its rows";
@@ -93,8 +94,7 @@ private:
     if (manifest.entries.size() != variant.entry_count)
       return "the entry points differ between manifest and code";
     for (uint32_t i = 0; i < variant.entry_count; ++i)
-      if (std::string why =
-              checkEntry(variant.entries[i], manifest.entries[i]);
+      if (std::string why = checkEntry(variant.entries[i], manifest.entries[i]);
           !why.empty())
         return why;
     return "";
@@ -104,10 +104,10 @@ private:
     if (!image_.containsText(entry.name))
       return "an entry point has no name";
     std::string name = "the entry point '" + std::string(entry.name) + "' ";
-    if (entry.kind > EFF_ENTRY_FORWARD || entry.batch < 1 ||
-        entry.tokens < 1 || entry.batch > mostRows ||
-        entry.tokens > mostRows || entry.arena_bytes > mostBytes ||
-        entry.input_count > mostInputs || entry.output_count > mostInputs)
+    if (entry.kind > EFF_ENTRY_FORWARD || entry.batch < 1 || entry.tokens < 1 ||
+        entry.batch > mostRows || entry.tokens > mostRows ||
+        entry.arena_bytes > mostBytes || entry.input_count > mostInputs ||
+        entry.output_count > mostInputs)
       return name + "has an impossible size";
     if (!has(entry.steps, entry.step_count) ||
         !has(entry.input_bytes, entry.input_count) ||

@@ -174,8 +174,7 @@ ThreadPool::create(const PoolOptions &options) {
                     std::to_string(most));
   int threads = options.threads ? options.threads : cpus.defaultThreads();
   int available = int(cpus.cpus.size());
-  auto pool =
-      std::make_unique<ThreadPool>(std::make_unique<Impl>(threads));
+  auto pool = std::make_unique<ThreadPool>(std::make_unique<Impl>(threads));
   Impl &impl = *pool->impl_;
   // Threads that share a processor must not keep each other from running.
   if (threads > available)
