@@ -118,8 +118,8 @@ def Onnx_NodeOp : Onnx_Op<"node", [Pure]> {
   let results = (outs Variadic<AnyType>:$outputs);
   let regions = (region VariadicRegion<AnyRegion>:$subgraphs);
   let assemblyFormat = [{
-    $op_type `(` $inputs `)` (`domain` $domain^)? `since` $since (`graphs` $graphs^)? $subgraphs attr-dict
-    `:` functional-type($inputs, $outputs)
+    $op_type `(` $inputs `)` (`domain` $domain^)? `since` $since (`graphs` $graphs^)? attr-dict
+    `:` functional-type($inputs, $outputs) $subgraphs
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
