@@ -1,0 +1,406 @@
+//===- AttentionPatterns.cpp - attention and its caches -------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Mask.h"
+#include "RopeTable.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace effc;
+using namespace effc::raise;
+
+namespace {
+/// Attention as every form of it reads. Views are `[batch, heads, tokens, width]`.
+struct Attention {
+  Value out;
+  View query, key, value;             ///< of caches: the call's own keys and values
+  State *keys = nullptr, *values = nullptr; ///< both or none
+  MaskMeaning mask;
+  double scale = 1, softcap = 0;
+  bool outByHeads = true; ///< the result is [batch, heads, tokens, width], else [batch, tokens, heads * width]
+};
+} // namespace
+
+/// `[batch, heads, tokens, width]` of a 4-d value, or of `[batch, tokens, heads * width]` with the number of heads.
+static std::optional<View> byHeads(View v, int64_t heads) {
+  SmallVector<int64_t> shape = v.dims.shape();
+  if (shape.size() == 4)
+    return v;
+  if (shape.size() != 3 || heads <= 0 || shape[2] % heads != 0 ||
+      !v.dims.reshape({shape[0], shape[1], heads, shape[2] / heads}))
+    return std::nullopt;
+  v.dims.transpose({0, 2, 1, 3});
+  return v;
+}
+
+/// The heads left when each is repeated for a group of queries; nullopt when the repetition is not innermost.
+static std::optional<View> withoutGroups(View v) {
+  const auto &heads = v.dims.dims[1];
+  for (unsigned i = 0; i + 1 < heads.size(); ++i)
+    if (heads[i].stride == 0)
+      return std::nullopt;
+  for (unsigned d : {0u, 2u, 3u})
+    for (Factor f : v.dims.dims[d])
+      if (f.stride == 0 && f.size > 1)
+        return std::nullopt;
+  v.dims = v.dims.withoutRepeats();
+  return v;
+}
+
+/// Concat(past, fresh) along the tokens under `v` (groups left out): the state and the view of what is new.
+static State *splitCache(Graph &g, const View &v, StringRef part, View &fresh) {
+  auto concat = v.base.getDefiningOp<onnx::NodeOp>();
+  if (!concat || !concat.is("Concat") || concat->getNumOperands() != 2 || Graph::rank(v.base) != 4 ||
+      Graph::axis(concat, 0, 4) != 2 || !v.dims.isIdentity(numElements(Graph::shape(v.base))))
+    return nullptr;
+  if (!g.isState(concat.getInput(0)) && !g.isConstant(concat.getInput(0)))
+    return nullptr;
+  fresh = g.view(concat.getInput(1));
+  return g.state(concat.getInput(0), v.base, part);
+}
+
+static Value byTokens(Emitter &e, View v) {
+  Lowered l = e.lower(v);
+  if (!l.value)
+    return {};
+  SmallVector<int64_t> shape = l.dims.shape();
+  return e.tensor(l, {0, 2, 1, 3}, {shape[0], shape[2], shape[1] * shape[3]});
+}
+
+static LogicalResult emitAttention(Emitter &e, const Attention &a) {
+  SmallVector<int64_t> q = a.query.dims.shape(), k = a.key.dims.shape();
+  Value query = byTokens(e, a.query), key = byTokens(e, a.key), value = byTokens(e, a.value);
+  if (!query || !key || !value)
+    return failure();
+  if (a.keys) {
+    auto cache = eff::CacheType::get(e.builder.getContext(), k[1], k[3], e.cacheCapacity(), e.builder.getF32Type());
+    Value keys = e.state(*a.keys, cache, {0, 1, 2}), values = keys ? e.state(*a.values, cache, {0, 1, 2}) : Value();
+    if (!values)
+      return failure();
+    eff::CacheAppendOp::create(e.builder, e.loc, key, keys);
+    eff::CacheAppendOp::create(e.builder, e.loc, value, values);
+    key = keys;
+    value = values;
+  }
+  FloatAttr softcap = a.softcap > 0 ? e.builder.getF32FloatAttr(static_cast<float>(a.softcap)) : FloatAttr();
+  Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query, key, value, q[1], k[1],
+                                     APFloat(static_cast<float>(a.scale)), a.mask.causal, a.mask.window, softcap);
+  if (a.outByHeads && Graph::rank(a.out) == 4) {
+    e.define(a.out, y, {q[0], q[2], q[1], q[3]}, {0, 2, 1, 3});
+  } else if (a.outByHeads) { // batch and heads as one dimension
+    Strided dims = Strided::identity({q[0], q[2], q[1], q[3]});
+    dims.transpose({0, 2, 1, 3});
+    if (!dims.reshape(Graph::shape(a.out)))
+      return e.error("the result of an attention has an unexpected shape");
+    e.define(a.out, Lowered{y, dims});
+  } else {
+    e.define(a.out, y);
+  }
+  return success();
+}
+
+/// Checks shapes that all forms share, finds caches, reads the mask; the match, or nullopt with a reason noted.
+static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a, Value mask, bool causal,
+                                   std::optional<int64_t> causalOffset, SmallVector<Operation *> covers) {
+  auto refuse = [&](const Twine &why) -> std::optional<Match> {
+    g.note(root, why);
+    return std::nullopt;
+  };
+  int64_t total = a.key.dims.size(2), past = 0;
+  if (!a.keys) {
+    auto key = withoutGroups(a.key), value = withoutGroups(a.value);
+    if (!key || !value)
+      return refuse("heads of keys or values are repeated in an order that no attention has");
+    a.key = *key;
+    a.value = *value;
+    View freshKey, freshValue;
+    if (State *keys = splitCache(g, a.key, "key", freshKey)) {
+      State *values = splitCache(g, a.value, "value", freshValue);
+      if (!values)
+        return refuse("keys come from a cache, values do not");
+      a.keys = keys;
+      a.values = values;
+      past = total - freshKey.dims.size(2);
+      a.key = freshKey;
+      a.value = freshValue;
+    }
+  } else {
+    past = g.options.past;
+    total += past;
+  }
+  SmallVector<int64_t> q = a.query.dims.shape(), k = a.key.dims.shape(), v = a.value.dims.shape();
+  if (q.size() != 4 || k != v || q[0] != k[0] || q[2] != k[2] || q[3] != k[3] || q[1] % k[1] != 0)
+    return refuse("queries, keys and values do not have the shapes of self-attention");
+  for (const View *view : {&a.query, &a.key, &a.value})
+    for (const auto &dim : view->dims.dims)
+      for (Factor f : dim)
+        if (f.stride == 0)
+          return refuse("queries, keys or values are repeated in an order that no attention has");
+  std::string reason;
+  auto meaning = readMask(g, mask, causal, causalOffset.value_or(past), {q[0], q[1], q[2], total}, past, reason);
+  if (!meaning)
+    return refuse(reason);
+  // One token sees all of its cache; say it as the entry points of more tokens do.
+  if (a.keys && q[2] == 1)
+    meaning->causal = true;
+  a.mask = *meaning;
+  Match m;
+  m.needs = {a.query.base, a.key.base, a.value.base};
+  m.covers = std::move(covers);
+  m.emit = [a](Emitter &e) { return emitAttention(e, a); };
+  return m;
+}
+
+//===----------------------------------------------------------------------===//
+// MatMul(Softmax(MatMul(q, kT) * scale + mask), v)
+//===----------------------------------------------------------------------===//
+
+/// Products with a scalar, and a softcap between them.
+static Value peelScores(Graph &g, Value v, double &scale, double &softcap, SmallVectorImpl<Operation *> &covers) {
+  while (auto node = g.anyNode(v)) {
+    bool divide = node.is("Div");
+    if (!divide && !node.is("Mul"))
+      break;
+    auto factor = g.scalar(node.getInput(1));
+    Value rest = node.getInput(0);
+    if (!factor && !divide && (factor = g.scalar(node.getInput(0))))
+      rest = node.getInput(1);
+    if (!factor || *factor == 0)
+      break;
+    covers.push_back(node);
+    // cap * tanh(s / cap)
+    if (auto tanh = g.node(rest, "Tanh"); tanh && !divide && softcap == 0 && scale == 1) {
+      softcap = *factor;
+      double inner = 1, none = 0;
+      covers.push_back(tanh);
+      Value s = peelScores(g, tanh.getInput(0), inner, none, covers);
+      scale = inner * softcap;
+      return none == 0 && softcap > 0 ? s : Value();
+    }
+    scale = divide ? scale / *factor : scale * *factor;
+    v = rest;
+  }
+  return g.strip(v);
+}
+
+static std::optional<Match> decomposed(Graph &g, onnx::NodeOp root) {
+  if (!root.is("MatMul") || (Graph::rank(root->getResult(0)) != 4 && Graph::rank(root->getResult(0)) != 3))
+    return std::nullopt;
+  SmallVector<Operation *> covers{root};
+  Value p = g.strip(root.getInput(0));
+  // Where(IsNaN(p), 0, p): rows that see nothing
+  if (auto where = g.node(p, "Where")) {
+    auto nan = g.node(where.getInput(0), "IsNaN");
+    if (!nan || g.strip(nan.getInput(0)) != g.strip(where.getInput(2)) || !g.isScalar(where.getInput(1), 0))
+      return std::nullopt;
+    covers.append({where, nan});
+    p = g.strip(where.getInput(2));
+  }
+  auto softmax = g.node(p, "Softmax");
+  if (!softmax)
+    return std::nullopt;
+  int64_t rank = Graph::rank(p);
+  bool old = softmax.getSince() < 13;
+  if (Graph::axis(softmax, old ? 1 : -1, rank) != rank - 1)
+    return std::nullopt;
+  covers.push_back(softmax);
+  Value s = g.strip(softmax.getInput(0)), mask;
+  if (auto add = g.node(s, "Add")) {
+    auto pair = g.either(add, [&](Value m) { return g.isConstant(m); });
+    if (pair) {
+      mask = pair->first;
+      s = g.strip(pair->second);
+      covers.push_back(add);
+    }
+  } else if (auto where = g.node(s, "Where")) {
+    // Where(seen, s, -inf)
+    auto low = g.scalar(where.getInput(2));
+    if (g.isConstant(where.getInput(0)) && low && *low < -1e4) {
+      mask = where.getInput(0);
+      s = g.strip(where.getInput(1));
+      covers.push_back(where);
+    }
+  }
+  Attention a;
+  a.out = root->getResult(0);
+  s = peelScores(g, s, a.scale, a.softcap, covers);
+  auto product = s ? g.node(s, "MatMul") : onnx::NodeOp();
+  if (!product)
+    return std::nullopt;
+  covers.push_back(product);
+  double inner = 1;
+  a.query = g.view(product.getInput(0), &inner);
+  a.key = g.view(product.getInput(1), &inner);
+  a.value = g.view(root.getInput(1));
+  a.scale *= inner;
+  if (rank == 3) { // batch and heads as one dimension
+    int64_t batch = g.options.batch, rows = Graph::shape(p)[0];
+    if (rows % batch != 0)
+      return std::nullopt;
+    for (View *v : {&a.query, &a.key, &a.value}) {
+      SmallVector<int64_t> shape = v->dims.shape();
+      if (shape.size() != 3 || !v->dims.reshape({batch, rows / batch, shape[1], shape[2]}))
+        return std::nullopt;
+    }
+  }
+  if (a.query.dims.rank() != 4 || a.key.dims.rank() != 4 || a.value.dims.rank() != 4)
+    return std::nullopt;
+  a.key.dims.transpose({0, 1, 3, 2});
+  if (Graph::isFloat(root->getResult(0)) && mask && rank == 3 && Graph::rank(mask) == 3) {
+    g.note(root, "a mask for each head");
+    return std::nullopt;
+  }
+  return finish(g, root, a, mask, false, std::nullopt, std::move(covers));
+}
+
+//===----------------------------------------------------------------------===//
+// Attention of ai.onnx 23
+//===----------------------------------------------------------------------===//
+
+static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
+  if (!root.is("Attention"))
+    return std::nullopt;
+  Value q = root.getInput(0), k = root.getInput(1), v = root.getInput(2), mask = root.getInput(3);
+  Value pastKey = root.getInput(4), pastValue = root.getInput(5);
+  auto refuse = [&](const Twine &why) -> std::optional<Match> {
+    g.note(root, why);
+    return std::nullopt;
+  };
+  if (root.getInput(6))
+    return refuse("it has lengths of an external cache (nonpad_kv_seqlen)");
+  if (root.getOutput(3) && !root.getOutput(3).use_empty())
+    return refuse("its matrix of scores is read (qk_matmul_output)");
+  auto query = byHeads(g.view(q), root.getInt("q_num_heads", 0));
+  auto key = byHeads(g.view(k), root.getInt("kv_num_heads", 0)), value = byHeads(g.view(v), root.getInt("kv_num_heads", 0));
+  if (!query || !key || !value)
+    return refuse("its heads cannot be told apart");
+  Attention a;
+  a.out = root->getResult(0);
+  a.query = *query;
+  a.key = *key;
+  a.value = *value;
+  a.scale = root.getFloat("scale", 0);
+  if (a.scale == 0)
+    a.scale = 1 / std::sqrt(static_cast<double>(query->dims.size(3)));
+  a.softcap = root.getFloat("softcap", 0);
+  a.outByHeads = Graph::rank(q) == 4;
+  bool causal = root.getInt("is_causal", 0) != 0;
+  std::optional<int64_t> offset = 0; // without a past of its own, query 0 is position 0
+  if (pastKey || pastValue) {
+    if (!pastKey || !pastValue)
+      return refuse("it has a past of keys or of values alone");
+    a.keys = g.state(pastKey, root.getOutput(1), "key");
+    a.values = a.keys ? g.state(pastValue, root.getOutput(2), "value") : nullptr;
+    if (!a.values)
+      return refuse("its past is not a state of the model");
+    offset = g.options.past;
+  }
+  return finish(g, root, a, mask, causal, offset, {root});
+}
+
+//===----------------------------------------------------------------------===//
+// com.microsoft.GroupQueryAttention
+//===----------------------------------------------------------------------===//
+
+static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
+  if (!root.is("GroupQueryAttention", "com.microsoft"))
+    return std::nullopt;
+  auto refuse = [&](const Twine &why) -> std::optional<Match> {
+    g.note(root, why);
+    return std::nullopt;
+  };
+  Value packed = root.getInput(0), k = root.getInput(1), v = root.getInput(2);
+  int64_t heads = root.getInt("num_heads", 0), kvHeads = root.getInt("kv_num_heads", 0);
+  int64_t batch = g.options.batch, tokens = g.options.tokens, past = g.options.past;
+  if (heads <= 0 || kvHeads <= 0 || Graph::rank(packed) != 3 || heads % kvHeads != 0)
+    return refuse("its heads cannot be told apart");
+  if (static_cast<bool>(k) != static_cast<bool>(v))
+    return refuse("it has keys or values alone");
+  int64_t width = Graph::shape(packed)[2] / (k ? heads : heads + 2 * kvHeads);
+  for (unsigned i = 9; i < root->getNumOperands(); ++i)
+    if (root.getInput(i))
+      return refuse("operand " + Twine(i) + " (position ids, attention bias, sinks or head norms) is not supported");
+  for (StringRef name : {"k_quant_type", "v_quant_type"})
+    if (StringRef type = root.getString(name, "NONE"); type != "NONE")
+      return refuse("its cache is quantised");
+  if (root.getInt("smooth_softmax", 0) != 0)
+    return refuse("smooth_softmax is not supported");
+  auto lengths = g.ints(root.getInput(5)), total = g.ints(root.getInput(6));
+  auto wrong = [&](int64_t n) { return n != past + tokens - 1; };
+  if (!lengths || !total || total->size() != 1 || (*total)[0] != past + tokens || llvm::any_of(*lengths, wrong))
+    return refuse("its lengths are not those that the graph is bound to");
+  State *keys = root.getInput(3) ? g.state(root.getInput(3), root.getOutput(1), "key") : nullptr;
+  State *values = root.getInput(4) ? g.state(root.getInput(4), root.getOutput(2), "value") : nullptr;
+  if (!keys || !values)
+    return refuse("its past is not a state of the model");
+  double scale = root.getFloat("scale", 0), softcap = root.getFloat("softcap", 0);
+  if (scale == 0)
+    scale = 1 / std::sqrt(static_cast<double>(width));
+  // The attribute counts the tokens before the query, eff.attention the query too.
+  int64_t window = root.getInt("local_window_size", -1);
+  std::optional<RopeTable> table;
+  std::optional<RopeFrequencies> frequencies;
+  if (root.getInt("do_rotary", 0) != 0) {
+    Value cos = root.getInput(7), sin = root.getInput(8);
+    if (!cos || !sin || Graph::rank(cos) != 2)
+      return refuse("it rotates without tables");
+    std::vector<int64_t> positions;
+    for (int64_t i = 0; i < Graph::shape(cos)[0]; ++i)
+      positions.push_back(i);
+    std::string reason;
+    table = readTable(g, cos, sin, 0, positions, reason);
+    frequencies = table ? recoverFrequencies(*table, g.ropeTheta, reason) : std::nullopt;
+    if (!frequencies)
+      return refuse(reason);
+  }
+  bool interleaved = root.getInt("rotary_interleaved", 0) != 0;
+  Value out = root->getResult(0);
+  Match m;
+  m.needs = {packed};
+  if (k)
+    m.needs.append({k, v});
+  m.covers = {root};
+  m.emit = [=](Emitter &e) {
+    Value query = e.tensor(packed), key, value;
+    if (!query)
+      return failure();
+    if (k) {
+      key = e.tensor(k);
+      value = e.tensor(v);
+      if (!key || !value)
+        return failure();
+    } else {
+      Type q = e.f32({batch, tokens, heads * width}), kv = e.f32({batch, tokens, kvHeads * width});
+      auto split = eff::SplitOp::create(e.builder, e.loc, TypeRange{q, kv, kv}, query);
+      query = split.getResult(0);
+      key = split.getResult(1);
+      value = split.getResult(2);
+    }
+    if (table) {
+      query = emitRope(e, query, heads, interleaved, *table, *frequencies);
+      key = query ? emitRope(e, key, kvHeads, interleaved, *table, *frequencies) : Value();
+      if (!key)
+        return failure();
+    }
+    auto cache = eff::CacheType::get(e.builder.getContext(), kvHeads, width, e.cacheCapacity(), e.builder.getF32Type());
+    Value keyCache = e.state(*keys, cache, {0, 1, 2}), valueCache = keyCache ? e.state(*values, cache, {0, 1, 2}) : Value();
+    if (!valueCache)
+      return failure();
+    eff::CacheAppendOp::create(e.builder, e.loc, key, keyCache);
+    eff::CacheAppendOp::create(e.builder, e.loc, value, valueCache);
+    FloatAttr cap = softcap > 0 ? e.builder.getF32FloatAttr(static_cast<float>(softcap)) : FloatAttr();
+    Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query, keyCache, valueCache, heads, kvHeads,
+                                       APFloat(static_cast<float>(scale)), true, window > 0 ? window + 1 : 0, cap);
+    e.define(out, y);
+    return success();
+  };
+  return m;
+}
+
+void effc::raise::addAttentionPatterns(std::vector<RaisePattern> &patterns) {
+  patterns.insert(patterns.end(), {decomposed, standard, groupQuery});
+}

@@ -1,0 +1,327 @@
+//===- Emitter.cpp - builds the eff function ------------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Emitter.h"
+
+#include "effc/Support/Error.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+
+using namespace mlir;
+using namespace effc;
+using namespace effc::raise;
+
+static ArrayRef<int64_t> shapeOf(Value v) { return cast<RankedTensorType>(v.getType()).getShape(); }
+
+RankedTensorType Emitter::f32Type(MLIRContext *context, ArrayRef<int64_t> shape) {
+  return RankedTensorType::get(shape, Float32Type::get(context));
+}
+
+Type Emitter::elementType(Type type) {
+  if (isa<FloatType>(type))
+    return Float32Type::get(type.getContext());
+  if (auto i = dyn_cast<IntegerType>(type))
+    return IntegerType::get(type.getContext(), i.getWidth());
+  return type;
+}
+
+InFlightDiagnostic Emitter::error(const Twine &what) { return emitUserError(loc, ErrorCode::CannotRaise, what); }
+
+//===----------------------------------------------------------------------===//
+// Operands and results
+//===----------------------------------------------------------------------===//
+
+Value Emitter::lowerConstant(Value base) {
+  auto numbers = graph.numbers(base);
+  if (!numbers) {
+    error("a constant has no data");
+    return {};
+  }
+  Type element = elementType(Graph::elementType(base));
+  auto type = RankedTensorType::get(Graph::shape(base), element);
+  bool isFloat = isa<FloatType>(element);
+  constexpr size_t smallConstant = 16;
+  if (isFloat && numbers->size() > smallConstant) {
+    // Leading dimensions of 1 say nothing about a weight.
+    ArrayRef<int64_t> shape = type.getShape();
+    while (shape.size() > 1 && shape.front() == 1)
+      shape = shape.drop_front();
+    Value w = weight(base, shape);
+    if (!w)
+      return {};
+    Value t = eff::ReadOp::create(builder, loc, f32(shape), w);
+    return reshape(t, type.getShape());
+  }
+  SmallVector<Attribute> elements;
+  for (double x : *numbers)
+    elements.push_back(isFloat ? Attribute(FloatAttr::get(element, x))
+                               : Attribute(IntegerAttr::get(element, APInt(element.getIntOrFloatBitWidth(),
+                                                                           static_cast<int64_t>(x), true, true))));
+  return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, elements));
+}
+
+Lowered Emitter::lower(const View &view) {
+  auto it = values.find(view.base);
+  if (it == values.end()) {
+    if (!graph.isConstant(view.base)) {
+      error("a value was not raised");
+      return {};
+    }
+    Value t = lowerConstant(view.base);
+    if (!t)
+      return {};
+    return {t, view.dims};
+  }
+  Lowered base = it->second;
+  if (auto dims = view.dims.compose(base.dims))
+    return {base.value, *dims};
+  Value t = tensor(base);
+  return {t, view.dims};
+}
+
+Value Emitter::tensor(Lowered lowered) {
+  Value t = lowered.value;
+  if (!t)
+    return {};
+  SmallVector<int64_t> shape = lowered.dims.shape();
+  if (lowered.dims.isIdentity(numElements(shapeOf(t))))
+    return reshape(t, shape);
+  // Cut the tensor into the factors, outermost first; bring them into the view's order; insert the repeats.
+  SmallVector<Factor> wanted, factors;
+  for (const auto &dim : lowered.dims.dims)
+    wanted.append(dim.begin(), dim.end());
+  for (Factor f : wanted)
+    if (f.stride != 0)
+      factors.push_back(f);
+  llvm::sort(factors, [](Factor a, Factor b) { return a.stride > b.stride; });
+  SmallVector<int64_t> cut, perm, repeats, expanded;
+  for (Factor f : factors)
+    cut.push_back(f.size);
+  for (auto [i, f] : llvm::enumerate(wanted)) {
+    expanded.push_back(f.size);
+    if (f.stride == 0)
+      repeats.push_back(i);
+    else
+      perm.push_back(llvm::find(factors, f) - factors.begin());
+  }
+  t = transpose(reshape(t, cut), perm);
+  if (!repeats.empty()) {
+    Value into = empty(expanded, cast<RankedTensorType>(t.getType()).getElementType());
+    t = linalg::BroadcastOp::create(builder, loc, t, into, repeats)->getResult(0);
+  }
+  return reshape(t, shape);
+}
+
+Value Emitter::tensor(Lowered lowered, ArrayRef<int64_t> perm, ArrayRef<int64_t> shape) {
+  lowered.dims.transpose(perm);
+  if (!lowered.dims.reshape(shape))
+    return reshape(tensor(lowered), shape);
+  return tensor(lowered);
+}
+
+Lowered Emitter::rows(Value v) {
+  Lowered l = lower(v);
+  if (!l.value)
+    return l;
+  ArrayRef<int64_t> base = shapeOf(l.value);
+  int64_t n = Graph::shape(v).back();
+  if (l.dims.isIdentity(numElements(base)) && !base.empty() && base.back() == n)
+    return l;
+  Value t = tensor(l);
+  return {t, Strided::identity(Graph::shape(v))};
+}
+
+void Emitter::define(Value v, Value tensor) {
+  Strided dims = Strided::identity(shapeOf(tensor));
+  dims.reshape(Graph::shape(v)); // merging and splitting a plain order always works
+  values[v] = {tensor, dims};
+}
+
+void Emitter::define(Value v, Value tensor, ArrayRef<int64_t> shape, ArrayRef<int64_t> perm) {
+  Strided dims = Strided::identity(shapeOf(tensor));
+  dims.reshape(shape);
+  dims.transpose(perm);
+  values[v] = {tensor, dims};
+}
+
+//===----------------------------------------------------------------------===//
+// Tensor arithmetic
+//===----------------------------------------------------------------------===//
+
+Value Emitter::reshape(Value tensor, ArrayRef<int64_t> shape) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  if (type.getShape() == shape)
+    return tensor;
+  auto result = RankedTensorType::get(shape, type.getElementType());
+  if (type.getRank() != static_cast<int64_t>(shape.size()))
+    if (auto groups = getReassociationIndicesForReshape(type, result)) {
+      if (type.getRank() > result.getRank())
+        return tensor::CollapseShapeOp::create(builder, loc, result, tensor, *groups);
+      return tensor::ExpandShapeOp::create(builder, loc, result, tensor, *groups);
+    }
+  // Neither finer nor coarser: through one dimension.
+  auto line = RankedTensorType::get({type.getNumElements()}, type.getElementType());
+  if (type.getRank() != 1) {
+    SmallVector<ReassociationIndices> all(1);
+    for (int64_t i = 0; i < type.getRank(); ++i)
+      all[0].push_back(i);
+    if (type.getRank() == 0)
+      return tensor::ExpandShapeOp::create(builder, loc, result, tensor, ArrayRef<ReassociationIndices>{});
+    tensor = tensor::CollapseShapeOp::create(builder, loc, line, tensor, all);
+  }
+  if (shape.size() == 1)
+    return tensor;
+  SmallVector<ReassociationIndices> all(1);
+  for (unsigned i = 0; i < shape.size(); ++i)
+    all[0].push_back(i);
+  if (shape.empty())
+    return tensor::CollapseShapeOp::create(builder, loc, result, tensor, ArrayRef<ReassociationIndices>{});
+  return tensor::ExpandShapeOp::create(builder, loc, result, tensor, all);
+}
+
+Value Emitter::transpose(Value tensor, ArrayRef<int64_t> perm) {
+  bool plain = true;
+  SmallVector<int64_t> shape;
+  for (auto [i, p] : llvm::enumerate(perm)) {
+    plain &= static_cast<int64_t>(i) == p;
+    shape.push_back(shapeOf(tensor)[p]);
+  }
+  if (plain)
+    return tensor;
+  Value into = empty(shape, cast<RankedTensorType>(tensor.getType()).getElementType());
+  return linalg::TransposeOp::create(builder, loc, tensor, into, perm)->getResult(0);
+}
+
+Value Emitter::empty(ArrayRef<int64_t> shape, Type element) {
+  return tensor::EmptyOp::create(builder, loc, shape, element);
+}
+
+Value Emitter::constant(OpBuilder &b, Location loc, Type type, double value) {
+  Type element = getElementTypeOrSelf(type);
+  TypedAttr scalar;
+  if (isa<FloatType>(element))
+    scalar = FloatAttr::get(element, value);
+  else
+    scalar = IntegerAttr::get(element,
+                              APInt(element.getIntOrFloatBitWidth(), static_cast<int64_t>(value), true, true));
+  if (auto shaped = dyn_cast<ShapedType>(type))
+    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(shaped, Attribute(scalar)));
+  return arith::ConstantOp::create(b, loc, scalar);
+}
+
+Value Emitter::filled(ArrayRef<int64_t> shape, Type element, double value) {
+  Value scalar = constant(builder, loc, element, value);
+  return linalg::FillOp::create(builder, loc, scalar, empty(shape, element))->getResult(0);
+}
+
+void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
+  SmallVector<std::optional<double>> splats;
+  SmallVector<Lowered> lowered;
+  for (Value v : operands) {
+    splats.push_back(graph.scalar(v));
+    lowered.push_back(splats.back() ? Lowered() : lower(v));
+    if (!splats.back() && !lowered.back().value)
+      return;
+  }
+  ArrayRef<int64_t> shape = Graph::shape(result);
+  auto type = [&](unsigned i, ArrayRef<int64_t> s) {
+    return RankedTensorType::get(s, elementType(Graph::elementType(operands[i])));
+  };
+  unsigned first = 0;
+  while (first < operands.size() && splats[first])
+    ++first;
+
+  if (first == operands.size()) { // all scalars
+    SmallVector<Value> args;
+    for (unsigned i = 0; i < operands.size(); ++i)
+      args.push_back(constant(builder, loc, type(i, shape), *splats[i]));
+    return define(result, fn(builder, loc, args));
+  }
+
+  // One layout for all: compute in it and keep it.
+  bool oneLayout = lowered[first].dims.shape() == SmallVector<int64_t>(shape), plain = true;
+  for (unsigned i = first; i < operands.size(); ++i) {
+    if (splats[i])
+      continue;
+    const Lowered &l = lowered[i];
+    oneLayout &= l.dims == lowered[first].dims && shapeOf(l.value) == shapeOf(lowered[first].value);
+    plain &= l.dims.isIdentity(numElements(shapeOf(l.value))) && numElements(shapeOf(l.value)) == numElements(shape);
+  }
+  if (oneLayout || plain) {
+    ArrayRef<int64_t> base = shapeOf(lowered[first].value);
+    SmallVector<Value> args;
+    for (unsigned i = 0; i < operands.size(); ++i)
+      args.push_back(splats[i] ? constant(builder, loc, type(i, base), *splats[i]) : reshape(lowered[i].value, base));
+    Value t = fn(builder, loc, args);
+    if (oneLayout)
+      return define(result, Lowered{t, lowered[first].dims});
+    return define(result, t);
+  }
+
+  SmallVector<Value> tensors;
+  SmallVector<unsigned> which;
+  bool equal = true;
+  for (unsigned i = 0; i < operands.size(); ++i) {
+    if (splats[i])
+      continue;
+    tensors.push_back(tensor(lowered[i]));
+    which.push_back(i);
+    equal &= shapeOf(tensors.back()) == shape;
+  }
+  auto arguments = [&](OpBuilder &b, Location l, ValueRange given, bool scalars) {
+    SmallVector<Value> args;
+    unsigned next = 0;
+    for (unsigned i = 0; i < operands.size(); ++i)
+      if (splats[i]) {
+        Type t = type(i, shape);
+        args.push_back(constant(b, l, scalars ? getElementTypeOrSelf(t) : t, *splats[i]));
+      } else {
+        args.push_back(given[next++]);
+      }
+    return args;
+  };
+  if (equal)
+    return define(result, fn(builder, loc, arguments(builder, loc, tensors, false)));
+
+  MLIRContext *context = builder.getContext();
+  SmallVector<AffineMap> maps;
+  int64_t rank = shape.size();
+  for (Value t : tensors) {
+    ArrayRef<int64_t> s = shapeOf(t);
+    SmallVector<AffineExpr> exprs;
+    for (unsigned d = 0; d < s.size(); ++d) {
+      unsigned at = rank - s.size() + d;
+      exprs.push_back(s[d] == 1 && shape[at] != 1 ? getAffineConstantExpr(0, context) : getAffineDimExpr(at, context));
+    }
+    maps.push_back(AffineMap::get(rank, 0, exprs, context));
+  }
+  maps.push_back(AffineMap::getMultiDimIdentityMap(rank, context));
+  Type element = elementType(Graph::elementType(result));
+  SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
+  auto generic = linalg::GenericOp::create(
+      builder, loc, RankedTensorType::get(shape, element), tensors, empty(shape, element), maps, iterators,
+      [&](OpBuilder &b, Location l, ValueRange args) {
+        linalg::YieldOp::create(b, l, fn(b, l, arguments(b, l, args.drop_back(), true)));
+      });
+  define(result, generic.getResult(0));
+}
+
+Value Emitter::reduce(Value tensor, ArrayRef<int64_t> dims, double initial, ScalarFn fn) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  SmallVector<int64_t> shape;
+  for (int64_t i = 0; i < type.getRank(); ++i)
+    if (!llvm::is_contained(dims, i))
+      shape.push_back(type.getDimSize(i));
+  Value init = filled(shape, type.getElementType(), initial);
+  return linalg::ReduceOp::create(builder, loc, ValueRange{tensor}, ValueRange{init}, dims,
+                                  [&](OpBuilder &b, Location l, ValueRange args) {
+                                    linalg::YieldOp::create(b, l, fn(b, l, args));
+                                  })
+      ->getResult(0);
+}

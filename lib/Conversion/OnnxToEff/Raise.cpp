@@ -1,0 +1,420 @@
+//===- Raise.cpp - from the onnx dialect to the eff dialect ---------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Config.h"
+#include "Emitter.h"
+#include "Heads.h"
+
+#include "effc/Support/Error.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/OperationSupport.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+using namespace mlir;
+using namespace effc;
+using namespace effc::raise;
+
+std::string effc::entryName(const RaiseOptions &o) {
+  if (!o.entryName.empty())
+    return o.entryName;
+  std::string batch = "_b" + std::to_string(o.batch);
+  switch (o.kind) {
+  case eff::EntryKind::Decode:
+    return "decode" + batch;
+  case eff::EntryKind::Prefill:
+    return "prefill" + batch + "_t" + std::to_string(o.tokens);
+  case eff::EntryKind::Forward:
+    return "forward" + batch;
+  }
+  return "main";
+}
+
+namespace {
+class Raiser {
+public:
+  Raiser(ModuleOp onnxModule, func::FuncOp main, ModuleOp effModule, const RaiseOptions &options)
+      : onnxModule(onnxModule), effModule(effModule), options(options), graph(main, options) {
+    addAttentionPatterns(patterns);
+    addScanPatterns(patterns);
+    addLinearAttentionPatterns(patterns);
+    addNormPatterns(patterns);
+    addRopePatterns(patterns);
+    addActivationPatterns(patterns);
+    addLinearPatterns(patterns);
+    addElementwisePatterns(patterns);
+    addShapePatterns(patterns);
+    addReductionPatterns(patterns);
+    addProductPatterns(patterns);
+  }
+
+  FailureOr<func::FuncOp> run();
+
+private:
+  LogicalResult checkStatic();
+  void chooseResults();
+  LogicalResult select();
+  LogicalResult reportUnsupported(ArrayRef<onnx::NodeOp> nodes);
+  LogicalResult checkStates();
+  FailureOr<func::FuncOp> emit();
+  LogicalResult emitResults(Emitter &emitter);
+  LogicalResult describeModel(Emitter &emitter);
+  void need(Value v, llvm::DenseSet<Operation *> &needed);
+
+  ModuleOp onnxModule, effModule;
+  const RaiseOptions &options;
+  Graph graph;
+  Config config;
+  std::vector<RaisePattern> patterns;
+  llvm::DenseMap<Operation *, Match> matches;
+  SmallVector<unsigned> results;
+  /// Token ids in, one vector of logits for each token out.
+  bool causal = false;
+  int64_t vocab = 0;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Before
+//===----------------------------------------------------------------------===//
+
+LogicalResult Raiser::checkStatic() {
+  for (Operation &op : graph.main.getBody().front())
+    for (Value v : op.getResults()) {
+      auto type = dyn_cast<ShapedType>(v.getType());
+      if (!type || type.hasStaticShape())
+        continue;
+      auto d = emitUserError(op.getLoc(), ErrorCode::DynamicShape, "a value has no static shape");
+      noteTry(d, defaultHint(ErrorCode::DynamicShape));
+      return failure();
+    }
+  for (Value v : graph.main.getArguments()) {
+    auto type = dyn_cast<ShapedType>(v.getType());
+    if (type && type.hasStaticShape())
+      continue;
+    auto d = emitUserError(graph.main.getLoc(), ErrorCode::DynamicShape, "an input has no static shape");
+    noteTry(d, defaultHint(ErrorCode::DynamicShape));
+    return failure();
+  }
+  return success();
+}
+
+static StringRef resultName(func::FuncOp main, unsigned i) {
+  auto name = main.getResultAttrOfType<StringAttr>(i, "onnx.name");
+  return name ? name.getValue() : StringRef();
+}
+
+/// Which results the entry function gives: all that are no states; of a language model, the logits alone.
+void Raiser::chooseResults() {
+  auto ret = cast<func::ReturnOp>(graph.main.getBody().front().getTerminator());
+  for (unsigned i = 0; i < ret.getNumOperands(); ++i) {
+    bool isPresent = llvm::any_of(graph.states, [&](auto &s) { return s->presentName == resultName(graph.main, i); });
+    if (!isPresent)
+      results.push_back(i);
+  }
+  if (options.kind == eff::EntryKind::Forward)
+    return;
+  for (unsigned i : results) {
+    Value v = ret.getOperand(i);
+    ArrayRef<int64_t> shape = Graph::shape(v);
+    bool hasIds = llvm::any_of(graph.main.getArguments(), [&](BlockArgument a) {
+      return !graph.isState(a) && Graph::elementType(a).isIntOrIndex() &&
+             Graph::shape(a) == ArrayRef<int64_t>{options.batch, options.tokens};
+    });
+    if (hasIds && Graph::isFloat(v) && shape.size() == 3 && shape[0] == options.batch && shape[1] == options.tokens &&
+        (results.size() == 1 || resultName(graph.main, i) == "logits")) {
+      causal = true;
+      vocab = shape[2];
+      results = {i};
+      return;
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Selection
+//===----------------------------------------------------------------------===//
+
+void Raiser::need(Value v, llvm::DenseSet<Operation *> &needed) {
+  Value base = graph.view(v).base;
+  if (!graph.isConstant(base))
+    if (Operation *op = base.getDefiningOp())
+      needed.insert(op);
+}
+
+LogicalResult Raiser::select() {
+  llvm::DenseSet<Operation *> needed;
+  Block &body = graph.main.getBody().front();
+  auto ret = cast<func::ReturnOp>(body.getTerminator());
+  for (unsigned i : results)
+    need(ret.getOperand(i), needed);
+  SmallVector<onnx::NodeOp> unsupported;
+  for (Operation &op : llvm::reverse(body)) {
+    if (!needed.contains(&op))
+      continue;
+    auto node = dyn_cast<onnx::NodeOp>(op);
+    if (!node)
+      continue;
+    std::optional<Match> match;
+    for (RaisePattern pattern : patterns)
+      if ((match = pattern(graph, node)))
+        break;
+    if (!match) {
+      unsupported.push_back(node);
+      // Go on to find the others.
+      for (Value v : node.getInputs())
+        if (!isa<NoneType>(v.getType()))
+          need(v, needed);
+      continue;
+    }
+    for (Value v : match->needs)
+      need(v, needed);
+    matches[&op] = std::move(*match);
+  }
+  if (unsupported.empty())
+    return success();
+  std::reverse(unsupported.begin(), unsupported.end());
+  return reportUnsupported(unsupported);
+}
+
+LogicalResult Raiser::reportUnsupported(ArrayRef<onnx::NodeOp> nodes) {
+  struct Kind {
+    onnx::NodeOp first;
+    unsigned count = 0;
+  };
+  llvm::MapVector<StringRef, Kind> kinds;
+  std::vector<std::string> names;
+  names.reserve(nodes.size());
+  for (onnx::NodeOp node : nodes) {
+    StringRef domain = node.getDomain().empty() ? StringRef("ai.onnx") : node.getDomain();
+    names.push_back((domain + "::" + node.getOpType() + " (" + Twine(node.getSince()) + ")").str());
+    Kind &kind = kinds[names.back()];
+    if (kind.count++ == 0)
+      kind.first = node;
+  }
+  auto d = emitUserError(graph.main.getLoc(), ErrorCode::UnsupportedOps,
+                         "no lowering for " + Twine(kinds.size()) + (kinds.size() == 1 ? " operator" : " operators"));
+  for (auto &[name, kind] : kinds) {
+    std::string text = (name + ", " + Twine(kind.count) + (kind.count == 1 ? " node: " : " nodes, first: ") +
+                        kind.first.getNodeName())
+                           .str();
+    if (std::string reason = graph.reason(kind.first); !reason.empty())
+      text += " (" + reason + ")";
+    noteWhy(d, text);
+  }
+  noteTry(d, "export with the operators as functions (docs/importing.md#functions), or --stop-after=onnx to look at "
+             "the graph");
+  return failure();
+}
+
+/// Every state must be owned by a raised op: what is left would be read as an ordinary input.
+LogicalResult Raiser::checkStates() {
+  for (auto &state : graph.states) {
+    if (!state->past || state->used || state->past.use_empty())
+      continue;
+    auto d = emitUserError(graph.main.getLoc(), ErrorCode::BadState,
+                           "no raised op owns the state '" + Twine(state->pastName) + "'");
+    for (auto &[op, reason] : graph.reasons) {
+      auto node = dyn_cast<onnx::NodeOp>(op);
+      noteWhy(d, node ? node.getOpType() + " " + node.getNodeName() + ": " + reason : Twine(reason));
+    }
+    noteTry(d, defaultHint(ErrorCode::BadState));
+    return failure();
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Emission
+//===----------------------------------------------------------------------===//
+
+/// Node locations of what a match replaces, as one.
+static Location fuse(MLIRContext *context, ArrayRef<Operation *> covers) {
+  SmallVector<Location> locations;
+  for (Operation *op : covers)
+    if (op)
+      locations.push_back(op->getLoc());
+  return locations.size() == 1 ? locations[0] : FusedLoc::get(context, locations);
+}
+
+FailureOr<func::FuncOp> Raiser::emit() {
+  MLIRContext *context = effModule.getContext();
+  auto function = func::FuncOp::create(graph.main.getLoc(), entryName(options), FunctionType::get(context, {}, {}));
+  effModule.push_back(function);
+  Block *block = function.addEntryBlock();
+  Emitter emitter(graph, effModule, function);
+  int64_t capacity = config.maxLength > 0 ? config.maxLength : 2048;
+  // A window that masks bound to a short past cannot show never matters for sequences that fit into it.
+  if (config.window > 0)
+    capacity = std::min(capacity, config.window);
+  emitter.capacity = options.maxLength > 0 ? std::min(capacity, options.maxLength) : capacity;
+
+  // Arguments: everything that a raised op reads and that is no state.
+  llvm::DenseSet<Value> read;
+  auto markRead = [&](Value v) { read.insert(graph.view(v).base); };
+  for (auto &[op, match] : matches)
+    for (Value v : match.needs)
+      markRead(v);
+  auto ret = cast<func::ReturnOp>(graph.main.getBody().front().getTerminator());
+  for (unsigned i : results)
+    markRead(ret.getOperand(i));
+  SmallVector<Attribute> names;
+  for (BlockArgument arg : graph.main.getArguments()) {
+    if (graph.isState(arg) || !read.contains(arg))
+      continue;
+    Type element = Emitter::elementType(Graph::elementType(arg));
+    bool ids = element.isInteger(64) && Graph::rank(arg) == 2 && options.kind != eff::EntryKind::Forward;
+    Type type = RankedTensorType::get(Graph::shape(arg), ids ? IntegerType::get(context, 32) : element);
+    Value given = block->addArgument(type, arg.getLoc());
+    auto name = graph.main.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
+    names.push_back(name ? name : StringAttr::get(context, "input"));
+    emitter.define(arg, given);
+  }
+
+  for (Operation &op : graph.main.getBody().front()) {
+    auto it = matches.find(&op);
+    if (it == matches.end())
+      continue;
+    emitter.loc = fuse(context, it->second.covers);
+    if (failed(it->second.emit(emitter)))
+      return failure();
+  }
+  if (failed(checkStates()) || failed(emitResults(emitter)) || failed(describeModel(emitter)))
+    return failure();
+  for (auto [i, name] : llvm::enumerate(names))
+    function.setArgAttr(i, "eff.name", name);
+  return function;
+}
+
+LogicalResult Raiser::emitResults(Emitter &emitter) {
+  auto ret = cast<func::ReturnOp>(graph.main.getBody().front().getTerminator());
+  func::FuncOp function = emitter.function;
+  SmallVector<Value> values;
+  for (unsigned i : results) {
+    emitter.loc = ret.getOperand(i).getLoc();
+    Value v = ret.getOperand(i), t;
+    if (causal)
+      t = selectRows(emitter.builder, emitter.tensor(v), options.batch, options.tokens);
+    if (causal && !t)
+      return emitter.error("the logits are not computed row by row from the last hidden states");
+    if (!t)
+      t = emitter.tensor(v);
+    if (!t)
+      return failure();
+    values.push_back(t);
+  }
+  func::ReturnOp::create(emitter.builder, emitter.loc, values);
+  // What the head was before rows were selected, and whatever else nothing reads.
+  bool changed = true;
+  while (changed) {
+    changed = false;
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.getBody().front())))
+      if (isOpTriviallyDead(&op)) {
+        op.erase();
+        changed = true;
+      }
+  }
+  function.setType(FunctionType::get(effModule.getContext(), function.getBody().getArgumentTypes(),
+                                     ValueRange(values).getTypes()));
+  for (auto [at, i] : llvm::enumerate(results))
+    function.setResultAttr(at, "eff.name", StringAttr::get(effModule.getContext(), resultName(graph.main, i)));
+  return success();
+}
+
+static StringRef guessArchitecture(func::FuncOp function) {
+  bool ssd = false, ssm = false, rope = false, patches = false;
+  function.walk([&](Operation *op) {
+    ssd |= isa<eff::SsdScanOp>(op);
+    ssm |= isa<eff::SsmScanOp>(op);
+    rope |= isa<eff::RopeOp>(op);
+    patches |= isa<eff::Conv2DOp>(op);
+  });
+  return ssd ? "mamba2" : ssm ? "mamba" : rope ? "llama" : patches ? "vit" : "generic";
+}
+
+LogicalResult Raiser::describeModel(Emitter &emitter) {
+  MLIRContext *context = effModule.getContext();
+  func::FuncOp function = emitter.function;
+  function->setAttr(eff::EffDialect::kEntryAttr,
+                    eff::EntryAttr::get(context, options.kind, options.batch, options.tokens));
+  eff::ModelKind kind = causal ? eff::ModelKind::CausalLM : eff::ModelKind::Generic;
+  FunctionType type = function.getFunctionType();
+  if (!causal && type.getNumInputs() == 1 && type.getNumResults() == 1 &&
+      cast<ShapedType>(type.getInput(0)).getRank() == 4 && cast<ShapedType>(type.getResult(0)).getRank() == 2)
+    kind = eff::ModelKind::ImageClassifier;
+  std::string arch = config.modelType.empty() ? guessArchitecture(function).str() : config.modelType;
+  bool caches = !effModule.getBody()->getOps<eff::CacheOp>().empty();
+  auto model = eff::ModelAttr::get(context, kind, arch, vocab, caches ? emitter.capacity : 0);
+  Attribute existing = effModule->getAttr(eff::EffDialect::kModelAttr);
+  if (existing && existing != model) {
+    std::string text;
+    llvm::raw_string_ostream(text) << "one is " << existing << ", the other " << model;
+    auto d = emitUserError(function.getLoc(), ErrorCode::CannotRaise, "two entry points disagree about the model");
+    noteWhy(d, text);
+    noteTry(d, "raise all entry points from the same file and with the same maximal length");
+    return failure();
+  }
+  effModule->setAttr(eff::EffDialect::kModelAttr, model);
+  if (!config.text.empty())
+    effModule->setAttr("eff.config", StringAttr::get(context, config.text));
+  return success();
+}
+
+FailureOr<func::FuncOp> Raiser::run() {
+  config = readConfig(onnxModule, options.genaiConfig);
+  graph.ropeTheta = config.ropeTheta;
+  if (failed(checkStatic()) || failed(graph.pairStates()))
+    return failure();
+  chooseResults();
+  if (failed(select()))
+    return failure();
+  return emit();
+}
+
+//===----------------------------------------------------------------------===//
+// Entry points
+//===----------------------------------------------------------------------===//
+
+FailureOr<func::FuncOp> effc::raiseToEff(ModuleOp onnxModule, ModuleOp effModule, const RaiseOptions &options) {
+  MLIRContext *context = onnxModule.getContext();
+  context->loadDialect<eff::EffDialect, arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect,
+                       math::MathDialect, tensor::TensorDialect>();
+  auto main = onnxModule.lookupSymbol<func::FuncOp>("main");
+  if (!main || main.isExternal()) {
+    auto d = emitUserError(onnxModule.getLoc(), ErrorCode::BadGraph, "the module has no graph");
+    noteWhy(d, "raising reads a function @main of the onnx dialect");
+    return failure();
+  }
+  std::string name = entryName(options);
+  if (effModule.lookupSymbol(name)) {
+    emitUserError(main.getLoc(), ErrorCode::BadOption, "the entry point '" + name + "' exists already");
+    return failure();
+  }
+  // A failure leaves the module as it was.
+  llvm::DenseSet<Operation *> before;
+  for (Operation &op : *effModule.getBody())
+    before.insert(&op);
+  DictionaryAttr attributes = effModule->getAttrDictionary();
+  Raiser raiser(onnxModule, main, effModule, options);
+  FailureOr<func::FuncOp> result = raiser.run();
+  if (succeeded(result) && succeeded(verify(*result)))
+    return result;
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(*effModule.getBody())))
+    if (!before.contains(&op))
+      op.erase();
+  effModule->setAttrs(attributes);
+  return failure();
+}
+
+bool effc::sameEntry(func::FuncOp a, func::FuncOp b) {
+  return a.getFunctionType() == b.getFunctionType() &&
+         OperationEquivalence::isRegionEquivalentTo(&a.getBody(), &b.getBody(),
+                                                    OperationEquivalence::Flags::IgnoreLocations);
+}
