@@ -19,7 +19,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/kernels/x86/linear.h"
-#include "runtime/kernels/x86/math.h"
+#include "runtime/kernels/x86/half.h"
 
 namespace kernels {
 namespace {
@@ -119,22 +119,6 @@ struct Bf16 {
     w[1] = (f32x16)(bits & 0xffff0000u);
   }
 };
-
-/// f16 in the low half of each lane to f32, with integer operations alone: exact, subnormals too.
-EFF_INLINE f32x16 halfByInteger(u32x16 h) {
-  u32x16 magnitude = (h & 0x7fffu) << 13;
-  u32x16 normal = magnitude + ((127u - 15u) << 23);
-  normal = magnitude >= (31u << 23) ? magnitude + ((255u - 31u) << 23) : normal; // infinity and NaN
-  f32x16 small = (f32x16)(magnitude + (113u << 23)) - 6.10351562e-05f;
-  u32x16 bits = magnitude < (1u << 23) ? (u32x16)small : normal;
-  return (f32x16)(bits | (h & 0x8000u) << 16);
-}
-EFF_INLINE f32x16 half(u32x16 h) {
-  if (EFF_SPEC(isa) < kIsaV3)
-    return halfByInteger(h & 0xffffu);
-  typedef _Float16 f16x16 __attribute__((vector_size(32)));
-  return __builtin_convertvector((f16x16)__builtin_convertvector(h, u16x16), f32x16);
-}
 
 struct F16 {
   static constexpr int kVectors = 2;

@@ -1,0 +1,38 @@
+//===- LowerGeneric.h - linalg on tensors to the LLVM dialect ---*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_LIB_TARGET_GENERIC_LOWERGENERIC_H
+#define EFFC_LIB_TARGET_GENERIC_LOWERGENERIC_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace effc {
+
+/// Dialects and interfaces that the lowering uses.
+void registerGenericLowering(mlir::DialectRegistry &registry);
+
+/// Name of the function that is lowered.
+inline constexpr llvm::StringLiteral kGenericFunction = "generic";
+/// Attribute of the function: bytes of its temporaries.
+inline constexpr llvm::StringLiteral kScratchAttr = "scratch_bytes";
+
+/// Tensors to buffers: afterwards the function's arguments are its inputs, its
+/// results and, when it has temporaries, one buffer that holds them.
+mlir::LogicalResult lowerToBuffers(mlir::ModuleOp module);
+/// Buffers to the LLVM dialect, each argument a bare pointer.
+mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module);
+
+/// Tiles each linalg op to vectors along its last dimension and vectorises it
+/// where it can be.
+std::unique_ptr<mlir::Pass> createTileAndVectorizePass();
+/// Gives temporaries their places in one buffer, the function's new last
+/// argument.
+std::unique_ptr<mlir::Pass> createPlaceTemporariesPass();
+
+} // namespace effc
+
+#endif // EFFC_LIB_TARGET_GENERIC_LOWERGENERIC_H
