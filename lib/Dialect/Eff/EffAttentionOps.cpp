@@ -48,9 +48,11 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("C3: keys and values must have equal capacities, got ")
            << keyCache.getCapacity() << " and " << valueCache.getCapacity();
 
-  if (getWindow() < 0)
-    return emitOpError("C4: window must not be negative, got ") << getWindow();
-  if (getWindow() > 0 && !getCausal())
+  // Accessors of integer attributes are unsigned.
+  int64_t window = getWindow();
+  if (window < 0)
+    return emitOpError("C4: window must not be negative, got ") << window;
+  if (window > 0 && !getCausal())
     return emitOpError("C4: a window needs 'causal'");
   if (std::optional<APFloat> softcap = getSoftcap())
     if (softcap->isNegative() || !softcap->isFinite())

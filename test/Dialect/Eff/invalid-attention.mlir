@@ -1,0 +1,122 @@
+// RUN: effc-opt %s -verify-diagnostics -split-input-file
+
+func.func @attention_c1(%q: tensor<1x4x23xf32>, %k: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C1: heads (6) must divide the query's features (23)}}
+  %y = eff.attention %q, %k, %k {heads = 6, kv_heads = 2, scale = 1.0 : f32}
+    : tensor<1x4x23xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c1_no_heads(%q: tensor<1x4x24xf32>, %k: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C1: heads (0) must divide the query's features (24)}}
+  %y = eff.attention %q, %k, %k {heads = 0, kv_heads = 2, scale = 1.0 : f32}
+    : tensor<1x4x24xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c2(%q: tensor<1x4x24xf32>, %k: tensor<1x4x16xf32>) {
+  // expected-error @+1 {{C2: kv_heads (4) must divide heads (6)}}
+  %y = eff.attention %q, %k, %k {heads = 6, kv_heads = 4, scale = 1.0 : f32}
+    : tensor<1x4x24xf32>, tensor<1x4x16xf32>, tensor<1x4x16xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c3_mixed(%q: tensor<1x4x24xf32>, %k: tensor<1x4x8xf32>, %v: !eff.cache<2x4, capacity = 8, f32>) {
+  // expected-error @+1 {{C3: keys and values must be both caches or both tensors}}
+  %y = eff.attention %q, %k, %v {heads = 6, kv_heads = 2, scale = 1.0 : f32}
+    : tensor<1x4x24xf32>, tensor<1x4x8xf32>, !eff.cache<2x4, capacity = 8, f32>
+  return
+}
+
+// -----
+
+func.func @attention_c3_tensor(%q: tensor<1x4x24xf32>, %k: tensor<1x4x8xf32>, %v: tensor<1x4x12xf32>) {
+  // expected-error @+1 {{C3: the values must be 1x4x8, got 1x4x12}}
+  %y = eff.attention %q, %k, %v {heads = 6, kv_heads = 2, scale = 1.0 : f32}
+    : tensor<1x4x24xf32>, tensor<1x4x8xf32>, tensor<1x4x12xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c3_cache(%q: tensor<1x4x24xf32>, %k: !eff.cache<3x4, capacity = 8, f32>) {
+  // expected-error @+1 {{C3: the keys must be a cache of 2x4, got 3x4}}
+  %y = eff.attention %q, %k, %k {heads = 6, kv_heads = 2, scale = 1.0 : f32}
+    : tensor<1x4x24xf32>, !eff.cache<3x4, capacity = 8, f32>, !eff.cache<3x4, capacity = 8, f32>
+  return
+}
+
+// -----
+
+func.func @attention_c3_capacity(%q: tensor<1x4x24xf32>, %k: !eff.cache<2x4, capacity = 8, f32>,
+                                 %v: !eff.cache<2x4, capacity = 9, f32>) {
+  // expected-error @+1 {{C3: keys and values must have equal capacities, got 8 and 9}}
+  %y = eff.attention %q, %k, %v {heads = 6, kv_heads = 2, scale = 1.0 : f32}
+    : tensor<1x4x24xf32>, !eff.cache<2x4, capacity = 8, f32>, !eff.cache<2x4, capacity = 9, f32>
+  return
+}
+
+// -----
+
+func.func @attention_c4_window(%q: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C4: window must not be negative, got -1}}
+  %y = eff.attention %q, %q, %q {heads = 2, kv_heads = 2, scale = 1.0 : f32, causal, window = -1}
+    : tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c4_not_causal(%q: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C4: a window needs 'causal'}}
+  %y = eff.attention %q, %q, %q {heads = 2, kv_heads = 2, scale = 1.0 : f32, window = 2}
+    : tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c4_softcap(%q: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C4: softcap must not be negative, got -2}}
+  %y = eff.attention %q, %q, %q {heads = 2, kv_heads = 2, scale = 1.0 : f32, softcap = -2.0 : f32}
+    : tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @cache_append_c1(%k: tensor<1x4x12xf32>, %c: !eff.cache<2x4, capacity = 8, f32>) {
+  // expected-error @+1 {{C1: the input must be 1x4x8, got 1x4x12}}
+  eff.cache_append %k, %c : tensor<1x4x12xf32>, !eff.cache<2x4, capacity = 8, f32>
+  return
+}
+
+// -----
+
+func.func @rope_c1(%x: tensor<1x4x23xf32>, %f: !eff.weight<2, f32>) {
+  // expected-error @+1 {{C1: heads (6) must divide the number of features (23)}}
+  %y = eff.rope %x, %f {heads = 6} : tensor<1x4x23xf32>, !eff.weight<2, f32>
+  return
+}
+
+// -----
+
+func.func @rope_c2_length(%x: tensor<1x4x24xf32>, %f: !eff.weight<3, f32>) {
+  // expected-error @+1 {{C2: twice the length of inv_freq (3) must be at most the head dimension (4)}}
+  %y = eff.rope %x, %f {heads = 6} : tensor<1x4x24xf32>, !eff.weight<3, f32>
+  return
+}
+
+// -----
+
+func.func @rope_c2_format(%x: tensor<1x4x24xf32>, %f: !eff.weight<2, bf16>) {
+  // expected-error @+1 {{C2: inv_freq must be f32, got 'bf16'}}
+  %y = eff.rope %x, %f {heads = 6} : tensor<1x4x24xf32>, !eff.weight<2, bf16>
+  return
+}

@@ -1,0 +1,257 @@
+// RUN: effc-opt %s -verify-diagnostics -split-input-file
+
+func.func @conv2d_c1(%x: tensor<1x3x32x30xf32>, %w: !eff.weight<8x48, f32>) {
+  // expected-error @+1 {{C1: patch must be two numbers that divide height (32) and width (30)}}
+  %y = eff.conv2d %x, %w {patch = array<i64: 4, 4>} : tensor<1x3x32x30xf32>, !eff.weight<8x48, f32> -> tensor<1x64x8xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d_c1_one_number(%x: tensor<1x3x32x32xf32>, %w: !eff.weight<8x48, f32>) {
+  // expected-error @+1 {{C1: patch must be two numbers}}
+  %y = eff.conv2d %x, %w {patch = array<i64: 4>} : tensor<1x3x32x32xf32>, !eff.weight<8x48, f32> -> tensor<1x64x8xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d_c1_zero(%x: tensor<1x3x32x32xf32>, %w: !eff.weight<8x48, f32>) {
+  // expected-error @+1 {{C1: patch must be two numbers}}
+  %y = eff.conv2d %x, %w {patch = array<i64: 0, 4>} : tensor<1x3x32x32xf32>, !eff.weight<8x48, f32> -> tensor<1x64x8xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d_c2_weight(%x: tensor<1x3x32x32xf32>, %w: !eff.weight<8x47, f32>) {
+  // expected-error @+1 {{C2: the weight must be 8x48, got 8x47}}
+  %y = eff.conv2d %x, %w {patch = array<i64: 4, 4>} : tensor<1x3x32x32xf32>, !eff.weight<8x47, f32> -> tensor<1x64x8xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d_c2_bias(%x: tensor<1x3x32x32xf32>, %w: !eff.weight<8x48, f32>, %b: !eff.weight<9, f32>) {
+  // expected-error @+1 {{C2: the bias must be 8, got 9}}
+  %y = eff.conv2d %x, %w bias %b {patch = array<i64: 4, 4>}
+    : tensor<1x3x32x32xf32>, !eff.weight<8x48, f32>, !eff.weight<9, f32> -> tensor<1x64x8xf32>
+  return
+}
+
+// -----
+
+func.func @conv2d_c3(%x: tensor<1x3x32x32xf32>, %w: !eff.weight<8x48, f32>) {
+  // expected-error @+1 {{C3: the result must be 1x64x8, got 1x63x8}}
+  %y = eff.conv2d %x, %w {patch = array<i64: 4, 4>} : tensor<1x3x32x32xf32>, !eff.weight<8x48, f32> -> tensor<1x63x8xf32>
+  return
+}
+
+// -----
+
+func.func @dequantize_c1_scale(%q: tensor<1x4x8xi8>, %s: tensor<1x8xf32>) {
+  // expected-error @+1 {{C1: the scale must be 1x4, got 1x8}}
+  %y = eff.dequantize %q, %s : tensor<1x4x8xi8>, tensor<1x8xf32> -> tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @dequantize_c1_result(%q: tensor<1x4x8xi8>, %s: tensor<1x4xf32>) {
+  // expected-error @+1 {{C1: the result must be 1x4x8, got 1x4x9}}
+  %y = eff.dequantize %q, %s : tensor<1x4x8xi8>, tensor<1x4xf32> -> tensor<1x4x9xf32>
+  return
+}
+
+// -----
+
+func.func @embed_c1(%ids: tensor<2x3xi32>, %w: !eff.weight<10x4, bf16>) {
+  // expected-error @+1 {{C1: the result must be 2x3x4, got 2x3x10}}
+  %y = eff.embed %ids, %w : tensor<2x3xi32>, !eff.weight<10x4, bf16> -> tensor<2x3x10xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c1(%x: tensor<1x1x8xf32>, %w: !eff.weight<4x7, f32>) {
+  // expected-error @+1 {{C1: the activations' last dimension must be the weight's k (7), got 8}}
+  %y = eff.linear %x, %w : tensor<1x1x8xf32>, !eff.weight<4x7, f32> -> tensor<1x1x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c2(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>) {
+  // expected-error @+1 {{C2: the result must be 1x2x4, got 2x4}}
+  %y = eff.linear %x, %w : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c3_tensor(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>, %r: tensor<1x2x8xf32>) {
+  // expected-error @+1 {{C3: an extra must be 1x2x4, got 1x2x8}}
+  %y = eff.linear %x, %w extras(%r : tensor<1x2x8xf32>) epilogue {
+  ^bb0(%acc: f32, %res: f32):
+    eff.yield %res : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c3_vector(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>, %b: !eff.weight<8, f32>) {
+  // expected-error @+1 {{C3: an extra must be 4, got 8}}
+  %y = eff.linear %x, %w extras(%b : !eff.weight<8, f32>) epilogue {
+  ^bb0(%acc: f32, %bias: f32):
+    eff.yield %bias : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c4_arguments(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>) {
+  // expected-error @+1 {{C4: the epilogue must have 1 argument(s), got 2}}
+  %y = eff.linear %x, %w epilogue {
+  ^bb0(%acc: f32, %res: f32):
+    eff.yield %res : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c4_types(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>) {
+  // expected-error @+1 {{C4: the epilogue's arguments must be f32, got 'f64'}}
+  %y = eff.linear %x, %w epilogue {
+  ^bb0(%acc: f64):
+    %0 = arith.truncf %acc : f64 to f32
+    eff.yield %0 : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c4_ops(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>) {
+  %y = eff.linear %x, %w epilogue {
+  ^bb0(%acc: f32):
+    // expected-error @+1 {{C4: an epilogue holds only arith and math ops}}
+    %t = tensor.from_elements %acc : tensor<1xf32>
+    eff.yield %acc : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c4_terminator(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>) {
+  %y = eff.linear %x, %w epilogue {
+  ^bb0(%acc: f32):
+    // expected-error @+1 {{block with no terminator}}
+    %0 = math.exp %acc : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c4_isolated(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>, %outside: f32) {
+  // expected-note @+1 {{required by region isolation constraints}}
+  %y = eff.linear %x, %w epilogue {
+  ^bb0(%acc: f32):
+    // expected-error @+1 {{using value defined outside the region}}
+    %0 = arith.addf %acc, %outside : f32
+    eff.yield %0 : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c5_no_scale(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, #eff.int8>) {
+  // expected-error @+1 {{C5: int8 activations need scales}}
+  %y = eff.linear %x, %w : tensor<1x2x8xi8>, !eff.weight<4x8, #eff.int8> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c5_scale_shape(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, #eff.int8>, %s: tensor<2x1xf32>) {
+  // expected-error @+1 {{C5: the scale must be 1x2, got 2x1}}
+  %y = eff.linear %x, %w scale(%s : tensor<2x1xf32>) : tensor<1x2x8xi8>, !eff.weight<4x8, #eff.int8> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c5_format(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, bf16>, %s: tensor<1x2xf32>) {
+  // expected-error @+1 {{C5: int8 activations need an #eff.int8 weight, got bf16}}
+  %y = eff.linear %x, %w scale(%s : tensor<1x2xf32>) : tensor<1x2x8xi8>, !eff.weight<4x8, bf16> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c5_scale_of_floats(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>, %s: tensor<1x2xf32>) {
+  // expected-error @+1 {{C5: f32 activations have no scales}}
+  %y = eff.linear %x, %w scale(%s : tensor<1x2xf32>) : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c6(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>, %b: !eff.weight<4, f32>) {
+  // expected-error @+1 {{C6: extras need an epilogue}}
+  %y = eff.linear %x, %w extras(%b : !eff.weight<4, f32>) : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @quantize_c1_result(%x: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C1: the result must be 1x4x8, got 1x4x4}}
+  %q, %s = eff.quantize %x : tensor<1x4x8xf32> -> tensor<1x4x4xi8>, tensor<1x4xf32>
+  return
+}
+
+// -----
+
+func.func @quantize_c1_scale(%x: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C1: the scale must be 1x4, got 1x1}}
+  %q, %s = eff.quantize %x : tensor<1x4x8xf32> -> tensor<1x4x8xi8>, tensor<1x1xf32>
+  return
+}
+
+// -----
+
+func.func @sample_c1(%x: tensor<4x8xf32>) {
+  // expected-error @+1 {{C1: the result must be 4, got 8}}
+  %id = eff.sample %x : tensor<4x8xf32> -> tensor<8xi32>
+  return
+}
+
+// -----
+
+func.func @select_rows_c1(%x: tensor<2x4x8xf32>) {
+  // expected-error @+1 {{C1: the result must be 8x8, got 2x8}}
+  %y = eff.select_rows %x : tensor<2x4x8xf32> -> tensor<2x8xf32>
+  return
+}
+
+// -----
+
+func.func @split_c1_sum(%x: tensor<1x1x8xf32>) {
+  // expected-error @+1 {{C1: the results' last dimensions must add up to 8, got 7}}
+  %a, %b = eff.split %x : tensor<1x1x8xf32> -> tensor<1x1x4xf32>, tensor<1x1x3xf32>
+  return
+}
+
+// -----
+
+func.func @split_c1_leading(%x: tensor<1x2x8xf32>) {
+  // expected-error @+1 {{C1: the leading dimensions of results and input must agree}}
+  %a, %b = eff.split %x : tensor<1x2x8xf32> -> tensor<1x2x4xf32>, tensor<2x1x4xf32>
+  return
+}
