@@ -176,10 +176,14 @@ Result<CodeImage> CodeImage::map(const FileRange &file, const ElfImage &elf) {
   for (const ElfSegment &segment : elf.segments) {
     if (segment.type != PT_GNU_RELRO || segment.memoryBytes == 0)
       continue;
-    if (!image.segmentOf(segment.address, segment.memoryBytes))
+    // The part may end with the last page of its segment, beyond its data.
+    const Segment *owner = image.segmentOf(segment.address, 0);
+    if (!owner || segment.memoryBytes > mostBytes)
       return damaged(file, "the part to protect is not inside a segment");
     uint64_t begin = pageDown(segment.address);
-    uint64_t end = pageDown(segment.address + segment.memoryBytes);
+    uint64_t end =
+        std::min(pageDown(segment.address + segment.memoryBytes),
+                 pageUp(owner->address + owner->memoryBytes));
     if (end > begin && mprotect(image.memory_.data() + (begin - lowest),
                                 end - begin, PROT_READ) != 0)
       return noMemory(file, errno);
