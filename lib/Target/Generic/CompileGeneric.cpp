@@ -49,6 +49,13 @@ public:
   llvm::Expected<int64_t> lowerToBuffers();
   llvm::Error build(const X86Machine &machine, llvm::StringRef symbol);
   llvm::Error emit(llvm::raw_pwrite_stream &os, llvm::CodeGenFileType type);
+  /// The LLVM IR.
+  std::string print() const {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    code->print(os, nullptr);
+    return text;
+  }
 
 private:
   llvm::Error fail(const llvm::Twine &what) {
@@ -264,10 +271,13 @@ llvm::Expected<CompiledKernel> effc::compileGeneric(llvm::StringRef text,
 
 llvm::Expected<std::string> effc::printGenericCode(llvm::StringRef text,
                                                    const X86Machine &machine,
-                                                   llvm::StringRef symbol) {
+                                                   llvm::StringRef symbol,
+                                                   bool asLLVM) {
   GenericCompiler compiler;
   if (llvm::Error error = build(compiler, text, machine, symbol))
     return error;
+  if (asLLVM)
+    return compiler.print();
   llvm::SmallString<0> assembly;
   llvm::raw_svector_ostream os(assembly);
   if (llvm::Error error =

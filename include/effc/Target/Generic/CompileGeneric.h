@@ -36,10 +36,11 @@ llvm::Expected<CompiledKernel> compileGeneric(llvm::StringRef text,
                                               const X86Machine &machine,
                                               llvm::StringRef symbol);
 
-/// The same, as text for people.
+/// The same as text for people: LLVM IR or assembly.
 llvm::Expected<std::string> printGenericCode(llvm::StringRef text,
                                              const X86Machine &machine,
-                                             llvm::StringRef symbol);
+                                             llvm::StringRef symbol,
+                                             bool asLLVM);
 
 } // namespace effc
 
