@@ -80,11 +80,15 @@ effc::compileKernels(const ModelLayout &layout, const WriteOptions &options) {
   size_t kernels = layout.kernels.size();
   std::vector<KernelSpec> specs(kernels);
   std::vector<std::string> texts(kernels);
+  std::vector<int64_t> scratch(kernels);
   for (size_t i = 0; i < kernels; ++i) {
-    if (auto kernel = llvm::dyn_cast<plan::KernelOp>(layout.kernels[i]))
+    if (auto kernel = llvm::dyn_cast<plan::KernelOp>(layout.kernels[i])) {
       specs[i] = plan::getSpec(kernel);
-    else
-      texts[i] = printGeneric(llvm::cast<plan::GenericOp>(layout.kernels[i]));
+    } else {
+      auto generic = llvm::cast<plan::GenericOp>(layout.kernels[i]);
+      texts[i] = printGeneric(generic);
+      scratch[i] = generic.getScratch();
+    }
   }
   size_t count = kernels * options.targets.size();
   std::vector<CompiledKernel> objects(count);
@@ -98,7 +102,8 @@ effc::compileKernels(const ModelLayout &layout, const WriteOptions &options) {
         llvm::Expected<CompiledKernel> object =
             texts[kernel].empty()
                 ? compileKernel(specs[kernel], machine, symbol)
-                : compileGeneric(texts[kernel], machine, symbol);
+                : compileGeneric(texts[kernel], scratch[kernel], machine,
+                                 symbol);
         if (!object)
           return object.takeError();
         objects[i] = std::move(*object);

@@ -51,7 +51,8 @@ static PlacedState placeState(mlir::Operation *op) {
     state.shape.assign(type.getShape().begin(), type.getShape().end());
     bytes = type.getBytes();
   }
-  state.slotBytes = llvm::alignTo(bytes, EFF_ALIGN);
+  // Kernels count slots in elements: no gap between them.
+  state.slotBytes = bytes;
   return state;
 }
 

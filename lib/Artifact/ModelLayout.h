@@ -29,7 +29,7 @@ struct PlacedState {
   std::string name;
   bool isCache;
   uint32_t heads;
-  /// Of one sequence, a multiple of EFF_ALIGN; of one head's row of a cache.
+  /// Of one sequence; of one head's row of a cache.
   uint64_t slotBytes, tokenBytes;
   std::vector<int64_t> shape;
 };

@@ -241,23 +241,35 @@ llvm::Expected<int64_t> effc::measureScratch(llvm::StringRef text) {
   return compiler.lowerToBuffers();
 }
 
-/// Everything but emission.
-static llvm::Error build(GenericCompiler &compiler, llvm::StringRef text,
-                         const X86Machine &machine, llvm::StringRef symbol) {
+/// Everything but emission; the bytes of temporaries.
+static llvm::Expected<int64_t> build(GenericCompiler &compiler,
+                                     llvm::StringRef text,
+                                     const X86Machine &machine,
+                                     llvm::StringRef symbol) {
   if (llvm::Error error = compiler.parse(text))
     return error;
   llvm::Expected<int64_t> scratch = compiler.lowerToBuffers();
   if (!scratch)
     return scratch.takeError();
-  return compiler.build(machine, symbol);
+  if (llvm::Error error = compiler.build(machine, symbol))
+    return error;
+  return scratch;
 }
 
 llvm::Expected<CompiledKernel> effc::compileGeneric(llvm::StringRef text,
+                                                    int64_t scratch,
                                                     const X86Machine &machine,
                                                     llvm::StringRef symbol) {
   GenericCompiler compiler;
-  if (llvm::Error error = build(compiler, text, machine, symbol))
-    return error;
+  llvm::Expected<int64_t> needed = build(compiler, text, machine, symbol);
+  if (!needed)
+    return needed.takeError();
+  if (*needed != scratch)
+    return makeError(ErrorCode::CodeGen,
+                     "generic code has no room for its temporaries", symbol,
+                     "it needs " + llvm::Twine(*needed) +
+                         " bytes, the plan has " + llvm::Twine(scratch),
+                     "run plan-size-generics before plan-memory");
   CompiledKernel kernel;
   kernel.symbol = symbol.str();
   kernel.features = machine.features();
@@ -274,8 +286,9 @@ llvm::Expected<std::string> effc::printGenericCode(llvm::StringRef text,
                                                    llvm::StringRef symbol,
                                                    bool asLLVM) {
   GenericCompiler compiler;
-  if (llvm::Error error = build(compiler, text, machine, symbol))
-    return error;
+  llvm::Expected<int64_t> scratch = build(compiler, text, machine, symbol);
+  if (!scratch)
+    return scratch.takeError();
   if (asLLVM)
     return compiler.print();
   llvm::SmallString<0> assembly;

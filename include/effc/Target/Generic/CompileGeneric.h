@@ -31,8 +31,10 @@ std::string printGeneric(plan::GenericOp generic);
 llvm::Expected<int64_t> measureScratch(llvm::StringRef text);
 
 /// Compiles the code of `printGeneric`. Fails with EFF0210 when it needs a
-/// library function.
+/// library function, with EFF0501 when its temporaries do not take `scratch`
+/// bytes.
 llvm::Expected<CompiledKernel> compileGeneric(llvm::StringRef text,
+                                              int64_t scratch,
                                               const X86Machine &machine,
                                               llvm::StringRef symbol);
 
