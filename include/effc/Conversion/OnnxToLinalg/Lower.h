@@ -1,0 +1,60 @@
+//===- Lower.h - from onnx nodes to linalg on tensors -----------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// What each operator means, in arith, math, tensor and linalg on tensors of
+/// static shape. Raising calls it for the nodes that no op of `eff` covers; the
+/// pass `convert-onnx-to-linalg` for whole graphs.
+///
+/// Elementwise nodes whose operands have the result's shape become plain arith
+/// and math ops on tensors. Integers are signless in the result; what is
+/// unsigned follows from the node's own types.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_CONVERSION_ONNXTOLINALG_LOWER_H
+#define EFFC_CONVERSION_ONNXTOLINALG_LOWER_H
+
+#include "effc/Dialect/ONNX/Onnx.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace effc {
+
+/// Whether the operator has a lowering. A node may still be outside of what it
+/// covers.
+bool hasLinalgLowering(onnx::NodeOp node);
+
+/// Computes the node's results from `operands`: one tensor of static shape for
+/// each operand of the node, null where absent. Operands that must be known at
+/// compile time (axes, pads, ...) are read from the node's `onnx.constant` or
+/// the operand's `arith.constant`. Results have static shapes, null where the
+/// node's result is absent.
+///
+/// Element types are those of the node, signless. When a float operand has
+/// another type than the node says (a graph computed in f32 throughout), every
+/// float result has that type.
+///
+/// Fails without a diagnostic when the node is not covered; ops that were built
+/// until then have no users.
+mlir::FailureOr<llvm::SmallVector<mlir::Value>>
+lowerToLinalg(mlir::OpBuilder &builder, onnx::NodeOp node,
+              llvm::ArrayRef<mlir::Value> operands);
+
+/// The signless tensor type that stands for a type of the onnx dialect; null
+/// when none does.
+mlir::RankedTensorType getLoweredType(mlir::Type type);
+
+#define GEN_PASS_DECL
+#include "effc/Conversion/OnnxToLinalg/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "effc/Conversion/OnnxToLinalg/Passes.h.inc"
+
+} // namespace effc
+
+#endif // EFFC_CONVERSION_ONNXTOLINALG_LOWER_H
