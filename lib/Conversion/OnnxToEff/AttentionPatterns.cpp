@@ -151,6 +151,8 @@ static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a, Val
   Match m;
   m.needs = {a.query.base, a.key.base, a.value.base};
   m.covers = std::move(covers);
+  if (a.keys)
+    m.states = {a.keys, a.values};
   m.emit = [a](Emitter &e) { return emitAttention(e, a); };
   return m;
 }
@@ -364,6 +366,7 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
   if (k)
     m.needs.append({k, v});
   m.covers = {root};
+  m.states = {keys, values};
   m.emit = [=](Emitter &e) {
     Value query = e.tensor(packed), key, value;
     if (!query)

@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+#include "llvm/ADT/SmallBitVector.h"
 
 using namespace mlir;
 using namespace effc;
@@ -46,8 +47,9 @@ Value Emitter::lowerConstant(Value base) {
   Type element = elementType(Graph::elementType(base));
   auto type = RankedTensorType::get(Graph::shape(base), element);
   bool isFloat = isa<FloatType>(element);
-  constexpr size_t smallConstant = 16;
-  if (isFloat && numbers->size() > smallConstant) {
+  bool splat = llvm::all_of(*numbers, [&](double x) { return x == numbers->front(); });
+  // Values differ from layer to layer: as weights they do not make the layers' code differ.
+  if (isFloat && !splat) {
     // Leading dimensions of 1 say nothing about a weight.
     ArrayRef<int64_t> shape = type.getShape();
     while (shape.size() > 1 && shape.front() == 1)
@@ -220,58 +222,80 @@ Value Emitter::filled(ArrayRef<int64_t> shape, Type element, double value) {
   return linalg::FillOp::create(builder, loc, scalar, empty(shape, element))->getResult(0);
 }
 
+Value Emitter::broadcastVector(Value constant, ArrayRef<int64_t> shape) {
+  Value w = weight(constant, {shape.back()});
+  if (!w)
+    return {};
+  Value t = eff::ReadOp::create(builder, loc, f32({shape.back()}), w);
+  SmallVector<int64_t> added;
+  for (int64_t d = 0; d + 1 < static_cast<int64_t>(shape.size()); ++d)
+    added.push_back(d);
+  if (added.empty())
+    return t;
+  return linalg::BroadcastOp::create(builder, loc, t, empty(shape, builder.getF32Type()), added)->getResult(0);
+}
+
 void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
-  SmallVector<std::optional<double>> splats;
-  SmallVector<Lowered> lowered;
-  for (Value v : operands) {
-    splats.push_back(graph.scalar(v));
-    lowered.push_back(splats.back() ? Lowered() : lower(v));
-    if (!splats.back() && !lowered.back().value)
-      return;
-  }
   ArrayRef<int64_t> shape = Graph::shape(result);
+  // Scalars and vectors of weights adapt to the layout of the first of the others.
+  SmallVector<std::optional<double>> splats;
+  llvm::SmallBitVector vectors(operands.size());
+  SmallVector<Lowered> lowered(operands.size());
+  std::optional<unsigned> first;
+  for (auto [i, v] : llvm::enumerate(operands)) {
+    splats.push_back(graph.scalar(v));
+    vectors[i] = !splats.back() && !shape.empty() && graph.isFeatureVector(v, shape.back());
+    if (splats.back() || vectors[i])
+      continue;
+    lowered[i] = lower(v);
+    if (!lowered[i].value)
+      return;
+    if (!first)
+      first = i;
+  }
   auto type = [&](unsigned i, ArrayRef<int64_t> s) {
     return RankedTensorType::get(s, elementType(Graph::elementType(operands[i])));
   };
-  unsigned first = 0;
-  while (first < operands.size() && splats[first])
-    ++first;
-
-  if (first == operands.size()) { // all scalars
-    SmallVector<Value> args;
-    for (unsigned i = 0; i < operands.size(); ++i)
-      args.push_back(constant(builder, loc, type(i, shape), *splats[i]));
-    return define(result, fn(builder, loc, args));
-  }
-
-  // One layout for all: compute in it and keep it.
-  bool oneLayout = lowered[first].dims.shape() == SmallVector<int64_t>(shape), plain = true;
-  for (unsigned i = first; i < operands.size(); ++i) {
-    if (splats[i])
+  // One layout for all, or the plain order for all: compute in it and keep it.
+  ArrayRef<int64_t> base = first ? shapeOf(lowered[*first].value) : shape;
+  bool oneLayout = !first || lowered[*first].dims.shape() == SmallVector<int64_t>(shape), plain = true;
+  for (unsigned i = 0; i < operands.size(); ++i) {
+    if (splats[i] || vectors[i])
       continue;
     const Lowered &l = lowered[i];
-    oneLayout &= l.dims == lowered[first].dims && shapeOf(l.value) == shapeOf(lowered[first].value);
-    plain &= l.dims.isIdentity(numElements(shapeOf(l.value))) && numElements(shapeOf(l.value)) == numElements(shape);
+    int64_t count = numElements(shapeOf(l.value));
+    oneLayout &= l.dims == lowered[*first].dims && shapeOf(l.value) == base;
+    plain &= l.dims.isIdentity(count) && count == numElements(shape);
   }
-  if (oneLayout || plain) {
-    ArrayRef<int64_t> base = shapeOf(lowered[first].value);
+  if (vectors.any() && first)
+    oneLayout &= plain;
+  bool vectorsFit = vectors.none() || (!base.empty() && base.back() == shape.back());
+  if ((oneLayout || plain) && vectorsFit) {
     SmallVector<Value> args;
-    for (unsigned i = 0; i < operands.size(); ++i)
-      args.push_back(splats[i] ? constant(builder, loc, type(i, base), *splats[i]) : reshape(lowered[i].value, base));
+    for (unsigned i = 0; i < operands.size(); ++i) {
+      args.push_back(splats[i]    ? constant(builder, loc, type(i, base), *splats[i])
+                     : vectors[i] ? broadcastVector(operands[i], base)
+                                  : reshape(lowered[i].value, base));
+      if (!args.back())
+        return;
+    }
     Value t = fn(builder, loc, args);
-    if (oneLayout)
-      return define(result, Lowered{t, lowered[first].dims});
+    if (oneLayout && first)
+      return define(result, Lowered{t, lowered[*first].dims});
     return define(result, t);
   }
+  for (unsigned i = 0; i < operands.size(); ++i)
+    if (vectors[i])
+      lowered[i] = Lowered{broadcastVector(operands[i], shape), Strided::identity(shape)};
 
   SmallVector<Value> tensors;
-  SmallVector<unsigned> which;
   bool equal = true;
   for (unsigned i = 0; i < operands.size(); ++i) {
     if (splats[i])
       continue;
     tensors.push_back(tensor(lowered[i]));
-    which.push_back(i);
+    if (!tensors.back())
+      return;
     equal &= shapeOf(tensors.back()) == shape;
   }
   auto arguments = [&](OpBuilder &b, Location l, ValueRange given, bool scalars) {

@@ -113,6 +113,8 @@ private:
   Value use(llvm::StringRef symbol, mlir::Type type);
   Value symbol(llvm::StringRef name, bool named, eff::WeightType type, mlir::ElementsAttr source, bool transposed);
   Value lowerConstant(Value base);
+  /// A constant vector as a weight, repeated along all dimensions of `shape` but the last.
+  Value broadcastVector(Value constant, llvm::ArrayRef<int64_t> shape);
 
   mlir::SymbolTable symbols;
   llvm::DenseMap<Value, Lowered> values;
@@ -122,10 +124,11 @@ private:
   std::vector<std::string> usedStates;
 };
 
-/// What a pattern found: the values it reads, the nodes it replaces, and how to build it.
+/// What a pattern found: the values it reads, the nodes it replaces, the states it keeps, and how to build it.
 struct Match {
   llvm::SmallVector<Value> needs;
   llvm::SmallVector<mlir::Operation *> covers;
+  llvm::SmallVector<State *> states; ///< what it owns
   std::function<mlir::LogicalResult(Emitter &)> emit;
 };
 

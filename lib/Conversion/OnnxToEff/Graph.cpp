@@ -108,6 +108,7 @@ std::optional<std::vector<double>> effc::raise::readElements(ElementsAttr values
 Value Graph::strip(Value v) const {
   while (auto node = v.getDefiningOp<onnx::NodeOp>()) {
     bool transparent = node.is("Identity") || (node.is("Dropout") && v == node->getResult(0));
+    transparent |= node.is("Concat") && node->getNumOperands() == 1;
     if (node.is("Cast") || node.is("CastLike"))
       transparent = isFloat(v) && isFloat(node.getInput(0));
     if (!transparent)

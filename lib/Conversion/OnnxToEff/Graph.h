@@ -31,7 +31,6 @@ struct State {
   std::string pastName, presentName;
   std::string part;   ///< "key", "value", "conv", "ssm", or empty when the names do not tell
   int64_t layer = -1; ///< -1 when the names do not tell
-  bool used = false;  ///< a raised op owns it
 };
 
 /// Reads elements as numbers; nullopt for types without numbers and for missing resources.

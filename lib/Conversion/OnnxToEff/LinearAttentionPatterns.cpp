@@ -192,6 +192,7 @@ static std::optional<Match> withSteps(Graph &g, const ScanSurroundings &around, 
   Match m;
   m.needs = {x.base, dt, q.base, k.base};
   m.covers = around.covers;
+  m.states = {l.state};
   if (perKey) {
     SelectiveScan op;
     op.out = around.out;
@@ -249,13 +250,12 @@ static Value overState(Emitter &e, Value v, const LinearAttention &l, bool along
   Lowered t = e.lower(v);
   if (!t.value)
     return {};
-  int64_t dk = alongKeys ? l.dk : 1, dv = alongKeys ? 1 : l.dv;
-  if (!t.dims.reshape({l.batch, l.tokens, l.heads, dk, dv})) {
-    Value plain = e.reshape(e.tensor(t), {l.batch, l.tokens, l.heads, dk, dv});
-    t = {plain, Strided::identity({l.batch, l.tokens, l.heads, dk, dv})};
-  }
+  SmallVector<int64_t> axes{l.batch, l.tokens, l.heads, alongKeys ? l.dk : 1, alongKeys ? 1 : l.dv};
+  SmallVector<int64_t> flat{l.batch, l.tokens, l.heads * l.dk * l.dv};
+  if (!t.dims.reshape(axes))
+    t = {e.reshape(e.tensor(t), axes), Strided::identity(axes)};
   t.dims.expand({l.batch, l.tokens, l.heads, l.dk, l.dv});
-  return e.reshape(e.tensor(t), {l.batch, l.tokens, l.heads * l.dk * l.dv});
+  return e.tensor(t, {0, 1, 2, 3, 4}, flat);
 }
 
 static Value ones(Emitter &e, int64_t n) {
@@ -344,6 +344,7 @@ static std::optional<Match> linearAttention(Graph &g, onnx::NodeOp root) {
   if (l->decay)
     m.needs.push_back(l->decay);
   m.covers = {root};
+  m.states = {l->state};
   bool perKey = l->decay && Graph::shape(l->decay)[2] != l->heads;
   LinearAttention copy = *l;
   m.emit = [copy, perKey](Emitter &e) { return perKey ? emitPerKey(e, copy) : emitPerHead(e, copy); };

@@ -61,6 +61,7 @@ private:
   LogicalResult checkStatic();
   void chooseResults();
   LogicalResult select();
+  void matchNeeded(llvm::DenseSet<Operation *> &needed, SmallVectorImpl<onnx::NodeOp> &unsupported);
   LogicalResult reportUnsupported(ArrayRef<onnx::NodeOp> nodes);
   LogicalResult checkStates();
   FailureOr<func::FuncOp> emit();
@@ -149,18 +150,11 @@ void Raiser::need(Value v, llvm::DenseSet<Operation *> &needed) {
       needed.insert(op);
 }
 
-LogicalResult Raiser::select() {
-  llvm::DenseSet<Operation *> needed;
-  Block &body = graph.main.getBody().front();
-  auto ret = cast<func::ReturnOp>(body.getTerminator());
-  for (unsigned i : results)
-    need(ret.getOperand(i), needed);
-  SmallVector<onnx::NodeOp> unsupported;
-  for (Operation &op : llvm::reverse(body)) {
-    if (!needed.contains(&op))
-      continue;
+/// Finds a match for each needed node that has none yet, from the end to the beginning.
+void Raiser::matchNeeded(llvm::DenseSet<Operation *> &needed, SmallVectorImpl<onnx::NodeOp> &unsupported) {
+  for (Operation &op : llvm::reverse(graph.main.getBody().front())) {
     auto node = dyn_cast<onnx::NodeOp>(op);
-    if (!node)
+    if (!node || !needed.contains(&op) || matches.count(&op))
       continue;
     std::optional<Match> match;
     for (RaisePattern pattern : patterns)
@@ -168,19 +162,37 @@ LogicalResult Raiser::select() {
         break;
     if (!match) {
       unsupported.push_back(node);
-      // Go on to find the others.
+      match.emplace(); // go on to find the others
       for (Value v : node.getInputs())
         if (!isa<NoneType>(v.getType()))
-          need(v, needed);
-      continue;
+          match->needs.push_back(v);
     }
     for (Value v : match->needs)
       need(v, needed);
     matches[&op] = std::move(*match);
   }
+}
+
+LogicalResult Raiser::select() {
+  llvm::DenseSet<Operation *> needed;
+  auto ret = cast<func::ReturnOp>(graph.main.getBody().front().getTerminator());
+  for (unsigned i : results)
+    need(ret.getOperand(i), needed);
+  SmallVector<onnx::NodeOp> unsupported;
+  matchNeeded(needed, unsupported);
+  // States that no result depends on are kept all the same, by the op that makes them.
+  llvm::DenseSet<State *> owned;
+  for (auto &[op, match] : matches)
+    owned.insert(match.states.begin(), match.states.end());
+  for (auto &state : graph.states) {
+    auto node = state->present ? state->present.getDefiningOp<onnx::NodeOp>() : onnx::NodeOp();
+    if (!owned.contains(state.get()) && node && node->getNumResults() > 1)
+      needed.insert(node);
+  }
+  matchNeeded(needed, unsupported);
   if (unsupported.empty())
     return success();
-  std::reverse(unsupported.begin(), unsupported.end());
+  llvm::sort(unsupported, [](onnx::NodeOp a, onnx::NodeOp b) { return a->isBeforeInBlock(b); });
   return reportUnsupported(unsupported);
 }
 
@@ -214,16 +226,25 @@ LogicalResult Raiser::reportUnsupported(ArrayRef<onnx::NodeOp> nodes) {
   return failure();
 }
 
-/// Every state must be owned by a raised op: what is left would be read as an ordinary input.
+/// A state belongs to the op that was raised for it; nothing else may read it as if it were an input.
 LogicalResult Raiser::checkStates() {
+  llvm::DenseSet<State *> owned;
+  llvm::DenseSet<Value> read;
+  for (auto &[op, match] : matches) {
+    owned.insert(match.states.begin(), match.states.end());
+    for (Value v : match.needs)
+      read.insert(graph.view(v).base);
+  }
   for (auto &state : graph.states) {
-    if (!state->past || state->used || state->past.use_empty())
+    bool asInput = state->past && read.contains(state->past);
+    if (!asInput && (owned.contains(state.get()) || !state->past || state->past.use_empty()))
       continue;
     auto d = emitUserError(graph.main.getLoc(), ErrorCode::BadState,
-                           "no raised op owns the state '" + Twine(state->pastName) + "'");
+                           asInput ? "the state '" + Twine(state->pastName) + "' is read as if it were an input"
+                                   : "no op that effc recognises owns the state '" + Twine(state->pastName) + "'");
     for (auto &[op, reason] : graph.reasons) {
-      auto node = dyn_cast<onnx::NodeOp>(op);
-      noteWhy(d, node ? node.getOpType() + " " + node.getNodeName() + ": " + reason : Twine(reason));
+      auto node = cast<onnx::NodeOp>(op);
+      noteWhy(d, node.getOpType() + " " + node.getNodeName() + ": " + reason);
     }
     noteTry(d, defaultHint(ErrorCode::BadState));
     return failure();
@@ -286,7 +307,7 @@ FailureOr<func::FuncOp> Raiser::emit() {
     if (failed(it->second.emit(emitter)))
       return failure();
   }
-  if (failed(checkStates()) || failed(emitResults(emitter)) || failed(describeModel(emitter)))
+  if (failed(emitResults(emitter)) || failed(describeModel(emitter)))
     return failure();
   for (auto [i, name] : llvm::enumerate(names))
     function.setArgAttr(i, "eff.name", name);
@@ -373,7 +394,7 @@ FailureOr<func::FuncOp> Raiser::run() {
   if (failed(checkStatic()) || failed(graph.pairStates()))
     return failure();
   chooseResults();
-  if (failed(select()))
+  if (failed(select()) || failed(checkStates()))
     return failure();
   return emit();
 }

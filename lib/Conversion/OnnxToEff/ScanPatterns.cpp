@@ -160,6 +160,7 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
   if (s->gate)
     m.needs.push_back(s->gate);
   m.covers = s->covers;
+  m.states = {op.state};
   m.emit = [op](Emitter &e) { return emitSelectiveScan(e, op); };
   return m;
 }
@@ -216,6 +217,7 @@ static std::optional<Match> ssdScan(Graph &g, onnx::NodeOp root) {
   Match m;
   m.needs = {x, dt, b, c};
   m.covers = s->covers;
+  m.states = {op.state};
   m.emit = [op](Emitter &e) { return emitSsdScan(e, op); };
   return m;
 }
@@ -252,6 +254,7 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
   Match m;
   m.needs = {x};
   m.covers = {root};
+  m.states = {state};
   m.emit = [=](Emitter &e) {
     Value t = e.tensor(x, perm, {batch, tokens, channels});
     Value weight = t ? e.weight(w, {channels, k}) : Value();

@@ -204,7 +204,6 @@ Value Emitter::state(State &state, Type type, ArrayRef<int64_t> perm) {
     name = numbered;
   }
   usedStates.push_back(name);
-  state.used = true;
   if (Operation *existing = symbols.lookup(name)) {
     auto declared = existing->getAttrOfType<TypeAttr>("type");
     if (!declared || declared.getValue() != type) {
