@@ -131,7 +131,7 @@ typedef struct eff_state {
   const char *name;
   uint32_t kind;            /* eff_state_kind */
   uint32_t heads;           /* caches */
-  uint64_t slot_bytes;      /* bytes of one sequence, a multiple of EFF_ALIGN */
+  uint64_t slot_bytes;      /* bytes of one sequence, exactly: slots follow each other without a gap */
   uint64_t token_bytes;     /* caches: bytes of one head's row */
 } eff_state;
 

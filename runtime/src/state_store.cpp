@@ -37,7 +37,7 @@ void StateStore::forPieces(int slot, int length, bool caches, F each) const {
     if (state.kind == EFF_STATE_RECURRENT) {
       each(data, state.slot_bytes);
     } else if (caches) {
-      uint64_t head = state.token_bytes * uint64_t(model_->max_length);
+      uint64_t head = state.slot_bytes / state.heads;
       for (uint32_t h = 0; h < state.heads; ++h)
         each(data + h * head, state.token_bytes * uint64_t(length));
     }
@@ -79,7 +79,7 @@ void StateStore::copy(int from, int to, int length) {
       std::memcpy(target, source, state.slot_bytes);
       continue;
     }
-    uint64_t head = state.token_bytes * uint64_t(model_->max_length);
+    uint64_t head = state.slot_bytes / state.heads;
     for (uint32_t h = 0; h < state.heads; ++h)
       std::memcpy(target + h * head, source + h * head,
                   state.token_bytes * uint64_t(length));

@@ -67,16 +67,15 @@ private:
     if (!image_.containsText(state.name))
       return "a state has no name";
     std::string name = "the state '" + std::string(state.name) + "' ";
-    if (state.kind > EFF_STATE_CACHE || state.slot_bytes > mostBytes ||
-        state.slot_bytes % EFF_ALIGN != 0)
+    if (state.kind > EFF_STATE_CACHE || state.slot_bytes > mostBytes)
       return name + "has an impossible kind or size";
     if (state.kind == EFF_STATE_CACHE) {
-      uint64_t head = 0, whole = 0;
+      uint64_t head = 0;
       if (state.heads == 0 || model_.max_length == 0 ||
+          state.slot_bytes % state.heads != 0 ||
           __builtin_mul_overflow(state.token_bytes, uint64_t(model_.max_length),
                                  &head) ||
-          __builtin_mul_overflow(head, uint64_t(state.heads), &whole) ||
-          whole > state.slot_bytes)
+          head > state.slot_bytes / state.heads)
         return name + "is smaller than its rows";
     }
     if (info.name != state.name || uint32_t(info.kind) != state.kind ||

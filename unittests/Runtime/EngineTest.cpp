@@ -152,7 +152,7 @@ TEST(Engine, CapacityAndTokens) {
   std::unique_ptr<Engine> engine = makeEngine(openToy(dir, both()), 1, 2);
   EXPECT_EQ(engine->capacity(), TOY_CAPACITY);
   EXPECT_TRUE(engine->hasRecurrentStates());
-  EXPECT_EQ(engine->sequenceBytes(), uint64_t(TOY_CACHE_BYTES + 64));
+  EXPECT_EQ(engine->sequenceBytes(), uint64_t(TOY_CACHE_BYTES + TOY_RECURRENT_BYTES));
   EXPECT_ERROR(engine->prefill(0, someTokens(65)), tooLong);
   EXPECT_EQ(engine->length(0), 0); // nothing has happened
   ASSERT_OK(engine->prefill(0, someTokens(64)));
@@ -293,7 +293,7 @@ TEST(Engine, SequencesTakeRoomAsTheyGrow) {
   std::shared_ptr<const Model> model = openToy(dir, both());
   uint64_t before = residentPages();
   std::unique_ptr<Engine> engine = makeEngine(model, 1, 60000);
-  // 60 000 sequences of 1 088 bytes would be 15 900 pages.
+  // 60 000 sequences of 1 044 bytes would be 15 300 pages.
   EXPECT_LT(residentPages(), before + 4000 + slackPages);
   ASSERT_OK(engine->prefill(59999, {1}));
 }

@@ -91,7 +91,7 @@ std::string toyManifest(const ToyKind &kind) {
   if (kind.cache && kind.recurrent)
     text += ",";
   if (kind.recurrent)
-    text += R"({"name":"memory","kind":"recurrent","shape":[16],"bytes":64})";
+    text += R"({"name":"memory","kind":"recurrent","shape":[5],"bytes":20})";
   text += R"(],"kernels":["embed",{"name":"project","family":"linear"}],)"
           R"("weights":[{"name":"w","offset":0,"bytes":256,"shape":[2,32],)"
           R"("format":"f32"}],"tokenizer":)";

@@ -12,9 +12,9 @@ enum {
   TOY_HEADS = 2,
   TOY_TOKEN_BYTES = 8, /* two floats */
   TOY_CACHE_BYTES = TOY_HEADS * TOY_CAPACITY * TOY_TOKEN_BYTES,
-  TOY_RECURRENT_BYTES = 64,
-  TOY_FEATURES = 8,   /* of the tensor model */
-  TOY_MOST_ROWS = 16, /* batch x tokens of the largest entry point */
+  TOY_RECURRENT_BYTES = 20, /* slots need no alignment */
+  TOY_FEATURES = 8,         /* of the tensor model */
+  TOY_MOST_ROWS = 16,       /* batch x tokens of the largest entry point */
   TOY_ARENA = 3 * 64 * ((TOY_MOST_ROWS * 4 + 63) / 64)
 };
 
