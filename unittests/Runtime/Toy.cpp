@@ -35,6 +35,10 @@ std::string readFile(const std::string &path) {
 }
 
 void writeFile(const std::string &path, const std::string &bytes) {
+  // Some file systems write a file to disk at once when it was cut to nothing
+  // before; a new one may wait.
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), std::streamsize(bytes.size()));
   ASSERT_TRUE(file.good()) << path;
