@@ -24,7 +24,6 @@
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
-#include "llvm/Transforms/IPO/GlobalDCE.h"
 #include "llvm/Transforms/IPO/Internalize.h"
 #include "llvm/Transforms/Scalar/SCCP.h"
 #include "llvm/Transforms/Scalar/SROA.h"
@@ -55,7 +54,8 @@ public:
 
 private:
   Error createTargetMachine();
-  void defineConstants();
+  void defineConstants(Module &library);
+  Error foldChoices(Function &entry);
   Error link();
   void setAttributes();
   void optimize();
@@ -81,12 +81,6 @@ struct Analyses {
     builder.registerFunctionAnalyses(functions);
     builder.registerLoopAnalyses(loops);
     builder.crossRegisterProxies(loops, functions, sccs, modules);
-  }
-  void clear() {
-    modules.clear();
-    sccs.clear();
-    functions.clear();
-    loops.clear();
   }
 };
 
@@ -114,13 +108,50 @@ Error KernelCompiler::createTargetMachine() {
   return target ? Error::success() : failure("LLVM cannot make a target machine", machine.name());
 }
 
-void KernelCompiler::defineConstants() {
-  for (StringRef name : kernelConstants()) {
-    int64_t value = name == "isa" ? machine.isa() : spec.get(name);
-    auto *type = Type::getInt64Ty(context);
-    new GlobalVariable(*module, type, /*isConstant=*/true, GlobalValue::ExternalLinkage,
-                       ConstantInt::getSigned(type, value), "eff_spec_" + name);
-  }
+/// Gives the library's constants the spec's values.
+void KernelCompiler::defineConstants(Module &library) {
+  for (StringRef name : kernelConstants())
+    if (GlobalVariable *constant = library.getGlobalVariable(("eff_spec_" + name).str())) {
+      int64_t value = name == "isa" ? machine.isa() : spec.get(name);
+      constant->setInitializer(ConstantInt::getSigned(constant->getValueType(), value));
+      constant->setConstant(true);
+      constant->setLinkage(GlobalValue::InternalLinkage);
+    }
+}
+
+/// Inlines all that must be inlined into one function, and what appears by that.
+static Error inlineInto(Function &f) {
+  SmallVector<CallBase *> calls;
+  do {
+    calls.clear();
+    for (Instruction &i : instructions(f))
+      if (auto *call = dyn_cast<CallBase>(&i))
+        if (Function *callee = call->getCalledFunction())
+          if (!callee->isDeclaration() && callee->hasFnAttribute(Attribute::AlwaysInline))
+            calls.push_back(call);
+    for (CallBase *call : calls) {
+      if (Error error = call->getCalledFunction()->materialize())
+        return error;
+      InlineFunctionInfo info;
+      InlineFunction(*call, info);
+    }
+  } while (!calls.empty());
+  return Error::success();
+}
+
+Error KernelCompiler::foldChoices(Function &entry) {
+  if (Error error = entry.materialize())
+    return error;
+  if (Error error = inlineInto(entry))
+    return error;
+  PassBuilder builder(target.get());
+  Analyses analyses(builder);
+  FunctionPassManager passes;
+  passes.addPass(SROAPass(SROAOptions::ModifyCFG));
+  passes.addPass(SCCPPass());
+  passes.addPass(SimplifyCFGPass());
+  passes.run(entry, analyses.functions);
+  return Error::success();
 }
 
 Error KernelCompiler::link() {
@@ -131,12 +162,15 @@ Error KernelCompiler::link() {
   Function *entry = (*library)->getFunction("eff_kernel_" + spec.family);
   if (!entry)
     return failure("the kernel library has no '" + spec.family + "'", {});
+  defineConstants(**library);
+  // The choices that constants make are folded first: variants that are not taken are not even read.
+  if (Error error = foldChoices(*entry))
+    return error;
   // Only what a declaration in the destination asks for is linked.
   Function::Create(entry->getFunctionType(), GlobalValue::ExternalLinkage, entry->getName(), *module);
   if (Linker::linkModules(*module, std::move(*library), Linker::Flags::LinkOnlyNeeded))
     return failure("cannot link the kernel library", spec.family);
-  Function *kernel = module->getFunction("eff_kernel_" + spec.family);
-  kernel->setName(symbol);
+  module->getFunction("eff_kernel_" + spec.family)->setName(symbol);
   internalizeModule(*module, [&](const GlobalValue &value) { return value.getName() == symbol; });
   return Error::success();
 }
@@ -157,23 +191,6 @@ void KernelCompiler::setAttributes() {
   }
 }
 
-/// Inlines all that must be inlined into one function, and what appears by that.
-static void inlineInto(Function &f) {
-  SmallVector<CallBase *> calls;
-  do {
-    calls.clear();
-    for (Instruction &i : instructions(f))
-      if (auto *call = dyn_cast<CallBase>(&i))
-        if (Function *callee = call->getCalledFunction())
-          if (!callee->isDeclaration() && callee->hasFnAttribute(Attribute::AlwaysInline))
-            calls.push_back(call);
-    for (CallBase *call : calls) {
-      InlineFunctionInfo info;
-      InlineFunction(*call, info);
-    }
-  } while (!calls.empty());
-}
-
 void KernelCompiler::optimize() {
   PipelineTuningOptions tuning;
   // Kernels are vectors already; what is scalar in them is meant to be.
@@ -182,17 +199,6 @@ void KernelCompiler::optimize() {
   tuning.LoopInterleaving = false;
   PassBuilder builder(target.get(), tuning);
   Analyses analyses(builder);
-
-  // First fold the choices that constants make, so that the variants not taken are never inlined or optimised.
-  Function &entry = *module->getFunction(symbol);
-  inlineInto(entry);
-  FunctionPassManager choices;
-  choices.addPass(SROAPass(SROAOptions::ModifyCFG));
-  choices.addPass(SCCPPass());
-  choices.addPass(SimplifyCFGPass());
-  choices.run(entry, analyses.functions);
-  analyses.clear();
-  GlobalDCEPass().run(*module, analyses.modules);
 
   builder.buildPerModuleDefaultPipeline(OptimizationLevel::O3).run(*module, analyses.modules);
 }
@@ -205,7 +211,6 @@ Error KernelCompiler::build() {
   module = std::make_unique<Module>(symbol, context);
   module->setTargetTriple(target->getTargetTriple());
   module->setDataLayout(target->createDataLayout());
-  defineConstants();
   if (Error error = emitEpilogue(spec, *module))
     return error;
   if (Error error = link())

@@ -27,7 +27,21 @@ namespace {
 /// How far ahead of their use weights are asked for.
 constexpr int64_t kAhead = 4096;
 
-/// Formats whose sums need no work between the first k and the last. `Base` widens one step of 64 bytes.
+/// body(kk) for kk = 0 .. Count - 1; a loop where the body is long.
+template <int R, int Count, class Body> EFF_INLINE void eachK(Body body) {
+  if constexpr (R <= 4) {
+#pragma clang loop unroll(full)
+    for (int kk = 0; kk < Count; ++kk)
+      body(kk);
+  } else {
+#pragma clang loop unroll(disable)
+    for (int kk = 0; kk < Count; ++kk)
+      body(kk);
+  }
+}
+
+/// Formats whose sums need no work between the first k and the last. `Base::widen` takes the weights of the next k from a
+/// step's 64 bytes and moves those of the k behind it into their place.
 template <class Base> struct Dense : Base {
   using Activations = const float *;
   static constexpr int kVectors = Base::kVectors;
@@ -39,16 +53,19 @@ template <class Base> struct Dense : Base {
   /// One step of `Count` values of k for all rows and panels.
   template <int R, int P, int Count>
   static EFF_INLINE void step(const float *x, const uint8_t *w, f32x16 (&acc)[R * P * kVectors]) {
-    f32x16 wide[P][kStep * kVectors];
+    u32x16 bits[P];
 #pragma clang loop unroll(full)
     for (int p = 0; p < P; ++p) {
       const uint8_t *at = w + p * panelBytes();
       if (R <= 4)
         __builtin_prefetch(at + kAhead);
-      Base::widen(loadBits(at), wide[p]);
+      bits[p] = loadBits(at);
     }
+    eachK<R, Count>([&](int kk) {
+      f32x16 wide[P][kVectors];
 #pragma clang loop unroll(full)
-    for (int kk = 0; kk < Count; ++kk)
+      for (int p = 0; p < P; ++p)
+        Base::widen(bits[p], wide[p]);
 #pragma clang loop unroll(full)
       for (int r = 0; r < R; ++r) {
         f32x16 xs = splat(x[r * EFF_SPEC(ldx) + kk]);
@@ -57,9 +74,10 @@ template <class Base> struct Dense : Base {
 #pragma clang loop unroll(full)
           for (int v = 0; v < kVectors; ++v) {
             f32x16 &sum = acc[(r * P + p) * kVectors + v];
-            sum = sum + wide[p][kk * kVectors + v] * xs;
+            sum = sum + wide[p][v] * xs;
           }
       }
+    });
   }
 
   template <int R, int P>
@@ -107,14 +125,14 @@ struct F32 {
   static constexpr int kVectors = 1;
   static constexpr int64_t kStep = 1;
   static constexpr bool kScaled = false;
-  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[1]) { w[0] = (f32x16)bits; }
+  static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) { w[0] = (f32x16)bits; }
 };
 
 struct Bf16 {
   static constexpr int kVectors = 2;
   static constexpr int64_t kStep = 1;
   static constexpr bool kScaled = false;
-  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[2]) {
+  static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[2]) {
     w[0] = (f32x16)(bits << 16);
     w[1] = (f32x16)(bits & 0xffff0000u);
   }
@@ -124,7 +142,7 @@ struct F16 {
   static constexpr int kVectors = 2;
   static constexpr int64_t kStep = 1;
   static constexpr bool kScaled = false;
-  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[2]) {
+  static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[2]) {
     w[0] = half(bits);
     w[1] = half(bits >> 16);
   }
@@ -134,26 +152,20 @@ struct I8 {
   static constexpr int kVectors = 1;
   static constexpr int64_t kStep = 4;
   static constexpr bool kScaled = true;
-  static EFF_INLINE void widen(u32x16 bits, f32x16 (&w)[4]) {
-#pragma clang loop unroll(full)
-    for (int j = 0; j < 4; ++j)
-      w[j] = __builtin_convertvector((i32x16)(bits << (24 - 8 * j)) >> 24, f32x16);
+  static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) {
+    w[0] = __builtin_convertvector((i32x16)(bits << 24) >> 24, f32x16);
+    bits = bits >> 8;
   }
 };
 
-/// Eight weights of each of 16 columns, as whole numbers.
-EFF_INLINE void widenNibbles(u32x16 bits, f32x16 (&w)[8]) {
+/// The lowest four bits of each lane, a number from -8 to 7.
+EFF_INLINE f32x16 widenNibble(u32x16 bits) {
   if (EFF_SPEC(isa) >= kIsaV4) {
-    // A lookup by the low four bits of each lane: vpermps.
+    // A lookup that ignores the upper bits of its index: vpermps.
     f32x16 table = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
-#pragma clang loop unroll(full)
-    for (int j = 0; j < 8; ++j)
-      w[j] = (f32x16)__builtin_ia32_permvarsf512(table, (i32x16)(bits >> (4 * j)));
-    return;
+    return (f32x16)__builtin_ia32_permvarsf512(table, (i32x16)bits);
   }
-#pragma clang loop unroll(full)
-  for (int j = 0; j < 8; ++j)
-    w[j] = __builtin_convertvector((i32x16)(bits << (28 - 4 * j)) >> 28, f32x16);
+  return __builtin_convertvector((i32x16)(bits << 28) >> 28, f32x16);
 }
 
 struct I4 {
@@ -166,19 +178,29 @@ struct I4 {
 
   template <int R, int P, int Count>
   static EFF_INLINE void step(const float *x, const uint8_t *w, f32x16 (&acc)[R * P]) {
+    u32x16 bits[P];
 #pragma clang loop unroll(full)
     for (int p = 0; p < P; ++p) {
       const uint8_t *at = w + p * panelBytes();
       if (R <= 4)
         __builtin_prefetch(at + kAhead);
-      f32x16 wide[8];
-      widenNibbles(loadBits(at), wide);
-#pragma clang loop unroll(full)
-      for (int kk = 0; kk < Count; ++kk)
-#pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r)
-          acc[r * P + p] = acc[r * P + p] + wide[kk] * x[r * EFF_SPEC(ldx) + kk];
+      bits[p] = loadBits(at);
     }
+    eachK<R, Count>([&](int kk) {
+      f32x16 wide[P];
+#pragma clang loop unroll(full)
+      for (int p = 0; p < P; ++p) {
+        wide[p] = widenNibble(bits[p]);
+        bits[p] = bits[p] >> 4;
+      }
+#pragma clang loop unroll(full)
+      for (int r = 0; r < R; ++r) {
+        f32x16 xs = splat(x[r * EFF_SPEC(ldx) + kk]);
+#pragma clang loop unroll(full)
+        for (int p = 0; p < P; ++p)
+          acc[r * P + p] = acc[r * P + p] + wide[p] * xs;
+      }
+    });
   }
   template <int R, int P, int Count>
   static EFF_INLINE void lastStep(const float *x, const uint8_t *w, f32x16 (&acc)[R * P]) {

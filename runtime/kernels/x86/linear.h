@@ -23,23 +23,30 @@
 namespace kernels {
 
 /// Shape of the register tile and the caches that an instruction set comes with.
-template <int Vectors, int Rows, int64_t PanelBytes> struct Machine {
+template <int Vectors, int Rows, int PairRows, int64_t PanelBytes> struct Machine {
   static constexpr int kVectors = Vectors; ///< accumulators of 16 lanes
-  static constexpr int kRows = Rows;       ///< most rows of a tile
   static constexpr int64_t kPanelBytes = PanelBytes;
+  /// Most rows of a tile whose panels are one or two vectors wide.
+  static constexpr int rows(int vectors) { return vectors == 1 ? Rows : PairRows; }
 };
-using MachineV4 = Machine<24, 12, 768 << 10>;
-using MachineV3 = Machine<6, 6, 160 << 10>;
-using MachineV2 = Machine<3, 3, 128 << 10>;
+using MachineV4 = Machine<24, 12, 12, 768 << 10>;
+using MachineV3 = Machine<6, 6, 2, 160 << 10>;
+using MachineV2 = Machine<2, 2, 1, 128 << 10>;
 
 /// Largest power of two that is at most x.
 constexpr int floorPow2(int x) { return x >= 4 ? 4 : x >= 2 ? 2 : 1; }
 
 /// Panels of a tile of `rows` rows.
 template <class M> constexpr int panelsOf(int rows, int vectors) {
-  int panels = floorPow2(M::kVectors / (rows * vectors));
+  int panels = rows * vectors > M::kVectors ? 1 : floorPow2(M::kVectors / (rows * vectors));
   int limit = vectors == 1 ? 4 : 2;
   return panels < limit ? panels : limit;
+}
+
+template <class F> EFF_INLINE int64_t panelCount() { return ceilDiv(EFF_SPEC(n), 16 * F::kVectors); }
+/// Panels that threads do not divide: those of a tall tile, so that chunks need no code for rests; one for few rows.
+template <class F, class M> EFF_INLINE int64_t panelUnit() {
+  return EFF_SPEC(rows) > 4 ? panelsOf<M>(M::rows(F::kVectors), F::kVectors) : 1;
 }
 
 /// Operands of one linear; `bytes` of a panel are contiguous.
@@ -88,49 +95,38 @@ template <class F, class M, int R> EFF_INLINE void rowTile(const LinearArgs<F> &
   int64_t panel = begin;
   for (; panel + P <= end; panel += P)
     tile<F, R, P>(a, row, panel);
-  if (P > 1)
+  // Where threads share out panels in twos and fours, a rest is left at the last column alone.
+  bool whole = panelUnit<F, M>() % P == 0 && panelCount<F>() % P == 0;
+  if (P > 1 && !whole)
     for (; panel < end; ++panel)
       tile<F, R, 1>(a, row, panel);
 }
 
+/// All rows: tiles of R rows, then lower ones for the rest. Heights are 12, 8, 6, 4, 3, 2, 1. `left` is what is left of a
+/// constant number of rows: where it folds to less than R there is no code for such a tile.
 template <class F, class M, int R>
-EFF_INLINE void rowTileOf(int64_t rows, const LinearArgs<F> &a, int64_t row, int64_t begin, int64_t end) {
-  if (rows == R)
-    return rowTile<F, M, R>(a, row, begin, end);
+EFF_INLINE void allRows(const LinearArgs<F> &a, int64_t row, int64_t rows, int64_t left, int64_t begin, int64_t end) {
+  constexpr int kNext = R > 8 ? 8 : R > 6 ? 6 : R > 4 ? 4 : R - 1;
+  if constexpr (R <= M::rows(F::kVectors)) {
+    // An unknown number of rows takes fewer heights.
+    if (EFF_SPEC(rows) ? left >= R : R != 3 && R != 6)
+#pragma clang loop unroll(disable)
+      for (; row + R <= rows; row += R)
+        rowTile<F, M, R>(a, row, begin, end);
+    left %= R;
+  }
   if constexpr (R > 1)
-    rowTileOf<F, M, R - 1>(rows, a, row, begin, end);
+    allRows<F, M, kNext>(a, row, rows, left, begin, end);
 }
 
 template <class F, class M> EFF_INLINE void linear(const LinearArgs<F> &a, const eff_call *call, int32_t thread, int32_t threads) {
-  constexpr int64_t kWidth = 16 * F::kVectors;
-  constexpr int64_t kRows = M::kRows * F::kVectors <= M::kVectors ? M::kRows : M::kVectors / F::kVectors;
-  Range panels = split(ceilDiv(EFF_SPEC(n), kWidth), thread, threads);
+  int64_t unit = panelUnit<F, M>();
+  Range panels = split(ceilDiv(panelCount<F>(), unit), thread, threads);
+  panels = {panels.begin * unit, least(panels.end * unit, panelCount<F>())};
   int64_t group = most(M::kPanelBytes / F::panelBytes() & ~int64_t(3), 4);
-  for (int64_t begin = panels.begin; begin < panels.end; begin += group) {
-    int64_t end = least(begin + group, panels.end);
-    if (EFF_SPEC(rows)) {
-      // Tiles of equal height but for one row.
-      constexpr int64_t most = kRows;
-      int64_t tiles = ceilDiv(EFF_SPEC(rows), most), height = EFF_SPEC(rows) / tiles, taller = EFF_SPEC(rows) % tiles;
-      int64_t row = 0;
-      for (int64_t t = 0; t < taller; ++t, row += height + 1)
-        rowTileOf<F, M, kRows>(height + 1, a, row, begin, end);
-      for (int64_t t = taller; t < tiles; ++t, row += height)
-        rowTileOf<F, M, kRows>(height, a, row, begin, end);
-    } else {
-      int64_t row = 0, rows = call->logit_rows;
-      for (; row + kRows <= rows; row += kRows)
-        rowTile<F, M, kRows>(a, row, begin, end);
-      if constexpr (kRows > 4)
-        for (; row + 4 <= rows; row += 4)
-          rowTile<F, M, 4>(a, row, begin, end);
-      if constexpr (kRows > 2)
-        for (; row + 2 <= rows; row += 2)
-          rowTile<F, M, 2>(a, row, begin, end);
-      for (; row < rows; ++row)
-        rowTile<F, M, 1>(a, row, begin, end);
-    }
-  }
+#pragma clang loop unroll(disable)
+  for (int64_t begin = panels.begin; begin < panels.end; begin += group)
+    allRows<F, M, 12>(a, 0, rowCount(call), EFF_SPEC(rows), begin, least(begin + group, panels.end));
 }
 
 /// Chooses the register tile of the target.

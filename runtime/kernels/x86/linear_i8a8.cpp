@@ -135,13 +135,15 @@ struct I8A8 {
         }
       }
     }
+    int32_t excess[R];
+#pragma clang loop unroll(disable)
+    for (int r = 0; r < R; ++r)
+      excess[r] = vnni() ? 128 * rowSum(q + r * ldq) : 0;
 #pragma clang loop unroll(full)
-    for (int r = 0; r < R; ++r) {
-      i32x16 excess = splat(vnni() ? 128 * rowSum(q + r * ldq) : 0);
+    for (int r = 0; r < R; ++r)
 #pragma clang loop unroll(full)
       for (int p = 0; p < P; ++p)
-        sums[r * P + p] = __builtin_convertvector(acc[r * P + p] - excess, f32x16);
-    }
+        sums[r * P + p] = __builtin_convertvector(acc[r * P + p] - excess[r], f32x16);
   }
 
   static EFF_INLINE f32x16 scaled(const LinearArgs<I8A8> &a, f32x16 sum, int64_t row, int64_t col) {

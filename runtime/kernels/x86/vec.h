@@ -28,6 +28,8 @@ typedef uint16_t u16x16 __attribute__((vector_size(32)));
 typedef double f64x8 __attribute__((vector_size(64)));
 typedef bool mask16 __attribute__((ext_vector_type(16)));
 typedef float f32x16e __attribute__((ext_vector_type(16)));
+typedef int32_t i32x16e __attribute__((ext_vector_type(16)));
+typedef uint32_t u32x16e __attribute__((ext_vector_type(16)));
 
 namespace detail {
 typedef float f32x16u __attribute__((vector_size(64), aligned(4), may_alias));
@@ -41,9 +43,10 @@ EFF_INLINE f32x16 load(const float *p) { return *reinterpret_cast<const detail::
 EFF_INLINE u32x16 loadBits(const void *p) { return *static_cast<const detail::u32x16u *>(p); }
 EFF_INLINE uint32_t loadDword(const void *p) { return *static_cast<const detail::u32a *>(p); }
 EFF_INLINE void store(float *p, f32x16 v) { *reinterpret_cast<detail::f32x16u *>(p) = v; }
-EFF_INLINE f32x16 splat(float x) { return f32x16{} + x; }
-EFF_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
-EFF_INLINE u32x16 splat(uint32_t x) { return u32x16{} + x; }
+/// Every lane is x. (The cast to an extended vector splats; adding to zero would not be a broadcast, because of -0.)
+EFF_INLINE f32x16 splat(float x) { return (f32x16)(f32x16e)x; }
+EFF_INLINE i32x16 splat(int32_t x) { return (i32x16)(i32x16e)x; }
+EFF_INLINE u32x16 splat(uint32_t x) { return (u32x16)(u32x16e)x; }
 
 EFF_INLINE i32x16 iota() { return i32x16{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 

@@ -1,0 +1,117 @@
+//===- Roofline.cpp - what this machine can do ------------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Roofline.h"
+
+#include <algorithm>
+#include <chrono>
+#include <immintrin.h>
+
+namespace effc::bench {
+
+/// Best rate of `work` units over a few runs of the team.
+static double bestRate(Team &team, double work, int runs, const std::function<void(int)> &body) {
+  double best = 0;
+  for (int i = 0; i < runs; ++i) {
+    auto start = std::chrono::steady_clock::now();
+    team.run(body);
+    best = std::max(best, work / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+template <int Ahead> static void readAll(const char *p, int64_t bytes) {
+  __m128 sum[8] = {};
+  for (int64_t i = 0; i + 128 <= bytes; i += 128) {
+    if (Ahead) {
+      _mm_prefetch(p + i + Ahead, _MM_HINT_T0);
+      _mm_prefetch(p + i + 64 + Ahead, _MM_HINT_T0);
+    }
+    for (int j = 0; j < 8; ++j)
+      sum[j] = _mm_add_ps(sum[j], _mm_loadu_ps(reinterpret_cast<const float *>(p + i + 16 * j)));
+  }
+  for (int j = 1; j < 8; ++j)
+    sum[0] = _mm_add_ps(sum[0], sum[j]);
+  asm volatile("" : : "x"(sum[0]));
+}
+
+double measureReadBandwidth(Team &team, const char *data, int64_t bytes) {
+  int64_t share = bytes / team.size() / 4096 * 4096;
+  auto plain = [&](int part) { readAll<0>(data + part * share, share); };
+  auto ahead = [&](int part) { readAll<4096>(data + part * share, share); };
+  double work = static_cast<double>(share) * team.size();
+  return std::max(bestRate(team, work, 3, plain), bestRate(team, work, 3, ahead));
+}
+
+constexpr int kChains = 16;
+constexpr int64_t kSteps = 2000000;
+
+__attribute__((target("avx512f"))) static void multiplyAdd512() {
+  __m512 acc[kChains], x = _mm512_set1_ps(1e-30f), y = _mm512_set1_ps(0.5f);
+  for (__m512 &a : acc)
+    a = _mm512_set1_ps(1.0f);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < kChains; ++j)
+      acc[j] = _mm512_fmadd_ps(acc[j], y, x);
+    asm volatile("" : "+v"(x));
+  }
+  for (const __m512 &a : acc)
+    asm volatile("" : : "v"(a));
+}
+__attribute__((target("avx2,fma"))) static void multiplyAdd256() {
+  __m256 acc[12], x = _mm256_set1_ps(1e-30f), y = _mm256_set1_ps(0.5f);
+  for (__m256 &a : acc)
+    a = _mm256_set1_ps(1.0f);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 12; ++j)
+      acc[j] = _mm256_fmadd_ps(acc[j], y, x);
+    asm volatile("" : "+x"(x));
+  }
+  for (const __m256 &a : acc)
+    asm volatile("" : : "x"(a));
+}
+static void multiplyAdd128() {
+  __m128 acc[12], x = _mm_set1_ps(1e-30f), y = _mm_set1_ps(0.5f);
+  for (__m128 &a : acc)
+    a = _mm_set1_ps(1.0f);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 12; ++j)
+      acc[j] = _mm_add_ps(_mm_mul_ps(acc[j], y), x);
+    asm volatile("" : "+x"(x));
+  }
+  for (const __m128 &a : acc)
+    asm volatile("" : : "x"(a));
+}
+
+double measureMultiplyAdd(Team &team, int bits) {
+  double lanes = bits / 32.0, chains = bits == 512 ? kChains : 12;
+  return bestRate(team, 2 * lanes * chains * kSteps * team.size(), 4, [&](int) {
+    bits == 512 ? multiplyAdd512() : bits == 256 ? multiplyAdd256() : multiplyAdd128();
+  });
+}
+
+__attribute__((target("avx512f,avx512vnni"))) static void dotBytes512() {
+  __m512i acc[kChains] = {}, x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(5);
+  for (int64_t i = 0; i < kSteps; ++i) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < kChains; ++j)
+      acc[j] = _mm512_dpbusd_epi32(acc[j], x, y);
+    asm volatile("" : "+v"(x));
+  }
+  for (const __m512i &a : acc)
+    asm volatile("" : : "v"(a));
+}
+
+double measureDotBytes(Team &team) {
+  if (!__builtin_cpu_supports("avx512vnni"))
+    return 0;
+  return bestRate(team, 2.0 * 64 * kChains * kSteps * team.size(), 4, [](int) { dotBytes512(); });
+}
+
+} // namespace effc::bench

@@ -1,0 +1,25 @@
+//===- Roofline.h - what this machine can do --------------------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_BENCHMARKS_KERNELS_ROOFLINE_H
+#define EFFC_BENCHMARKS_KERNELS_ROOFLINE_H
+
+#include "Team.h"
+
+#include <cstdint>
+
+namespace effc::bench {
+
+/// Bytes per second that the team reads from a buffer much larger than its caches.
+double measureReadBandwidth(Team &team, const char *data, int64_t bytes);
+/// f32 operations per second of multiply-adds on registers, two for each; `bits` is the width of vectors.
+double measureMultiplyAdd(Team &team, int bits);
+/// int8 operations per second of VPDPBUSD on registers; 0 where the processor has none.
+double measureDotBytes(Team &team);
+
+} // namespace effc::bench
+
+#endif // EFFC_BENCHMARKS_KERNELS_ROOFLINE_H
