@@ -1,0 +1,277 @@
+//===- Case.cpp - imports, lowers, runs and compares one case -------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Case.h"
+#include "effc/Conversion/OnnxToLinalg/Lower.h"
+#include "effc/Frontend/ONNX/Import.h"
+#include "effc/Frontend/ONNX/Passes.h"
+#include "effc/Reference/Interpreter.h"
+#include "effc/Support/Error.h"
+
+#include "mlir/IR/Verifier.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+
+using namespace mlir;
+
+namespace effc::conformance {
+
+llvm::StringRef name(Status status) {
+  static constexpr const char *names[] = {"wrong",       "crashed", "timed-out",
+                                          "unsupported", "folded",  "passed"};
+  return names[int(status)];
+}
+
+namespace {
+
+using HostTensors = std::vector<onnx::HostTensor>;
+
+struct DataSet {
+  HostTensors inputs, outputs;
+};
+
+/// Which inputs are constants.
+enum class Binding { None, ShapeLike, All };
+
+std::string toText(Type type) {
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return text;
+}
+
+void describe(ModuleOp module, Outcome &outcome) {
+  module.walk([&](onnx::NodeOp node) {
+    std::string name = node.getOpType().str();
+    if (!node.getDomain().empty())
+      name = (node.getDomain() + "." + name).str();
+    outcome.ops.insert(name);
+  });
+  auto main = module.lookupSymbol<func::FuncOp>("main");
+  auto add = [&](TypeRange types) {
+    for (Type type : types)
+      outcome.types.insert(toText(getElementTypeOrSelf(type)));
+  };
+  add(main.getArgumentTypes());
+  add(main.getResultTypes());
+}
+
+llvm::Expected<HostTensors> readAll(MLIRContext &context, const std::string &folder,
+                                    const std::string &kind) {
+  HostTensors tensors;
+  for (unsigned i = 0;; ++i) {
+    std::string path = folder + "/" + kind + "_" + std::to_string(i) + ".pb";
+    if (!llvm::sys::fs::exists(path))
+      return tensors;
+    auto tensor = readTensor(context, path);
+    if (!tensor)
+      return tensor.takeError();
+    tensors.push_back(std::move(*tensor));
+  }
+}
+
+/// Gives the arguments the shapes of the data. Some become constants, which the front end then folds.
+void bindInputs(func::FuncOp main, const DataSet &data, Binding binding,
+                SmallVectorImpl<unsigned> &kept, Outcome &outcome) {
+  OpBuilder builder(main.getBody());
+  llvm::BitVector gone(main.getNumArguments());
+  SmallVector<Type> types;
+  for (auto [i, input] : llvm::enumerate(data.inputs)) {
+    BlockArgument argument = main.getArgument(i);
+    argument.setType(input.getType());
+    types.push_back(input.getType());
+    bool constant = binding == Binding::All ||
+                    (binding == Binding::ShapeLike && !input.isFloat() &&
+                     input.rank() <= 1 && input.size() <= 64);
+    if (!constant) {
+      kept.push_back(i);
+      continue;
+    }
+    auto name = main.getArgAttrOfType<StringAttr>(i, "onnx.name");
+    outcome.boundInputs.push_back(name ? name.str() : std::to_string(i));
+    argument.replaceAllUsesWith(onnx::ConstantOp::create(
+        builder, main.getLoc(), input.getType(), name ? name : builder.getStringAttr(""),
+        input.write()));
+    gone.set(i);
+  }
+  main.setFunctionType(builder.getFunctionType(types, main.getResultTypes()));
+  if (gone.any())
+    (void)main.eraseArguments(gone).succeeded();
+}
+
+template <typename T>
+reference::Tensor<T> toReference(const onnx::HostTensor &value) {
+  reference::Tensor<T> tensor(value.shape, !value.isFloat());
+  unsigned width = value.elementType.getIntOrFloatBitWidth();
+  for (int64_t i = 0; i < value.size(); ++i)
+    if (value.isFloat())
+      tensor.floats[i] = T(value.floats[i]);
+    else if (width == 1)
+      tensor.integers[i] = value.ints[i];
+    else
+      tensor.integers[i] = llvm::SignExtend64(uint64_t(value.ints[i]), width);
+  return tensor;
+}
+
+template <typename T>
+onnx::HostTensor fromReference(const reference::Tensor<T> &value, Type element) {
+  onnx::HostTensor tensor(element, value.shape);
+  if (tensor.isFloat())
+    tensor.floats.assign(value.floats.begin(), value.floats.end());
+  else
+    tensor.ints.assign(value.integers.begin(), value.integers.end());
+  tensor.round();
+  return tensor;
+}
+
+template <typename T>
+llvm::Expected<HostTensors> interpret(ModuleOp module, ArrayRef<onnx::HostTensor> inputs,
+                                      ArrayRef<Type> elements) {
+  std::vector<reference::Tensor<T>> arguments;
+  for (const onnx::HostTensor &input : inputs)
+    arguments.push_back(toReference<T>(input));
+  reference::Interpreter<T> interpreter(module);
+  auto results = interpreter.run("main", arguments);
+  if (!results)
+    return results.takeError();
+  HostTensors outputs;
+  for (auto [result, element] : llvm::zip(*results, elements))
+    outputs.push_back(fromReference<T>(result, element));
+  return outputs;
+}
+
+/// Collects diagnostics as one text.
+class Diagnostics {
+public:
+  explicit Diagnostics(MLIRContext &context)
+      : handler(&context, [this](Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() != DiagnosticSeverity::Error)
+            return;
+          if (!text.empty())
+            text += "; ";
+          text += diagnostic.str();
+          for (Diagnostic &note : diagnostic.getNotes())
+            text += ": " + note.str();
+        }) {}
+  std::string text;
+
+private:
+  ScopedDiagnosticHandler handler;
+};
+
+bool usesDouble(ModuleOp module) {
+  return module
+      .walk([](Operation *op) {
+        for (Type type : op->getResultTypes())
+          if (getElementTypeOrSelf(type).isF64())
+            return WalkResult::interrupt();
+        return WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+/// One attempt with one data set.
+Status attempt(MLIRContext &context, const std::string &folder, const std::string &set,
+               Binding binding, Outcome &outcome) {
+  Diagnostics diagnostics(context);
+  outcome.boundInputs.clear();
+  auto refuse = [&](std::string reason) {
+    outcome.reason = reason.empty() ? diagnostics.text : std::move(reason);
+    return Status::Unsupported;
+  };
+  auto module = importOnnx(context, folder + "/model.onnx");
+  if (!module)
+    return refuse(llvm::toString(module.takeError()));
+  if (outcome.ops.empty())
+    describe(**module, outcome);
+  DataSet data;
+  auto inputs = readAll(context, set, "input");
+  if (!inputs)
+    return refuse(llvm::toString(inputs.takeError()));
+  auto outputs = readAll(context, set, "output");
+  if (!outputs)
+    return refuse(llvm::toString(outputs.takeError()));
+  data.inputs = std::move(*inputs);
+  data.outputs = std::move(*outputs);
+
+  auto main = (*module)->lookupSymbol<func::FuncOp>("main");
+  if (data.inputs.size() != main.getNumArguments())
+    return refuse("the data set has another number of inputs than the model");
+  SmallVector<unsigned> kept;
+  bindInputs(main, data, binding, kept, outcome);
+  if (binding == Binding::ShapeLike && outcome.boundInputs.empty())
+    return refuse(outcome.reason);
+  PassManager bind(&context);
+  bind.addPass(createOnnxSimplifyPass());
+  if (failed(bind.run(**module)))
+    return refuse({});
+  // What inference found; its element types tell signed from unsigned.
+  SmallVector<Type> elements;
+  for (Value value : main.getBody().front().getTerminator()->getOperands())
+    elements.push_back(getElementTypeOrSelf(value.getType()));
+  if (elements.size() != data.outputs.size())
+    return refuse("the data set has another number of outputs than the model");
+  PassManager lower(&context);
+  lower.addPass(createConvertOnnxToLinalgPass());
+  if (failed(lower.run(**module)))
+    return refuse({});
+  HostTensors arguments;
+  for (unsigned i : kept)
+    arguments.push_back(data.inputs[i]);
+  auto actual = usesDouble(**module) ? interpret<double>(**module, arguments, elements)
+                                     : interpret<float>(**module, arguments, elements);
+  if (!actual)
+    return refuse(llvm::toString(actual.takeError()));
+  for (auto [i, pair] : llvm::enumerate(llvm::zip(*actual, data.outputs))) {
+    std::string difference = compare(std::get<0>(pair), std::get<1>(pair));
+    if (difference.empty())
+      continue;
+    outcome.reason = "output " + std::to_string(i) + ": " + difference;
+    return Status::Wrong;
+  }
+  outcome.reason.clear();
+  // Nothing was left to run.
+  if (!outcome.boundInputs.empty() && kept.empty())
+    return Status::Folded;
+  return Status::Passed;
+}
+
+} // namespace
+
+Outcome runCase(const std::string &folder) {
+  Outcome outcome;
+  outcome.status = Status::Unsupported;
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  for (unsigned k = 0;; ++k) {
+    std::string set = folder + "/test_data_set_" + std::to_string(k);
+    if (!llvm::sys::fs::is_directory(set)) {
+      if (k == 0)
+        outcome.reason = "there is no test_data_set_0";
+      return outcome;
+    }
+    // Operands such as shapes and axes may be inputs of the graph; they must be known at compile time.
+    Status status = Status::Unsupported;
+    for (Binding binding : {Binding::None, Binding::ShapeLike, Binding::All}) {
+      Outcome tried = outcome;
+      status = attempt(context, folder, set, binding, tried);
+      std::string first = outcome.reason;
+      outcome.ops = tried.ops;
+      outcome.types = tried.types;
+      if (status != Status::Unsupported || binding == Binding::None) {
+        outcome.reason = tried.reason;
+        outcome.boundInputs = tried.boundInputs;
+      }
+      if (status != Status::Unsupported)
+        break;
+    }
+    // One case has passed when all of its data sets have.
+    outcome.status = k == 0 ? status : std::min(outcome.status, status);
+    if (outcome.status < Status::Folded)
+      return outcome;
+  }
+}
+
+} // namespace effc::conformance

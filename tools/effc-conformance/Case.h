@@ -1,0 +1,60 @@
+//===- Case.h - one ONNX backend test ---------------------------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_TOOLS_EFFC_CONFORMANCE_CASE_H
+#define EFFC_TOOLS_EFFC_CONFORMANCE_CASE_H
+
+#include "effc/Frontend/ONNX/HostTensor.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/Error.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace effc::conformance {
+
+/// How a case ended, worst first.
+enum class Status {
+  Wrong,       // ran, with other numbers, shapes or types than expected
+  Crashed,     // the process died
+  TimedOut,    // took too long or too much memory
+  Unsupported, // was refused with a reason
+  Folded,      // right, but only with all inputs known at compile time
+  Passed,
+};
+llvm::StringRef name(Status status);
+
+struct Outcome {
+  Status status = Status::Crashed;
+  /// Why, when it did not pass.
+  std::string reason;
+  /// Operators of the file, with their domain unless that is ai.onnx.
+  std::set<std::string> ops;
+  /// Element types of inputs and outputs, as MLIR writes them.
+  std::set<std::string> types;
+  /// Inputs that had to be known at compile time.
+  std::vector<std::string> boundInputs;
+};
+
+/// Runs the case of a folder that holds model.onnx and test_data_set_<k>.
+Outcome runCase(const std::string &folder);
+
+/// A tensor of a test_data_set; fails for sequences, optionals and strings.
+llvm::Expected<onnx::HostTensor> readTensor(mlir::MLIRContext &context, const std::string &path);
+
+/// Why `actual` is not `expected`; empty when it is, within rtol 1e-3 and atol 1e-7 for floats.
+std::string compare(const onnx::HostTensor &actual, const onnx::HostTensor &expected);
+
+/// Tiers 0 to 3 (4: the rest) by what the file uses.
+int tierOf(const Outcome &outcome);
+/// Whether all inputs and outputs have types that effc computes with.
+bool hasCoreTypes(const Outcome &outcome);
+
+} // namespace effc::conformance
+
+#endif // EFFC_TOOLS_EFFC_CONFORMANCE_CASE_H
