@@ -27,6 +27,7 @@ if os.path.isdir(test_data):
 config.substitutions += [
     ("%python", f'"{sys.executable}"'),
     ("%source_root", config.effc_src_root),
+    ("%mlir_include", config.mlir_include),
     ("%test_data", test_data),
 ]
 

@@ -5,18 +5,16 @@
 //===----------------------------------------------------------------------===//
 
 #include "effc/Pipelines/Registration.h"
+#include "effc/Conversion/EffToPlan/Passes.h"
+#include "effc/Conversion/OnnxToEff/Raise.h"
+#include "effc/Conversion/OnnxToLinalg/Lower.h"
 #include "effc/Dialect/Eff/Eff.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
-#ifdef EFFC_HAS_EFFTOPLAN
-#include "effc/Conversion/EffToPlan/Passes.h"
-#endif
-#ifdef EFFC_HAS_ONNX
 #include "effc/Dialect/ONNX/Onnx.h"
-#endif
-#ifdef EFFC_HAS_PLAN
 #include "effc/Dialect/Plan/Plan.h"
 #include "effc/Dialect/Plan/Transforms/Passes.h"
-#endif
+#include "effc/Frontend/ONNX/Passes.h"
+#include "effc/Target/Generic/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -30,23 +28,17 @@ using namespace mlir;
 
 void effc::registerDialects(DialectRegistry &registry) {
   registry.insert<arith::ArithDialect, eff::EffDialect, func::FuncDialect,
-                  linalg::LinalgDialect, math::MathDialect,
-                  tensor::TensorDialect>();
-#ifdef EFFC_HAS_ONNX
-  registry.insert<onnx::OnnxDialect>();
-#endif
-#ifdef EFFC_HAS_PLAN
-  registry.insert<plan::PlanDialect>();
-#endif
+                  linalg::LinalgDialect, math::MathDialect, onnx::OnnxDialect,
+                  plan::PlanDialect, tensor::TensorDialect>();
 }
 
 void effc::registerPasses() {
   mlir::registerTransformsPasses();
+  registerOnnxPasses();
+  registerOnnxToEffPasses();
+  registerOnnxToLinalgPasses();
   eff::registerEffPasses();
-#ifdef EFFC_HAS_PLAN
-  plan::registerPlanPasses();
-#endif
-#ifdef EFFC_HAS_EFFTOPLAN
   registerEffToPlanPasses();
-#endif
+  plan::registerPlanPasses();
+  registerGenericPasses();
 }

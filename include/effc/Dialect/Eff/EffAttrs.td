@@ -29,7 +29,8 @@ def Eff_Layout : I32EnumAttr<"Layout", "packed layout of a weight", [
   let cppNamespace = "::effc::eff";
   let description = [{
     How a logical `[n, k]` weight lies in the file. N is padded with zero rows to the
-    panel width, K with zeros to the depth of a step.
+    panel width, K with zeros to the depth of a step. Values, scales and sums each
+    start at a multiple of 64 bytes.
     - `row_major`: `[n][k]`, as in the logical shape.
     - `panel16` (f32): `[n/16][k][16]`.
     - `panel32_pair` (bf16, f16): `[n/32][k][16]` dwords; the low half of dword `c`

@@ -17,12 +17,11 @@ class Eff_Type<string name, string typeMnemonic, list<Trait> traits = []>
 
 def Eff_WeightType : Eff_Type<"Weight", "weight"> {
   let summary = "A weight: logical shape, numeric format, packed layout";
-  let description = [{
+  let description = !strconcat([{
     The logical shape of a linear's weight is `[n, k]` = `[outputs, inputs]`; vectors are `[n]`.
     The format is a float type (`f32`, `bf16`, `f16`) or `#eff.int8`, `#eff.int4<...>`.
-    The layout says how the values lie in the model file (see the `Layout` enumeration); without one the weight is
-    `row_major`.
-
+    The layout says how the values lie in the model file; without one the weight is `row_major`.
+  }], Eff_Layout.description, [{
     *Constraints*
     - C1: every dimension is positive.
     - C2: the format is f32, bf16, f16, `#eff.int8` or `#eff.int4`.
@@ -31,7 +30,7 @@ def Eff_WeightType : Eff_Type<"Weight", "weight"> {
       need a 2-d shape.
 
     Example: `!eff.weight<1600x384, #eff.int4<group = 128>, nibble16>`
-  }];
+  }]);
   let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "::mlir::Attribute":$format,
                         DefaultValuedParameter<"::effc::eff::Layout", "::effc::eff::Layout::RowMajor">:$layout);
   let assemblyFormat = "`<` custom<Shape>($shape) `,` custom<Format>($format) (`,` custom<LayoutName>($layout)^)? `>`";
