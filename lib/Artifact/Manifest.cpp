@@ -119,11 +119,14 @@ static Array describeTargets(llvm::ArrayRef<Variant> variants) {
   Array targets;
   for (const Variant &variant : variants) {
     std::string names = effrt::featureNames(variant.features);
-    llvm::SmallVector<llvm::StringRef> features;
+    llvm::SmallVector<llvm::StringRef> words;
     if (variant.features)
-      llvm::StringRef(names).split(features, ", ");
+      llvm::StringRef(names).split(words, ", ");
+    Array features;
+    for (llvm::StringRef word : words)
+      features.push_back(word.str());
     targets.push_back(Object{{"name", variant.machine.name()},
-                             {"features", Array(features)}});
+                             {"features", std::move(features)}});
   }
   return targets;
 }
