@@ -1,0 +1,383 @@
+//===- Compile.cpp - from an ONNX file to a model file ----------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effc/Pipelines/Compile.h"
+
+#include "Decisions.h"
+#include "effc/Conversion/EffToPlan/Passes.h"
+#include "effc/Conversion/OnnxToEff/Raise.h"
+#include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Dialect/Plan/Transforms/Passes.h"
+#include "effc/Frontend/ONNX/Passes.h"
+#include "effc/Pipelines/Registration.h"
+#include "effc/Support/Error.h"
+#include "effc/Target/Generic/Passes.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+
+#include <chrono>
+
+using namespace effc;
+using namespace mlir;
+
+namespace {
+
+/// Turns the first error diagnostic of a stretch of work into an llvm::Error.
+class ErrorCatcher {
+public:
+  ErrorCatcher(MLIRContext &context, const CompileObserver &observer)
+      : handler(&context, [this, &observer](Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() == DiagnosticSeverity::Error) {
+            if (!error)
+              error = fromDiagnostic(diagnostic);
+          } else if (diagnostic.getSeverity() == DiagnosticSeverity::Warning && observer.warning) {
+            observer.warning(diagnostic.str());
+          }
+          return success();
+        }) {}
+
+  /// The error that was seen; a fault of effc's own when a pass failed silently.
+  llvm::Error take(llvm::StringRef doing) {
+    if (!error)
+      return makeError(ErrorCode::CodeGen, "an internal step failed without a reason", doing);
+    return llvm::make_error<UserError>(*error);
+  }
+
+private:
+  std::optional<UserError> error;
+  ScopedDiagnosticHandler handler;
+};
+
+std::string textOf(Operation *op) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  OpPrintingFlags flags;
+  flags.elideLargeElementsAttrs(16).elideLargeResourceString(32);
+  op->print(os, flags);
+  os << "\n";
+  return text;
+}
+
+/// What the entry points of a model are, in the order of the file.
+std::vector<RaiseOptions> chooseEntries(const CompileOptions &options, ModuleOp onnx) {
+  // A model that takes token ids and keeps states generates; everything else goes forward.
+  bool ids = false, states = false;
+  if (auto main = onnx.lookupSymbol<func::FuncOp>("main"))
+    for (unsigned i = 0; i < main.getNumArguments(); ++i) {
+      auto name = main.getArgAttrOfType<StringAttr>(i, "onnx.name");
+      if (!name)
+        continue;
+      ids |= name.getValue() == "input_ids";
+      states |= name.getValue().starts_with("past") || name.getValue().starts_with("cache_params.past");
+    }
+  states |= !options.statePairs.empty();
+  std::vector<RaiseOptions> entries;
+  auto add = [&](eff::EntryKind kind, int64_t batch, int64_t tokens) {
+    RaiseOptions entry;
+    entry.kind = kind;
+    entry.batch = batch;
+    entry.tokens = tokens;
+    // With one token in the cache, the first row of a position table is that of position 1.
+    entry.past = 1;
+    entry.maxLength = options.maxLength;
+    entry.statePairs = options.statePairs;
+    entries.push_back(entry);
+  };
+  for (int64_t batch : options.batches)
+    add(ids && states ? eff::EntryKind::Decode : eff::EntryKind::Forward, batch, 1);
+  if (ids && states)
+    for (int64_t tokens : options.prefill)
+      if (options.maxLength == 0 || tokens <= options.maxLength)
+        add(eff::EntryKind::Prefill, 1, tokens);
+  return entries;
+}
+
+/// The ids of a key of config.json: a number or a list of numbers.
+llvm::json::Array idsOf(const llvm::json::Object &config, llvm::StringRef key) {
+  llvm::json::Array ids;
+  if (std::optional<int64_t> id = config.getInteger(key))
+    ids.push_back(*id);
+  else if (const llvm::json::Array *list = config.getArray(key))
+    for (const llvm::json::Value &value : *list)
+      if (std::optional<int64_t> id = value.getAsInteger())
+        ids.push_back(*id);
+  return ids;
+}
+
+WriteOptions writeOptions(ModuleOp model, const CompileOptions &options, std::string tokenizer,
+                          const CompileObserver &observer) {
+  WriteOptions write;
+  write.targets = options.targets;
+  write.output = options.output;
+  write.runner = options.runner;
+  write.tokenizer = std::move(tokenizer);
+  write.sources = {options.input};
+  write.jobs = options.jobs;
+  write.model["name"] = llvm::sys::path::stem(options.input);
+  write.manifest["recipe"] = llvm::json::Object{{"quant", options.quant}, {"group", options.group}};
+  if (auto text = model->getAttrOfType<StringAttr>("eff.config")) {
+    if (llvm::Expected<llvm::json::Value> config = llvm::json::parse(text.getValue())) {
+      if (llvm::json::Object *object = config->getAsObject()) {
+        llvm::json::Object generation{{"eos", idsOf(*object, "eos_token_id")}};
+        if (std::optional<int64_t> bos = object->getInteger("bos_token_id"))
+          generation["bos"] = *bos;
+        write.manifest["generation"] = std::move(generation);
+        write.model["config"] = std::move(*config);
+      }
+    } else {
+      llvm::consumeError(config.takeError());
+    }
+  }
+  if (observer.progress)
+    write.progress = [&observer](const WriteProgress &p) {
+      constexpr const char *names[] = {"compiling kernels", "linking", "packing weights"};
+      observer.progress(names[p.stage], p.done, p.total);
+    };
+  return write;
+}
+
+class Compilation {
+public:
+  Compilation(MLIRContext &context, const CompileOptions &options, const CompileObserver &observer,
+              CompileResult &result)
+      : context(context), options(options), observer(observer), result(result) {}
+
+  /// From the file to one raised function per entry point.
+  llvm::Expected<OwningOpRef<ModuleOp>> raise() {
+    begin("reading");
+    auto onnx = importOnnx(context, options.input, options.import);
+    if (!onnx)
+      return onnx.takeError();
+    finish("import");
+    if (options.stopAfter == Stage::Onnx) {
+      result.text = textOf(onnx->get());
+      return std::move(*onnx);
+    }
+    std::vector<RaiseOptions> entries = chooseEntries(options, **onnx);
+    std::string genai = readBeside("genai_config.json");
+    OwningOpRef<ModuleOp> model = ModuleOp::create((*onnx)->getLoc());
+    for (size_t i = 0; i < entries.size(); ++i) {
+      begin("raising", i, entries.size());
+      entries[i].genaiConfig = genai;
+      if (llvm::Error error = raiseEntry(**onnx, *model, entries[i]))
+        return std::move(error);
+    }
+    finish("raise");
+    if (llvm::Error error = dump("eff", *model))
+      return std::move(error);
+    if (options.stopAfter == Stage::Eff)
+      result.text = textOf(*model);
+    return model;
+  }
+
+  llvm::Error lower(ModuleOp model) {
+    begin("planning");
+    PassManager pm(&context);
+    pm.addPass(eff::createEffQuantizePass([&] {
+      eff::EffQuantizePassOptions quantize;
+      quantize.format = llvm::StringSwitch<eff::QuantFormat>(options.quant)
+                            .Case("f32", eff::QuantFormat::F32)
+                            .Case("bf16", eff::QuantFormat::BF16)
+                            .Case("w8a16", eff::QuantFormat::W8A16)
+                            .Case("w8a8-dynamic", eff::QuantFormat::W8A8Dynamic)
+                            .Case("w4a16", eff::QuantFormat::W4A16)
+                            .Default(eff::QuantFormat::None);
+      quantize.group = options.group;
+      return quantize;
+    }()));
+    pm.addNestedPass<func::FuncOp>(eff::createEffFuseEpiloguePass());
+    pm.addNestedPass<func::FuncOp>(createCanonicalizerPass());
+    pm.addNestedPass<func::FuncOp>(createCSEPass());
+    pm.addPass(eff::createEffAssignLayoutPass());
+    if (llvm::Error error = run(pm, model, "compressing the model"))
+      return error;
+    finish("compress");
+    if (llvm::Error error = dump("eff-compressed", model))
+      return error;
+
+    PassManager plan(&context);
+    plan.addPass(createConvertEffToPlanPass());
+    plan.addPass(createPlanSizeGenericsPass());
+    plan.addNestedPass<plan::ProgramOp>(plan::createPlanMemoryPass());
+    if (llvm::Error error = run(plan, model, "planning the model"))
+      return error;
+    finish("plan");
+    if (options.stopAfter == Stage::Plan)
+      result.text = textOf(model);
+    return dump("plan", model);
+  }
+
+  void begin(llvm::StringRef stage, uint64_t done = 0, uint64_t total = 0) {
+    if (observer.progress)
+      observer.progress(stage, done, total);
+  }
+
+  void finish(llvm::StringRef stage) {
+    auto time = std::chrono::steady_clock::now();
+    result.times.push_back({stage.str(), std::chrono::duration<double>(time - last).count()});
+    last = time;
+  }
+
+private:
+  llvm::Error run(PassManager &pm, ModuleOp module, llvm::StringRef doing) {
+    ErrorCatcher errors(context, observer);
+    if (failed(pm.run(module)))
+      return errors.take(doing);
+    return llvm::Error::success();
+  }
+
+  llvm::Error raiseEntry(ModuleOp onnx, ModuleOp model, const RaiseOptions &entry) {
+    OwningOpRef<ModuleOp> bound = onnx.clone();
+    PassManager pm(&context);
+    OnnxBindPassOptions bind;
+    bind.batch = entry.batch;
+    bind.tokens = entry.tokens;
+    bind.past = entry.past;
+    bind.dims.assign(options.dims.begin(), options.dims.end());
+    pm.addPass(createOnnxBindPass(bind));
+    pm.addPass(createOnnxSimplifyPass());
+    if (llvm::Error error = run(pm, *bound, "simplifying the graph"))
+      return error;
+    if (llvm::Error error = dump("onnx." + entryName(entry), *bound))
+      return error;
+    ErrorCatcher errors(context, observer);
+    if (failed(raiseToEff(*bound, model, entry)))
+      return errors.take("raising the graph");
+    return llvm::Error::success();
+  }
+
+  llvm::Error dump(const std::string &name, ModuleOp module) {
+    if (options.dumpDir.empty())
+      return llvm::Error::success();
+    if (std::error_code code = llvm::sys::fs::create_directories(options.dumpDir))
+      return makeError(ErrorCode::CannotWrite, "cannot make the directory", options.dumpDir, code.message());
+    llvm::SmallString<128> path(options.dumpDir);
+    llvm::sys::path::append(path, name + ".mlir");
+    std::error_code code;
+    llvm::raw_fd_ostream os(path, code);
+    if (!code)
+      os << textOf(module);
+    os.flush();
+    if (code || os.has_error()) {
+      std::string why = (code ? code : os.error()).message();
+      os.clear_error();
+      return makeError(ErrorCode::CannotWrite, "cannot write the IR", path, why);
+    }
+    return llvm::Error::success();
+  }
+
+  std::string readBeside(llvm::StringRef name) {
+    llvm::SmallString<128> path = llvm::sys::path::parent_path(options.input);
+    llvm::sys::path::append(path, name);
+    auto buffer = llvm::MemoryBuffer::getFile(path);
+    return buffer ? (*buffer)->getBuffer().str() : std::string();
+  }
+
+  MLIRContext &context;
+  const CompileOptions &options;
+  const CompileObserver &observer;
+  CompileResult &result;
+  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+};
+
+} // namespace
+
+std::optional<Stage> effc::parseStage(llvm::StringRef name) {
+  return llvm::StringSwitch<std::optional<Stage>>(name)
+      .Case("onnx", Stage::Onnx)
+      .Case("eff", Stage::Eff)
+      .Case("plan", Stage::Plan)
+      .Case("llvm", Stage::LLVM)
+      .Case("objects", Stage::Objects)
+      .Case("file", Stage::File)
+      .Default(std::nullopt);
+}
+
+llvm::Expected<std::string> effc::findTokenizer(const CompileOptions &options) {
+  std::vector<std::string> candidates;
+  if (!options.tokenizer.empty()) {
+    candidates.push_back(options.tokenizer);
+  } else {
+    llvm::SmallString<128> path(options.input);
+    llvm::sys::path::replace_extension(path, ".tokenizer.json");
+    candidates.push_back(path.str().str());
+    path = llvm::sys::path::parent_path(options.input);
+    llvm::sys::path::append(path, "tokenizer.json");
+    candidates.push_back(path.str().str());
+  }
+  for (const std::string &candidate : candidates)
+    if (auto buffer = llvm::MemoryBuffer::getFile(candidate))
+      return (*buffer)->getBuffer().str();
+    else if (!options.tokenizer.empty())
+      return makeError(ErrorCode::FileNotFound, "cannot read the tokenizer", candidate, buffer.getError().message());
+  return std::string();
+}
+
+llvm::Expected<OwningOpRef<ModuleOp>> effc::raiseModel(MLIRContext &context, const CompileOptions &options,
+                                                       const CompileObserver &observer) {
+  CompileResult result;
+  return Compilation(context, options, observer, result).raise();
+}
+
+llvm::Expected<CompileResult> effc::compileModel(const CompileOptions &options, const CompileObserver &observer) {
+  CompileResult result;
+  std::vector<Decision> decisions;
+  DialectRegistry registry;
+  registerDialects(registry);
+  MLIRContext context(registry);
+  context.printOpOnDiagnostic(false);
+  if (failed(collectDecisions(context, decisions)))
+    return makeError(ErrorCode::CodeGen, "remarks cannot be collected");
+
+  // A damaged tokenizer or a bad path should not cost the time of a compilation.
+  auto tokenizer = findTokenizer(options);
+  if (!tokenizer)
+    return tokenizer.takeError();
+
+  Compilation compilation(context, options, observer, result);
+  auto model = compilation.raise();
+  if (!model)
+    return model.takeError();
+  auto done = [&]() -> CompileResult {
+    sortDecisions(decisions);
+    result.decisions = std::move(decisions);
+    return std::move(result);
+  };
+  if (options.stopAfter <= Stage::Eff)
+    return done();
+  if (llvm::Error error = compilation.lower(**model))
+    return std::move(error);
+  if (options.stopAfter == Stage::Plan)
+    return done();
+
+  if (options.stopAfter == Stage::LLVM) {
+    auto text = printCode(**model, options.targets.front(), CodeText::LLVMIR);
+    if (!text)
+      return text.takeError();
+    result.text = std::move(*text);
+    return done();
+  }
+  WriteOptions write = writeOptions(**model, options, std::move(*tokenizer), observer);
+  if (options.stopAfter == Stage::Objects) {
+    if (llvm::Error error = writeObjects(**model, write, options.output))
+      return std::move(error);
+    return done();
+  }
+  auto report = writeModel(**model, write);
+  if (!report)
+    return report.takeError();
+  result.report = std::move(*report);
+  if (observer.warning)
+    for (const std::string &text : result.report.warnings)
+      observer.warning(text);
+  compilation.finish("emit");
+  return done();
+}
