@@ -314,10 +314,31 @@ int64_t toInteger(double value, Type type) {
   return value <= -9223372036854775808.0 ? std::numeric_limits<int64_t>::min() : int64_t(value);
 }
 
+/// The power of two that f8E8M0FNU holds for a number: above it unless `mode` says otherwise.
+double toExponent(double value, StringRef mode, bool saturate) {
+  if (!(std::fabs(value) > 0))
+    return std::isnan(value) || !saturate ? NAN : std::ldexp(1, -127);
+  int exponent;
+  double fraction = std::frexp(std::fabs(value), &exponent); // in [0.5, 1)
+  bool up = mode == "nearest" ? fraction >= 0.75 : mode != "down" && fraction > 0.5;
+  exponent += up ? 0 : -1;
+  if (std::isinf(value) || exponent > 127)
+    return saturate ? std::ldexp(1, 127) : NAN;
+  if (exponent < -127)
+    return saturate ? std::ldexp(1, -127) : NAN;
+  return std::ldexp(1, exponent);
+}
+
 bool cast(Evaluation &e) {
   const HostTensor &x = *e.in[0];
   HostTensor &y = e.out[0];
   int64_t n = x.size();
+  if (isa<Float8E8M0FNUType>(y.elementType)) {
+    StringRef mode = e.op.getString("round_mode", "up");
+    for (int64_t i = 0; i < n; ++i)
+      y.floats[i] = toExponent(x.number(i), mode, e.op.getInt("saturate", 1));
+    return true;
+  }
   if (auto type = dyn_cast<FloatType>(y.elementType)) {
     double limit = 0;
     // Small floats saturate unless told otherwise.

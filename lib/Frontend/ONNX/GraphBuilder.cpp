@@ -224,8 +224,10 @@ static Error checkSchema(const OpSchema &schema, const NodeProto &node,
   if (outside(node.input_size(), schema.minInputs, schema.maxInputs))
     return bad(schema.name + " has " + Twine(node.input_size()) + " operands",
                name);
+  // Loop's limits are optional, and so are the lengths of Scan before opset 9.
+  bool control = schema.name == "Loop" || schema.name == "Scan";
   for (int i = 0; i < schema.minInputs; ++i)
-    if (node.input(i).empty() && schema.domain.empty())
+    if (node.input(i).empty() && schema.domain.empty() && !control)
       return bad(schema.name + " lacks operand " + Twine(i), name);
   if (outside(node.output_size(), schema.minOutputs, schema.maxOutputs))
     return bad(schema.name + " has " + Twine(node.output_size()) + " results",

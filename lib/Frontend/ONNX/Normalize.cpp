@@ -260,6 +260,69 @@ static Step argReduce(NodeOp op) {
   return fixAxis(op, op.getInputs()[0], 0);
 }
 
+/// Before opset 7 a slope of one dimension belongs to the channels.
+static Step prelu(Simplifier &s, NodeOp op) {
+  auto x = staticTypeOf(op.getInputs()[0]), slope = staticTypeOf(op.getInputs()[1]);
+  if (op.getSince() >= 7 || !x || !slope || slope.getRank() != 1 || x.getRank() < 3 ||
+      slope.getDimSize(0) != x.getDimSize(1))
+    return Step::Kept;
+  Shape shape(x.getRank() - 1, 1);
+  shape[0] = x.getDimSize(1);
+  Value view = s.make(op, "Reshape", {op.getInputs()[1], s.ints(op, shape)})->getResult(0);
+  return s.replace(op, s.make(op, "PRelu", {op.getInputs()[0], view})->getResults());
+}
+
+/// Writes the ellipsis as letters and the result's term in full.
+static Step einsum(NodeOp op) {
+  std::string text;
+  for (char c : op.getString("equation", ""))
+    if (c != ' ')
+      text.push_back(c);
+  auto [left, right] = StringRef(text).split("->");
+  bool arrow = StringRef(text).contains("->");
+  SmallVector<StringRef> terms;
+  left.split(terms, ',');
+  if (terms.size() != op.getInputs().size())
+    return Step::Kept;
+  // The axes that an ellipsis stands for align at their end: they get the last of these letters.
+  std::string spare;
+  for (char c : StringRef("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
+    if (text.find(c) == std::string::npos)
+      spare.push_back(c);
+  int64_t widest = 0;
+  SmallVector<int64_t> hidden;
+  for (auto [term, operand] : llvm::zip(terms, op.getInputs())) {
+    auto type = dyn_cast<RankedTensorType>(operand.getType());
+    if (!type)
+      return Step::Kept;
+    int64_t axes = term.contains("...") ? type.getRank() - int64_t(term.size()) + 3 : 0;
+    if (axes < 0 || axes > int64_t(spare.size()))
+      return error(Inference(op).mismatch("the term '" + term + "' has too many letters"));
+    hidden.push_back(axes);
+    widest = std::max(widest, axes);
+  }
+  auto expand = [&](StringRef term, int64_t axes) {
+    auto [front, back] = term.split("...");
+    std::string letters = spare.substr(widest - axes, axes);
+    return term.contains("...") ? front.str() + letters + back.str() : term.str();
+  };
+  std::string result, used;
+  for (auto [i, term] : llvm::enumerate(terms))
+    result += (i ? "," : "") + expand(term, hidden[i]);
+  if (!arrow) {
+    std::string once;
+    for (char c = 'A'; c <= 'z'; ++c)
+      if (isalpha(c) && llvm::count(left, c) == 1)
+        once.push_back(c);
+    used = spare.substr(0, widest) + once;
+  } else {
+    used = expand(right, widest);
+  }
+  result += "->" + used;
+  op->setAttr("equation", StringAttr::get(op.getContext(), result));
+  return Step::Kept;
+}
+
 Step onnx::normalizeBroadcast(Simplifier &s, NodeOp op) {
   bool wide = op.getInt("broadcast", 0);
   auto a = dyn_cast<RankedTensorType>(op.getInputs()[0].getType());
@@ -305,6 +368,10 @@ static Step dispatch(Simplifier &s, NodeOp op) {
     return clip(s, op);
   if (name == "TopK")
     return topK(s, op);
+  if (name == "PRelu")
+    return prelu(s, op);
+  if (name == "Einsum")
+    return einsum(op);
   if (name == "ArgMax" || name == "ArgMin")
     return argReduce(op);
   if (name == "LayerNormalization" || name == "RMSNormalization")

@@ -164,8 +164,11 @@ static Step transpose(Simplifier &s, NodeOp op) {
     for (int64_t i = type.getRank(); i-- > 0;)
       perm.push_back(i);
   bool same = int64_t(perm.size()) == type.getRank();
-  for (auto [i, axis] : llvm::enumerate(perm))
+  for (auto [i, axis] : llvm::enumerate(perm)) {
+    if (axis < 0)
+      axis += type.getRank(); // the TorchScript exporter writes these
     same &= axis == int64_t(i);
+  }
   if (same)
     return s.replace(op, input);
   op->setAttr("perm", s.b.getDenseI64ArrayAttr(perm));

@@ -64,6 +64,7 @@ def OnnxSimplifyPass : Pass<"onnx-simplify", "::mlir::ModuleOp"> {
     - `Reduce*`: operand 1 is a constant, the sorted axes; `keepdims` given; no `noop_with_empty_axes`;
     - `ArgMax`, `ArgMin`: `axis` and `keepdims` given; `Clip`, `Pad`, `TopK`: bounds, pads (for all axes) and k as
       operands; `Softmax` before opset 13 on several axes: between two `Reshape`s;
+    - `Einsum`: the equation without ellipsis and blanks, with its result;
     - `SimplifiedLayerNormalization` is in `com.microsoft` also where the file has it in `ai.onnx`;
     - `Gemm`, `MatMul`, `Conv`, `Where`, normalisations, quantised and contributed operators are as in the file.
 
