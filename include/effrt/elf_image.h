@@ -94,7 +94,7 @@ struct NewSection {
   uint64_t align = 64;
 
   static NewSection text(std::string name, std::string bytes);
-  /// `size` bytes of another file, copied in the kernel where it can.
+  /// `size` bytes of another file.
   static NewSection copyOf(std::string name, int fd, uint64_t offset,
                            uint64_t size, uint64_t align = kPageBytes);
 };

@@ -12,7 +12,9 @@
 #include <cstring>
 #include <elf.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <memory>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,38 +55,30 @@ Status writeAt(const std::string &path, int fd, uint64_t offset,
   return Status::success();
 }
 
-/// Copies between files, without passing through this process where possible.
+/// Copies between files. Shares the blocks where the file system can; otherwise
+/// writes in pieces that end at multiples of a large page, as only such parts
+/// of a file can be mapped with large pages while they are cached.
 Status copyRange(const std::string &path, int from, uint64_t fromOffset, int to,
                  uint64_t toOffset, uint64_t size) {
-  auto in = off64_t(fromOffset), out = off64_t(toOffset);
-  while (size) {
-    ssize_t moved = copy_file_range(from, &in, to, &out, size, 0);
-    if (moved < 0 && errno == EINTR)
-      continue;
-    if (moved <= 0)
-      break; // other file systems, old kernels: copy below
-    size -= uint64_t(moved);
-  }
+  file_clone_range range = {from, fromOffset, size, toOffset};
+  if (size && ioctl(to, FICLONERANGE, &range) == 0)
+    return Status::success();
+  constexpr uint64_t piece = 8 << 20;
   std::unique_ptr<char[]> buffer;
-  constexpr size_t bufferBytes = 1 << 20;
   while (size) {
     if (!buffer)
-      buffer = std::make_unique<char[]>(bufferBytes);
-    ssize_t got =
-        pread(from, buffer.get(), std::min<uint64_t>(size, bufferBytes), in);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got <= 0)
+      buffer = std::make_unique<char[]>(std::min(size, piece));
+    uint64_t part = std::min(size, piece - toOffset % piece);
+    FileRange source{from, 0, fromOffset + part, path};
+    if (Status status = readAt(source, fromOffset, buffer.get(), part); !status)
       return fail(Code::CannotWrite, "the model file cannot be written", path,
-                  got < 0 ? "its source cannot be read: " + systemError(errno)
-                          : "its source is shorter than announced");
-    if (Status status =
-            writeAt(path, to, uint64_t(out), buffer.get(), size_t(got));
+                  "its source ends too early or cannot be read");
+    if (Status status = writeAt(path, to, toOffset, buffer.get(), part);
         !status)
       return status;
-    in += got;
-    out += got;
-    size -= uint64_t(got);
+    fromOffset += part;
+    toOffset += part;
+    size -= part;
   }
   return Status::success();
 }

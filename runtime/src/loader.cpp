@@ -26,6 +26,7 @@ struct Model::Impl {
   ModelInfo info;
   CodeImage code;
   Mapping weights;
+  uint8_t *firstWeight = nullptr;
   const eff_model *tables = nullptr;
   const eff_variant *variant = nullptr;
 };
@@ -174,29 +175,44 @@ Error wrongCpu(const FileRange &file, const eff_model &model,
               file.name, std::move(why));
 }
 
-/// Maps the weights so that kernels may read a page beyond their end.
-Result<Mapping> mapWeights(const FileRange &file, const ModelInfo &info,
-                           const LoadOptions &options) {
-  uint64_t bytes = info.header.weights_bytes;
+/// Maps the weights, or reads a copy, so that kernels may read a page beyond
+/// their end.
+Status placeWeights(const FileRange &file, const LoadOptions &options,
+                    Model::Impl &model) {
+  // The system can map a file with large pages only where address and offset
+  // are alike in all bits below the size of one.
+  constexpr uint64_t hugePage = 2 << 20;
+  uint64_t bytes = model.info.header.weights_bytes;
   uint64_t rounded = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  uint64_t offset = file.offset + model.info.weightsOffset;
+  uint64_t lead =
+      bytes < hugePage || options.copyWeights ? 0 : offset % hugePage;
   Result<Mapping> room =
-      Mapping::zeroed(rounded + kPageBytes, "the weights", options.copyWeights);
-  if (!room || bytes == 0)
-    return room;
+      Mapping::zeroed(lead + rounded + kPageBytes, "the weights",
+                      /*hugePages=*/true);
+  if (!room)
+    return room.takeError();
+  model.weights = room.take();
+  model.firstWeight = model.weights.data() + lead;
+  if (bytes == 0)
+    return Status::success();
   if (options.copyWeights) {
-    if (Status status = readAt(file, info.weightsOffset, room->data(), bytes);
+    if (Status status =
+            readAt(file, model.info.weightsOffset, model.weights.data(), bytes);
         !status)
       return status;
-    mprotect(room->data(), room->size(), PROT_READ);
-    return room;
+    mprotect(model.weights.data(), model.weights.size(), PROT_READ);
+    return Status::success();
   }
-  if (mmap(room->data(), rounded, PROT_READ, MAP_PRIVATE | MAP_FIXED, file.fd,
-           off_t(file.offset + info.weightsOffset)) == MAP_FAILED)
+  if (mmap(model.firstWeight, rounded, PROT_READ, MAP_PRIVATE | MAP_FIXED,
+           file.fd, off_t(offset)) == MAP_FAILED)
     return fail(Code::OutOfMemory, "the weights cannot be mapped", file.name,
                 systemError(errno));
+  // Both are only advice.
+  madvise(model.firstWeight, rounded, MADV_HUGEPAGE);
   if (options.readAhead)
-    madvise(room->data(), rounded, MADV_WILLNEED); // only advice
-  return room;
+    madvise(model.firstWeight, rounded, MADV_WILLNEED);
+  return Status::success();
 }
 
 Result<std::shared_ptr<const Model>> load(const FileRange &file,
@@ -235,10 +251,8 @@ Result<std::shared_ptr<const Model>> load(const FileRange &file,
   impl->variant = chooseVariant(*impl->tables, features);
   if (!impl->variant)
     return wrongCpu(file, *impl->tables, features);
-  Result<Mapping> weights = mapWeights(file, impl->info, options);
-  if (!weights)
-    return weights.takeError();
-  impl->weights = weights.take();
+  if (Status status = placeWeights(file, options, *impl); !status)
+    return status;
   return std::shared_ptr<const Model>(std::make_shared<Model>(std::move(impl)));
 }
 
@@ -281,7 +295,7 @@ Model::openEmbedded(int fd, uint64_t offset, uint64_t size,
 const ModelInfo &Model::info() const { return impl_->info; }
 const eff_model &Model::tables() const { return *impl_->tables; }
 const eff_variant &Model::variant() const { return *impl_->variant; }
-const uint8_t *Model::weights() const { return impl_->weights.data(); }
+const uint8_t *Model::weights() const { return impl_->firstWeight; }
 
 const eff_entry *Model::findEntry(std::string_view name) const {
   const eff_variant &variant = *impl_->variant;

@@ -101,6 +101,37 @@ TEST(Loader, CopiedWeights) {
   EXPECT_EQ(logitsOf(*engine, *logits), expectedLogits(both(), {5, 6}));
 }
 
+TEST(Loader, LargeWeights) {
+  // More than a large page: mapped where address and offset are alike.
+  TempDir dir;
+  ToyKind kind = both();
+  kind.code = "large";
+  kind.weightBytes = 5000000;
+  std::string path = makeToy(dir, kind), whole = readFile(path);
+  Result<ModelInfo> info = readInfo(path);
+  ASSERT_OK(info);
+  for (bool copy : {false, true}) {
+    LoadOptions options;
+    options.copyWeights = copy;
+    Result<std::shared_ptr<const Model>> model = Model::open(path, options);
+    ASSERT_OK(model);
+    const uint8_t *weights = (*model)->weights();
+    EXPECT_EQ(std::memcmp(weights, whole.data() + info->weightsOffset, 5000000),
+              0);
+    if (!copy) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(weights) % (2 << 20),
+                info->weightsOffset % (2 << 20));
+    }
+    // What kernels may read beyond the end is there, and a whole page of it.
+    uint64_t pageEnd = (5000000 + kPageBytes - 1) / kPageBytes * kPageBytes;
+    EXPECT_EQ(weights[pageEnd + kPageBytes - 1], 0);
+    std::unique_ptr<Engine> engine = makeEngine(*model);
+    Result<const float *> logits = engine->prefill(0, {1, 2});
+    ASSERT_OK(logits);
+    EXPECT_EQ(logitsOf(*engine, *logits), expectedLogits(kind, {1, 2}));
+  }
+}
+
 TEST(Loader, RefusesWhatIsNoModel) {
   TempDir dir;
   EXPECT_ERROR(Model::open(dir / "missing"), notFound);

@@ -124,9 +124,12 @@ std::string makeToy(const TempDir &dir, const ToyKind &kind,
                     const std::string &name) {
   std::string path = dir / name;
   writeFile(path, readFile(std::string(TOY_CODE) + "/" + kind.code + ".so"));
+  std::string weights = toyWeights();
+  while (weights.size() < kind.weightBytes)
+    weights += char(weights.size() * 31);
   Status status =
       finishModel(path, toyManifest(kind),
-                  NewSection::text(EFF_SECTION_WEIGHTS, toyWeights()));
+                  NewSection::text(EFF_SECTION_WEIGHTS, std::move(weights)));
   EXPECT_TRUE(status.ok()) << (status ? "" : status.error().format());
   return path;
 }

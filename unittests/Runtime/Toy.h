@@ -23,14 +23,12 @@ namespace effrt::test {
 struct ToyKind {
   std::string code; ///< name of the code file, "both"
   bool cache = true, recurrent = true, forward = false;
-  bool twoTargets = false;
+  size_t weightBytes = 0; ///< 0: what is used
 };
-inline ToyKind both() { return {"both", true, true, false, false}; }
-inline ToyKind cacheOnly() { return {"cache", true, false, false, false}; }
-inline ToyKind recurrentOnly() {
-  return {"recurrent", false, true, false, false};
-}
-inline ToyKind tensors() { return {"forward", false, false, true, false}; }
+inline ToyKind both() { return {"both", true, true, false, 0}; }
+inline ToyKind cacheOnly() { return {"cache", true, false, false, 0}; }
+inline ToyKind recurrentOnly() { return {"recurrent", false, true, false, 0}; }
+inline ToyKind tensors() { return {"forward", false, false, true, 0}; }
 
 /// A directory that is gone at the end of the test.
 class TempDir {

@@ -9,6 +9,7 @@
  *   TOY_FORWARD                tensors in and out, instead of tokens
  *   TOY_NEEDS                  features that its only target needs
  *   TOY_TWO_TARGETS            a first target that needs all features there are
+ *   TOY_WEIGHT_BYTES           more weights than it uses
  *   TOY_ABI                    version that it claims
  *   TOY_BAD                    one thing that is wrong with it
  *   TOY_UNDEFINED, TOY_TLS, TOY_INIT   what no model file may have
@@ -30,6 +31,9 @@
 #endif
 #ifndef TOY_BAD
 #define TOY_BAD 0
+#endif
+#ifndef TOY_WEIGHT_BYTES
+#define TOY_WEIGHT_BYTES (2 * TOY_VOCAB * 4)
 #endif
 #ifndef TOY_VISIBILITY
 #define TOY_VISIBILITY
@@ -269,7 +273,7 @@ TOY_VISIBILITY const eff_model toy_model = {
     sizeof variants / sizeof variants[0],
     sizeof states / sizeof states[0] - 1,
     states,
-    2 * TOY_VOCAB * 4,
+    TOY_WEIGHT_BYTES,
 #ifdef TOY_FORWARD
     0,
     0
