@@ -257,7 +257,7 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
   m.states = {state};
   m.emit = [=](Emitter &e) {
     Value t = e.tensor(x, perm, {batch, tokens, channels});
-    Value weight = t ? e.weight(w, {channels, k}) : Value();
+    Value weight = t ? e.weight(w, {channels, k}, true) : Value();
     Value bias = b ? e.weight(b, {channels}) : Value();
     auto type = eff::StateType::get(e.builder.getContext(), eff::StateKind::Conv, {k - 1, channels},
                                     e.builder.getF32Type());

@@ -125,15 +125,36 @@ Value Emitter::symbol(StringRef name, bool named, eff::WeightType type, Elements
   }
 }
 
+/// The 16-bit type that holds every value of a small f32 constant: folding has widened what the file stores in it. The
+/// type itself for others.
+static FloatType storedType(ElementsAttr values, FloatType type) {
+  constexpr int64_t most = 32 << 10; // elements; above this nothing is folded
+  if (!type.isF32() || values.isSplat() || values.getNumElements() > most)
+    return type;
+  auto numbers = readElements(values);
+  auto fits = [&](const llvm::fltSemantics &semantics) {
+    return numbers && llvm::all_of(*numbers, [&](double x) {
+             APFloat f(x);
+             bool lost = false;
+             f.convert(semantics, APFloat::rmNearestTiesToEven, &lost);
+             return !lost;
+           });
+  };
+  MLIRContext *context = type.getContext();
+  if (fits(APFloat::BFloat()))
+    return BFloat16Type::get(context);
+  return fits(APFloat::IEEEhalf()) ? FloatType(Float16Type::get(context)) : type;
+}
+
 Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
   Strided dims = w.dims;
   SmallVector<int64_t> logical(shape.empty() ? ArrayRef(dims.shape()) : shape);
   auto constant = w.base.getDefiningOp<onnx::ConstantOp>();
   Type stored = Graph::elementType(w.base);
   if (constant && isa<FloatType>(stored) && dims.reshape(logical)) {
-    auto f = cast<FloatType>(stored);
     Type f32 = builder.getF32Type();
-    bool keep = logical.size() > 1 && !wantF32 && !f.isF64();
+    bool keep = logical.size() > 1 && !wantF32 && !stored.isF64();
+    FloatType f = keep ? storedType(constant.getValue(), cast<FloatType>(stored)) : cast<FloatType>(stored);
     auto type = eff::WeightType::get(builder.getContext(), logical, TypeAttr::get(keep ? Type(f) : f32),
                                      eff::Layout::RowMajor);
     StringRef name = constant.getName();

@@ -1,0 +1,212 @@
+//===- Verify.cpp - checks a raised model by its numbers ------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effc/Conversion/OnnxToEff/Verify.h"
+#include "GraphOps.h"
+
+#include "effc/Frontend/ONNX/Eval.h"
+#include "effc/Reference/Interpreter.h"
+#include "effc/Support/Error.h"
+
+#include <cmath>
+#include <random>
+
+using namespace mlir;
+using namespace effc;
+using onnx::HostTensor;
+
+static llvm::Error cannot(Operation *op, const Twine &why) {
+  std::string name = op->getName().getStringRef().str();
+  if (auto node = dyn_cast<onnx::NodeOp>(op))
+    name = node.getOpType().str();
+  return makeError(ErrorCode::CannotRaise, "the graph cannot be evaluated", name, why);
+}
+
+llvm::Expected<std::vector<HostTensor>> effc::evaluateGraph(func::FuncOp main, ArrayRef<HostTensor> inputs) {
+  llvm::DenseMap<Value, HostTensor> values;
+  for (auto [arg, tensor] : llvm::zip_equal(main.getArguments(), inputs))
+    values[arg] = tensor;
+  for (Operation &op : main.getBody().front().without_terminator()) {
+    if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
+      auto tensor = HostTensor::read(constant.getValue());
+      if (failed(tensor))
+        return cannot(&op, "a constant has no data");
+      values[constant.getResult()] = std::move(*tensor);
+      continue;
+    }
+    auto node = dyn_cast<onnx::NodeOp>(op);
+    if (!node)
+      continue;
+    SmallVector<const HostTensor *> operands;
+    for (Value v : node.getInputs())
+      operands.push_back(isa<NoneType>(v.getType()) ? nullptr : &values.find(v)->second);
+    std::optional<SmallVector<HostTensor>> results;
+    if (onnx::canEvaluate(node))
+      results = onnx::evaluate(node, operands);
+    if (!results) {
+      results.emplace();
+      for (Type type : node.getOutputs().getTypes()) {
+        auto tensor = dyn_cast<RankedTensorType>(type);
+        results->push_back(tensor ? HostTensor(tensor.getElementType(), tensor.getShape()) : HostTensor());
+      }
+      if (!raise::evaluateComposite(node, operands, *results))
+        return cannot(&op, "the operator has no evaluation");
+      for (HostTensor &r : *results)
+        if (r.elementType)
+          r.round();
+    }
+    for (auto [v, r] : llvm::zip_equal(node.getOutputs(), *results))
+      values[v] = std::move(r);
+  }
+  std::vector<HostTensor> out;
+  for (Value v : main.getBody().front().getTerminator()->getOperands())
+    out.push_back(values[v]);
+  return out;
+}
+
+namespace {
+using Tensor = reference::Tensor<double>;
+
+/// One state: its declaration, and where the onnx graph takes and gives it.
+struct Slot {
+  Operation *op;
+  int past = -1, present = -1;
+};
+
+/// Elements of batch row `row` of an onnx state in the order of the interpreter's buffer.
+std::vector<double> toBuffer(Operation *op, const HostTensor &state, int64_t row) {
+  int64_t count = state.size() / state.shape[0];
+  ArrayRef<int64_t> shape = ArrayRef(state.shape).drop_front();
+  // Caches are [tokens][heads][width] there, [heads, tokens, width] here.
+  SmallVector<int64_t> perm{1, 0, 2};
+  if (!isa<eff::CacheOp>(op))
+    perm = SmallVector<int64_t>(op->getAttrOfType<DenseI64ArrayAttr>("eff.perm").asArrayRef());
+  SmallVector<int64_t> strides(shape.size(), 1), sizes;
+  for (int64_t d = static_cast<int64_t>(shape.size()) - 2; d >= 0; --d)
+    strides[d] = strides[d + 1] * shape[d + 1];
+  for (int64_t p : perm)
+    sizes.push_back(shape[p]);
+  std::vector<double> out;
+  SmallVector<int64_t> at(perm.size(), 0);
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t from = 0;
+    for (auto [a, p] : llvm::zip(at, perm))
+      from += a * strides[p];
+    out.push_back(state.floats[row * count + from]);
+    for (int64_t d = static_cast<int64_t>(at.size()) - 1; d >= 0 && ++at[d] == sizes[d]; --d)
+      at[d] = 0;
+  }
+  return out;
+}
+
+double difference(ArrayRef<double> a, ArrayRef<double> b) {
+  double largest = 1e-30, worst = 0;
+  if (a.size() != b.size())
+    return HUGE_VAL;
+  for (auto [x, y] : llvm::zip(a, b)) {
+    largest = std::max(largest, std::abs(y));
+    worst = std::isfinite(x) && std::isfinite(y) ? std::max(worst, std::abs(x - y)) : HUGE_VAL;
+  }
+  return worst / largest;
+}
+
+int findName(func::FuncOp f, StringRef name, bool results) {
+  unsigned count = results ? f.getNumResults() : f.getNumArguments();
+  for (unsigned i = 0; i < count; ++i) {
+    auto attr = results ? f.getResultAttrOfType<StringAttr>(i, "onnx.name") : f.getArgAttrOfType<StringAttr>(i, "onnx.name");
+    if (attr && attr.getValue() == name)
+      return i;
+  }
+  return -1;
+}
+} // namespace
+
+llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule, func::FuncOp entry, int64_t past,
+                                                  unsigned seed) {
+  auto main = onnxModule.lookupSymbol<func::FuncOp>("main");
+  auto effModule = entry->getParentOfType<ModuleOp>();
+  auto info = entry->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
+  auto model = effModule->getAttrOfType<eff::ModelAttr>(eff::EffDialect::kModelAttr);
+  if (!main || !info || !model)
+    return makeError(ErrorCode::CannotRaise, "there is nothing to compare");
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  std::vector<HostTensor> inputs;
+  for (BlockArgument arg : main.getArguments()) {
+    auto type = cast<RankedTensorType>(arg.getType());
+    HostTensor t(type.getElementType(), type.getShape());
+    for (double &x : t.floats)
+      x = normal(random);
+    for (int64_t &x : t.ints)
+      x = random() % std::max<int64_t>(1, std::min<int64_t>(model.getVocab() ? model.getVocab() : 2, 1000));
+    // A log decay is not positive.
+    if (auto name = main.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name"); name && name.getValue() == "g")
+      for (double &x : t.floats)
+        x = -std::abs(x);
+    t.round();
+    inputs.push_back(std::move(t));
+  }
+  auto expected = evaluateGraph(main, inputs);
+  if (!expected)
+    return expected.takeError();
+
+  std::vector<Slot> slots;
+  for (Operation &op : *effModule.getBody())
+    if (isa<eff::StateOp, eff::CacheOp>(op)) {
+      Slot slot{&op};
+      if (auto name = op.getAttrOfType<StringAttr>("eff.past"))
+        slot.past = findName(main, name.getValue(), false);
+      if (auto name = op.getAttrOfType<StringAttr>("eff.present"))
+        slot.present = findName(main, name.getValue(), true);
+      slots.push_back(slot);
+    }
+  reference::Interpreter<double> interpreter(effModule);
+  int64_t batch = info.getBatch();
+  std::vector<reference::Sequence<double>> sequences(batch);
+  std::vector<reference::Row<double>> rows(batch);
+  for (int64_t b = 0; b < batch; ++b) {
+    sequences[b] = interpreter.createSequence();
+    sequences[b].length = past;
+    for (Slot &slot : slots)
+      if (slot.past >= 0)
+        sequences[b].buffers[SymbolTable::getSymbolName(slot.op).str()] = toBuffer(slot.op, inputs[slot.past], b);
+    rows[b].sequence = &sequences[b];
+  }
+  std::vector<Tensor> arguments;
+  for (unsigned i = 0; i < entry.getNumArguments(); ++i) {
+    auto name = entry.getArgAttrOfType<StringAttr>(i, "eff.name");
+    int from = name ? findName(main, name.getValue(), false) : -1;
+    if (from < 0)
+      return makeError(ErrorCode::CannotRaise, "an argument of the entry point is no input of the graph");
+    const HostTensor &t = inputs[from];
+    arguments.push_back(t.isFloat() ? Tensor::fromFloats(t.shape, t.floats) : Tensor::fromIntegers(t.shape, t.ints));
+  }
+  auto results = interpreter.run(entry, arguments, rows, /*allLogits=*/true);
+  if (!results)
+    return results.takeError();
+  RaiseError error;
+  for (unsigned i = 0; i < entry.getNumResults(); ++i) {
+    auto name = entry.getResultAttrOfType<StringAttr>(i, "eff.name");
+    int from = name ? findName(main, name.getValue(), true) : -1;
+    if (from < 0)
+      return makeError(ErrorCode::CannotRaise, "a result of the entry point is no output of the graph");
+    const HostTensor &t = (*expected)[from];
+    const Tensor &r = (*results)[i];
+    std::vector<double> want = t.floats, have = r.floats;
+    want.insert(want.end(), t.ints.begin(), t.ints.end());
+    have.insert(have.end(), r.integers.begin(), r.integers.end());
+    error.results = std::max(error.results, difference(have, want));
+  }
+  for (Slot &slot : slots)
+    if (slot.present >= 0)
+      for (int64_t b = 0; b < batch; ++b) {
+        const HostTensor &t = (*expected)[slot.present];
+        std::vector<double> want = toBuffer(slot.op, t, b);
+        error.states = std::max(error.states,
+                                difference(sequences[b].buffers[SymbolTable::getSymbolName(slot.op).str()], want));
+      }
+  return error;
+}
