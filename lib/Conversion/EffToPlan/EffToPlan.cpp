@@ -78,9 +78,48 @@ static LogicalResult checkEntry(func::FuncOp func) {
   return success();
 }
 
+/// Tokens of a row in an op whose kernel asks the call how many of them are
+/// valid; 0 for other ops.
+static int64_t getTokens(Operation *op) {
+  if (!llvm::isa<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
+                 eff::SsdScanOp, eff::SsmScanOp>(op))
+    return 0;
+  return llvm::cast<RankedTensorType>(op->getOperand(0).getType())
+      .getShape()[1];
+}
+
+/// An entry point without token ids (images, say) has as many tokens as its ops
+/// mix: the runtime calls that many valid.
+static LogicalResult setTokens(func::FuncOp func) {
+  auto entry = func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
+  if (entry.getKind() != eff::EntryKind::Forward)
+    return success();
+  int64_t tokens = 0;
+  WalkResult walked = func.walk([&](Operation *op) {
+    int64_t other = getTokens(op);
+    if (tokens != 0 && other != 0 && other != tokens) {
+      auto diagnostic =
+          emitUserError(op->getLoc(), ErrorCode::UnsupportedOps,
+                        "an entry point mixes sequences of different lengths");
+      noteWhy(diagnostic, "one has " + llvm::Twine(tokens) +
+                              " tokens, another " + llvm::Twine(other));
+      return WalkResult::interrupt();
+    }
+    tokens = std::max(tokens, other);
+    return WalkResult::advance();
+  });
+  if (walked.wasInterrupted())
+    return failure();
+  if (tokens > 0)
+    func->setAttr(eff::EffDialect::kEntryAttr,
+                  eff::EntryAttr::get(func.getContext(), entry.getKind(),
+                                      entry.getBatch(), tokens));
+  return success();
+}
+
 LogicalResult ConvertEffToPlanPass::convert(func::FuncOp func, Kernels &kernels,
                                             SymbolTable &symbols) {
-  if (failed(checkEntry(func)))
+  if (failed(checkEntry(func)) || failed(setTokens(func)))
     return failure();
   ProgramBuilder builder(func, kernels, symbols);
   if (failed(builder.build()))

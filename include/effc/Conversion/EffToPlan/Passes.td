@@ -17,7 +17,7 @@ def ConvertEffToPlanPass : Pass<"convert-eff-to-plan", "::mlir::ModuleOp"> {
     a distance between rows, never a copy, unless no such view exists. What is left of `arith`, `math`, `tensor` and
     `linalg` is gathered into `plan.generic` code: as much in one as can run without a step in between. A value that
     the function returns is computed straight into the output. Ops on the rows of `eff.select_rows` get `rows = 0`:
-    as many as the call asks for.
+    as many as the call asks for. A `forward` entry point takes its number of tokens from the ops that mix them.
 
     Weights must have the layouts of `eff-assign-layout`.
 
