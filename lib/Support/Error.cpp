@@ -6,6 +6,7 @@
 
 #include "effc/Support/Error.h"
 
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Location.h"
 #include "llvm/Support/FormatVariadic.h"
 

@@ -172,7 +172,6 @@ def Plan_ProgramOp : Plan_Op<"program", [Symbol, IsolatedFromAbove, SingleBlock,
       %table = plan.weight @embed
       %x = plan.buffer 1536 at 0
       plan.step @embed_1(%ids, %table, %x) writes [2] flops(0) bytes(768)
-      ...
     }
     ```
   }];
