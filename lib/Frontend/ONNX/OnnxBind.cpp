@@ -281,7 +281,7 @@ FailureOr<RankedTensorType>
 OnnxBindPass::staticType(const Argument &arg, const Symbols &symbols) {
   auto refuse = [&](const Twine &what, const Twine &hint) -> LogicalResult {
     auto d = emitUserError(
-        NameLoc::get(StringAttr::get(&getContext(), arg.name)),
+        NameLoc::get(StringAttr::get(&getContext(), arg.name), function.getLoc()),
         ErrorCode::DynamicShape, what);
     noteTry(d, hint);
     return failure();

@@ -9,7 +9,7 @@
 #include "effc/Frontend/ONNX/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "llvm/ADT/StringSwitch.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 
 namespace effc {
 #define GEN_PASS_DEF_ONNXSIMPLIFYPASS
@@ -26,6 +26,10 @@ static constexpr int64_t weightBytes = 64 << 10;
 static constexpr int64_t weightResultBytes = 4 << 20;
 /// Most bytes of any folded result.
 static constexpr int64_t resultBytes = 64 << 20;
+/// Most bytes that all folding together reads and writes.
+static constexpr int64_t totalBytes = int64_t(16) << 30;
+/// Most multiplications of a folded product.
+static constexpr int64_t productWork = 50'000'000;
 
 static int64_t bytesOf(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
@@ -132,6 +136,33 @@ ElementsAttr Simplifier::valueOf(Value value, unsigned depth) {
   return results ? results->front() : ElementsAttr();
 }
 
+/// Multiplications of a product whose types are static; an upper bound for Einsum.
+static int64_t workOf(NodeOp op) {
+  auto countOf = [](Value value) {
+    auto type = value ? staticTypeOf(value) : RankedTensorType();
+    return type ? std::clamp<int64_t>(type.getNumElements(), 1, 1 << 20) : int64_t(1);
+  };
+  int64_t operands = countOf(op.getInput(0)) * countOf(op.getInput(1));
+  auto result = staticTypeOf(op.getOutputs()[0]), first = staticTypeOf(op.getInputs()[0]);
+  if (!result || !first || op.is("Einsum"))
+    return operands;
+  auto weight = staticTypeOf(op.getInputs()[1]);
+  int64_t depth = 1;
+  if (op.is("Conv") && weight)
+    depth = weight.getNumElements() / std::max<int64_t>(weight.getDimSize(0), 1);
+  else if (op.is("Gemm"))
+    depth = std::max(first.getDimSize(0), first.getDimSize(1));
+  else if (first.getRank())
+    depth = first.getShape().back();
+  return countOf(op.getOutputs()[0]) * std::min<int64_t>(depth, 1 << 20);
+}
+
+/// A Gather along the first axis of an initializer.
+static bool isRowGather(NodeOp op) {
+  return op.is("Gather") && op.getInt("axis", 0) == 0 && constantOf(op.getInputs()[0]) &&
+         cast<RankedTensorType>(op.getInputs()[0].getType()).getRank() > 0;
+}
+
 bool Simplifier::worthFolding(NodeOp op, bool hasWeight) {
   int64_t bytes = 0, read = 0;
   for (Type type : op.getOutputs().getTypes()) {
@@ -146,16 +177,51 @@ bool Simplifier::worthFolding(NodeOp op, bool hasWeight) {
     read += bytesOf(operand.getType());
   if (bytes > resultBytes || op.is("DequantizeLinear") || op.is("QuantizeLinear"))
     return false;
-  bool product = op.is("MatMul") || op.is("Gemm") || op.is("Conv") || op.is("Einsum");
-  if (product && (hasWeight || bytes > weightResultBytes || read > weightResultBytes))
+  if (foldedBytes + bytes + read > totalBytes)
     return false;
+  if (op.is("MatMul") || op.is("Gemm") || op.is("Conv") || op.is("Einsum"))
+    return !hasWeight && read <= weightResultBytes && workOf(op) <= productWork;
   if (!hasWeight)
     return true;
   if (isView(op))
     return false;
-  if (op.is("Gather") || op.is("Slice") || op.is("Shape") || op.is("Size"))
-    return 2 * bytes <= read;
+  if (op.is("Gather") || op.is("Slice"))
+    return 2 * bytes <= read && (read <= resultBytes || isRowGather(op));
   return bytes <= weightResultBytes && read <= resultBytes;
+}
+
+/// Rows of an initializer as they are stored: the rest of it is not read.
+ElementsAttr Simplifier::gatherRows(NodeOp op) {
+  auto table = ElementBytes::of(constantOf(op.getInputs()[0]));
+  auto rows = constantInts(op.getInputs()[1]);
+  auto type = dyn_cast<RankedTensorType>(op.getOutputs()[0].getType());
+  if (failed(table) || !rows || !type || rows->empty())
+    return {};
+  int64_t count = cast<RankedTensorType>(op.getInputs()[0].getType()).getDimSize(0);
+  size_t width = count ? table->get().size() / count : 0;
+  std::vector<char> bytes;
+  bytes.reserve(width * rows->size());
+  for (int64_t row : *rows) {
+    row = row < 0 ? row + count : row;
+    if (row < 0 || row >= count)
+      return {};
+    auto slice = table->get().slice(row * width, width);
+    bytes.insert(bytes.end(), slice.begin(), slice.end());
+  }
+  return makeElements(type, bytes);
+}
+
+/// Frees what folding made and nothing reads any more: masks of long sequences have many stages.
+void Simplifier::release(ArrayRef<Value> operands) {
+  for (Value value : operands) {
+    auto constant = value.getDefiningOp<ConstantOp>();
+    if (!constant || !value.use_empty())
+      continue;
+    auto resource = dyn_cast<DenseResourceElementsAttr>(constant.getValue());
+    if (resource && made.erase(resource))
+      if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
+        *blob = AsmResourceBlob();
+  }
 }
 
 Step Simplifier::fold(NodeOp op) {
@@ -183,6 +249,13 @@ Step Simplifier::fold(NodeOp op) {
   }
   if (!worthFolding(op, hasWeight))
     return Step::Kept;
+  for (Type type : llvm::concat<Type>(SmallVector<Type>(op->getOperandTypes()), SmallVector<Type>(op->getResultTypes())))
+    foldedBytes += bytesOf(type);
+  SmallVector<Value> sources(op.getInputs());
+  if (hasWeight && isRowGather(op)) {
+    ElementsAttr rows = gatherRows(op);
+    return rows ? replace(op, constant(op, rows)) : Step::Kept;
+  }
   SmallVector<ElementsAttr> operands;
   for (Value operand : op.getInputs()) {
     bool absent = fromType || isa<NoneType>(operand.getType());
@@ -194,10 +267,15 @@ Step Simplifier::fold(NodeOp op) {
   if (!results)
     return Step::Kept;
   SmallVector<Value> values;
-  for (auto [result, value] : llvm::zip(op.getOutputs(), *results))
+  for (auto [result, value] : llvm::zip(op.getOutputs(), *results)) {
     values.push_back(isa<NoneType>(result.getType()) ? Value()
                                                      : constant(op, value, name));
-  return replace(op, values);
+    if (values.back() && isa<DenseResourceElementsAttr>(value))
+      made.insert(value);
+  }
+  Step step = replace(op, values);
+  release(sources);
+  return step;
 }
 
 namespace {

@@ -46,6 +46,8 @@ private:
   Step visit(NodeOp op);
   Step fold(NodeOp op);
   bool worthFolding(NodeOp op, bool hasWeight);
+  mlir::ElementsAttr gatherRows(NodeOp op);
+  void release(llvm::ArrayRef<mlir::Value> operands);
   /// The value as a constant, computing pending casts and views of initializers.
   mlir::ElementsAttr valueOf(mlir::Value value, unsigned depth = 0);
 
@@ -60,6 +62,9 @@ private:
                                   llvm::SmallVectorImpl<mlir::Value> &results);
 
   llvm::DenseMap<mlir::Value, llvm::SmallVector<mlir::Value>> sequences;
+  /// Resources that folding made in this walk; no other module refers to them.
+  llvm::DenseSet<mlir::Attribute> made;
+  int64_t foldedBytes = 0;
   int64_t unrollBudget;
 };
 
