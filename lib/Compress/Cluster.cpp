@@ -326,6 +326,23 @@ Result<std::vector<float>> clusterScales(const Clustering &clustering,
   return stateScales(clustering, maxima, 1);
 }
 
+Result<std::vector<float>> expandScales(const Clustering &clustering,
+                                        Span<const float> scales, int64_t n) {
+  if (Status status = clustering.verify(); !status)
+    return status;
+  if (n < 1 || int64_t(scales.size()) != clustering.getNumScales() * n)
+    return badShape(std::to_string(scales.size()) + " scales do not fit " +
+                    std::to_string(clustering.getNumScales()) + " clusters");
+  std::vector<float> result;
+  result.reserve(clustering.heads * clustering.headDim * n);
+  for (int64_t h = 0; h < clustering.heads; ++h)
+    for (int64_t p = 0; p < clustering.headDim; ++p) {
+      const float *from = scales.data() + clustering.scaleIndex(h, p) * n;
+      result.insert(result.end(), from, from + n);
+    }
+  return result;
+}
+
 Permutation inProjOrder(const Clustering &clustering, int64_t stateSize) {
   return clustering.channelOrder.joined(clustering.channelOrder)
       .joined(Permutation::identity(2 * clustering.groups * stateSize))

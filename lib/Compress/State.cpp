@@ -134,7 +134,11 @@ int64_t stuckLevel(double decay, int64_t limit) {
   return t;
 }
 
-std::vector<int8_t> convState(MatrixView<const int8_t> x, int64_t width) {
+Result<std::vector<int8_t>> convState(MatrixView<const int8_t> x,
+                                      int64_t width) {
+  if (!x.isValid() || x.cols < 1 || width < 1)
+    return badShape("a convolution's state of " + std::to_string(width) +
+                    " rows of " + std::to_string(x.cols) + " channels");
   std::vector<int8_t> state(width * x.cols);
   int64_t kept = std::min(width, x.rows);
   for (int64_t i = 0; i < kept; ++i)
@@ -143,11 +147,16 @@ std::vector<int8_t> convState(MatrixView<const int8_t> x, int64_t width) {
   return state;
 }
 
-void pushConvState(MatrixView<int8_t> state, Span<const int8_t> row) {
+Status pushConvState(MatrixView<int8_t> state, Span<const int8_t> row) {
+  if (!state.isValid() || state.rows < 1 || int64_t(row.size()) != state.cols)
+    return badShape("a row of " + std::to_string(row.size()) +
+                    " channels does not fit a convolution's state of " +
+                    std::to_string(state.rows) + " x " +
+                    std::to_string(state.cols));
   for (int64_t i = 0; i + 1 < state.rows; ++i)
     std::copy_n(state.row(i + 1), state.cols, state.row(i));
-  if (state.rows > 0)
-    std::copy_n(row.data(), state.cols, state.row(state.rows - 1));
+  std::copy_n(row.data(), state.cols, state.row(state.rows - 1));
+  return Status::success();
 }
 
 } // namespace effc::compress

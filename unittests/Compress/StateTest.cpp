@@ -337,7 +337,7 @@ TEST(State, QuambaInvariant6_ConvolutionHandsItsStateOver) {
     std::vector<int8_t> x((length + 1) * channels);
     for (int8_t &value : x)
       value = int8_t(between(random, -128, 127));
-    auto state = convState({x.data(), length, channels}, width);
+    auto state = get(convState({x.data(), length, channels}, width));
     for (int64_t i = 0; i < width; ++i)
       for (int64_t c = 0; c < channels; ++c) {
         int64_t from = length - width + i;
@@ -345,9 +345,9 @@ TEST(State, QuambaInvariant6_ConvolutionHandsItsStateOver) {
                   from < 0 ? 0 : x[from * channels + c]);
       }
     // One more token: the state of the longer prefix.
-    pushConvState({state.data(), width, channels},
-                  {&x[length * channels], size_t(channels)});
-    EXPECT_EQ(state, convState({x.data(), length + 1, channels}, width));
+    EXPECT_OK(pushConvState({state.data(), width, channels},
+                            {&x[length * channels], size_t(channels)}));
+    EXPECT_EQ(state, get(convState({x.data(), length + 1, channels}, width)));
   }
 }
 
@@ -380,6 +380,11 @@ TEST(State, BadInputsAreErrors) {
   EXPECT_ERROR(Int8State::create(dynamic, 2, 4, two), "EFF0411");
   dynamic.residualBits = 9;
   EXPECT_ERROR(Int8State::create(dynamic, 2, 4), "EFF0411");
+  std::vector<int8_t> x(12);
+  EXPECT_ERROR(convState({x.data(), 3, 4}, 0), "EFF0410");
+  EXPECT_ERROR(convState({x.data(), 3, 4, 2}, 4), "EFF0410");
+  EXPECT_ERROR(pushConvState({x.data(), 3, 4}, {x.data(), 3}), "EFF0410");
+  EXPECT_ERROR(pushConvState({x.data(), 0, 4}, {x.data(), 4}), "EFF0410");
   dynamic.residualBits = -1;
   EXPECT_ERROR(Int8State::create(dynamic, 2, 4), "EFF0411");
 }

@@ -86,6 +86,11 @@ Result<std::vector<float>> clusterScales(const Clustering &clustering,
 Result<std::vector<float>> stateScales(const Clustering &clustering,
                                        Span<const float> maxima, int64_t n);
 
+/// Scales of clusters [..][n] as one for each element of a state [heads *
+/// headDim][n], as Int8State takes them.
+Result<std::vector<float>> expandScales(const Clustering &clustering,
+                                        Span<const float> scales, int64_t n);
+
 /// Order of Mamba-2's in_proj rows [z | x | B | C | dt]; B and C keep theirs
 /// (groups * stateSize rows each).
 Permutation inProjOrder(const Clustering &clustering, int64_t stateSize);

@@ -68,6 +68,9 @@ public:
   /// Bytes of what is stored, residuals packed and dynamic scales included.
   int64_t getBytes() const;
 
+  // The row is below getRows() and the spans have getSize() elements; these
+  // functions are called for each row of each token and check neither.
+
   /// Rounds values into a row. Nothing is written but the row.
   void store(int64_t row, Span<const float> values, uint64_t step);
   void load(int64_t row, Span<float> values) const;
@@ -91,9 +94,10 @@ int64_t stuckLevel(double decay, int64_t limit = 32767);
 
 /// The last `width` rows of x, oldest first, after rows of zeros if x is
 /// shorter: [width][channels].
-std::vector<int8_t> convState(MatrixView<const int8_t> x, int64_t width);
+Result<std::vector<int8_t>> convState(MatrixView<const int8_t> x,
+                                      int64_t width);
 /// Drops the oldest row of a convolution's state and appends one.
-void pushConvState(MatrixView<int8_t> state, Span<const int8_t> row);
+Status pushConvState(MatrixView<int8_t> state, Span<const int8_t> row);
 
 } // namespace effc::compress
 
