@@ -144,8 +144,7 @@ void addActivationPatterns(std::vector<RaisePattern> &patterns);
 void addLinearPatterns(std::vector<RaisePattern> &patterns);
 void addElementwisePatterns(std::vector<RaisePattern> &patterns);
 void addShapePatterns(std::vector<RaisePattern> &patterns);
-void addReductionPatterns(std::vector<RaisePattern> &patterns);
-void addProductPatterns(std::vector<RaisePattern> &patterns);
+void addLiteralPatterns(std::vector<RaisePattern> &patterns);
 
 /// Elementwise building blocks shared by patterns.
 Value emitSilu(mlir::OpBuilder &b, mlir::Location loc, Value x, double alpha = 1);

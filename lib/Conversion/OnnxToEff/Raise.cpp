@@ -8,6 +8,7 @@
 #include "Emitter.h"
 #include "Heads.h"
 
+#include "effc/Conversion/OnnxToLinalg/Lower.h"
 #include "effc/Support/Error.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -51,8 +52,7 @@ public:
     addLinearPatterns(patterns);
     addElementwisePatterns(patterns);
     addShapePatterns(patterns);
-    addReductionPatterns(patterns);
-    addProductPatterns(patterns);
+    addLiteralPatterns(patterns);
   }
 
   FailureOr<func::FuncOp> run();
@@ -86,25 +86,46 @@ private:
 // Before
 //===----------------------------------------------------------------------===//
 
+static bool isStatic(Type type) {
+  auto shaped = dyn_cast<ShapedType>(type);
+  return isa<NoneType>(type) || (shaped && shaped.hasStaticShape());
+}
+
+/// Operators that only composite patterns take.
+static bool isComposite(onnx::NodeOp node) {
+  static constexpr StringLiteral standard[] = {"Attention", "CausalConvWithState", "LinearAttention", "RotaryEmbedding",
+                                               "SimplifiedLayerNormalization"};
+  static constexpr StringLiteral contributed[] = {
+      "CausalConvWithState",     "GatedRMSNorm",           "GroupQueryAttention", "LinearAttention",
+      "RotaryEmbedding",         "SkipLayerNormalization", "QuickGelu",           "SimplifiedLayerNormalization",
+      "SkipSimplifiedLayerNormalization"};
+  StringRef type = node.getOpType(), domain = node.getDomain();
+  return domain.empty()                ? llvm::is_contained(standard, type)
+         : domain == "com.microsoft" ? llvm::is_contained(contributed, type)
+                                       : domain == "ai.effc";
+}
+
 LogicalResult Raiser::checkStatic() {
-  for (Operation &op : graph.main.getBody().front())
-    for (Value v : op.getResults()) {
-      auto type = dyn_cast<ShapedType>(v.getType());
-      if (!type || type.hasStaticShape())
-        continue;
-      auto d = emitUserError(op.getLoc(), ErrorCode::DynamicShape, "a value has no static shape");
-      noteTry(d, defaultHint(ErrorCode::DynamicShape));
-      return failure();
-    }
-  for (Value v : graph.main.getArguments()) {
-    auto type = dyn_cast<ShapedType>(v.getType());
-    if (type && type.hasStaticShape())
-      continue;
-    auto d = emitUserError(graph.main.getLoc(), ErrorCode::DynamicShape, "an input has no static shape");
-    noteTry(d, defaultHint(ErrorCode::DynamicShape));
-    return failure();
+  SmallVector<onnx::NodeOp> unknown;
+  Operation *dynamic = nullptr;
+  for (Operation &op : graph.main.getBody().front().without_terminator()) {
+    auto node = dyn_cast<onnx::NodeOp>(op);
+    bool isKnown = llvm::all_of(op.getResultTypes(), isStatic);
+    if (node && !isKnown && !hasLinalgLowering(node) && !isComposite(node))
+      unknown.push_back(node);
+    else if (!isKnown && !dynamic && llvm::all_of(op.getOperandTypes(), isStatic))
+      dynamic = &op;
   }
-  return success();
+  if (!unknown.empty())
+    return reportUnsupported(unknown);
+  bool arguments = llvm::all_of(graph.main.getArgumentTypes(), isStatic);
+  if (!dynamic && arguments)
+    return success();
+  auto d = emitUserError(dynamic ? dynamic->getLoc() : graph.main.getLoc(), ErrorCode::DynamicShape,
+                         dynamic ? "a node's result has no shape that is known at compile time"
+                                 : "an input has no static shape");
+  noteTry(d, defaultHint(ErrorCode::DynamicShape));
+  return failure();
 }
 
 static StringRef resultName(func::FuncOp main, unsigned i) {
