@@ -17,6 +17,7 @@
 #include "effc/Frontend/ONNX/HostTensor.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/Support/JSON.h"
 #include "gtest/gtest.h"
 
 #include <cmath>
@@ -46,22 +47,24 @@ ElementsAttr readTensor(MLIRContext &context, const std::string &path) {
   return *value;
 }
 
-std::string difference(const HostTensor &got, const HostTensor &want) {
+std::string difference(const HostTensor &got, const HostTensor &want, double relative, double absolute) {
   if (got.getType() != want.getType())
     return "the types differ";
   for (int64_t i = 0; i < got.size(); ++i) {
     double a = got.number(i), b = want.number(i);
     bool equal = got.isFloat() ? std::isnan(a) == std::isnan(b) : got.ints[i] == want.ints[i];
-    // The suite's tolerance.
     if (equal && got.isFloat() && !std::isnan(a) && a != b)
-      equal = std::fabs(a - b) <= 1e-7 + 1e-3 * std::fabs(b);
+      equal = std::fabs(a - b) <= absolute + relative * std::fabs(b);
     if (!equal)
       return "element " + std::to_string(i) + " is " + std::to_string(a) + ", not " + std::to_string(b);
   }
   return "";
 }
 
-Outcome runCase(const std::string &folder, std::string &why) {
+/// Computes the model of a folder on its data set `set`. The default tolerance is the suite's.
+Outcome runCase(const std::string &folder, std::string &why, int set = 0, double relative = 1e-3,
+                double absolute = 1e-7) {
+  std::string data = folder + "/test_data_set_" + std::to_string(set);
   MLIRContext context(MLIRContext::Threading::DISABLED);
   Imported imported = importFile(context, folder + "/model.onnx");
   if (imported.error) {
@@ -74,7 +77,7 @@ Outcome runCase(const std::string &folder, std::string &why) {
   OpBuilder b(&block, block.begin());
   llvm::BitVector gone(function.getNumArguments());
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
-    ElementsAttr value = readTensor(context, folder + "/test_data_set_0/input_" + std::to_string(i) + ".pb");
+    ElementsAttr value = readTensor(context, data + "/input_" + std::to_string(i) + ".pb");
     if (!value) {
       why = "an input is no tensor";
       return Outcome::Unfolded;
@@ -98,13 +101,13 @@ Outcome runCase(const std::string &folder, std::string &why) {
       return Outcome::Unfolded;
     }
     auto got = HostTensor::read(constant.getValue());
-    ElementsAttr file = readTensor(context, folder + "/test_data_set_0/output_" + std::to_string(i) + ".pb");
+    ElementsAttr file = readTensor(context, data + "/output_" + std::to_string(i) + ".pb");
     auto want = file ? HostTensor::read(file) : FailureOr<HostTensor>(failure());
     if (failed(got) || failed(want)) {
       why = "no numbers";
       return Outcome::Unfolded;
     }
-    why = difference(*got, *want);
+    why = difference(*got, *want, relative, absolute);
     if (!why.empty())
       return Outcome::Failed;
   }
@@ -132,6 +135,36 @@ TEST(BackendTest, FoldedResultsAreRight) {
   std::cout << "passed " << counts[Outcome::Passed] << ", failed " << counts[Outcome::Failed] << ", not folded "
             << counts[Outcome::Unfolded] << ", refused " << counts[Outcome::Refused] << "\n";
   EXPECT_GE(counts[Outcome::Passed], 900);
+}
+
+/// Small models of kinds that other tools got wrong.
+TEST(BackendTest, BugCasesAreRightOrRefused) {
+  std::string reason;
+  auto data = archive("bug-cases.tar.xz", reason);
+  if (!data)
+    GTEST_SKIP() << reason;
+  std::map<Outcome, int> counts;
+  for (const std::string &check : filesUnder(*data, "/check.json")) {
+    std::string folder = check.substr(0, check.rfind('/')), why;
+    auto json = llvm::json::parse(readFile(check));
+    ASSERT_TRUE(bool(json)) << check;
+    const llvm::json::Object &object = *json->getAsObject();
+    double relative = object.getNumber("rtol").value_or(1e-5), absolute = object.getNumber("atol").value_or(1e-6);
+    if (std::filesystem::exists(folder + "/model.onnx"))
+      for (int set = 0; std::filesystem::exists(folder + "/test_data_set_" + std::to_string(set)); ++set) {
+        Outcome outcome = runCase(folder, why, set, relative, absolute);
+        ++counts[outcome];
+        EXPECT_NE(outcome, Outcome::Failed) << folder << " set " << set << ": " << why;
+        if (std::getenv("EFFC_TEST_VERBOSE"))
+          std::cout << int(outcome) << " " << folder.substr(folder.rfind('/') + 1) << " " << why << "\n";
+      }
+    if (const llvm::json::Array *models = object.getArray("refuse_models"))
+      for (const llvm::json::Value &model : *models) {
+        MLIRContext context(MLIRContext::Threading::DISABLED);
+        EXPECT_NE(importFile(context, folder + "/" + model.getAsString()->str()).code(), "") << folder;
+      }
+  }
+  EXPECT_GE(counts[Outcome::Passed], 10);
 }
 
 TEST(BackendTest, EveryModelImportsOrIsRefused) {

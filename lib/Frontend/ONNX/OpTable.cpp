@@ -7,6 +7,7 @@
 #include "OpTable.h"
 
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace llvm;
 using namespace effc::onnx;
@@ -28,13 +29,34 @@ char OpSchema::attributeKind(StringRef attribute) const {
   return 0;
 }
 
+using Index = StringMap<const OpSchema *>;
+
+/// The known names of one domain.
+static const Index &indexOf(StringRef domain) {
+  auto build = [](StringRef wanted) {
+    Index index;
+    for (const OpSchema &schema : table)
+      if (schema.domain == wanted)
+        index[schema.name] = &schema;
+    return index;
+  };
+  static const Index standard = build(""), microsoft = build("com.microsoft"),
+                     own = build("ai.effc"), none;
+  return domain.empty()               ? standard
+         : domain == "com.microsoft" ? microsoft
+         : domain == "ai.effc"       ? own
+                                     : none;
+}
+
 const OpSchema *effc::onnx::findOp(StringRef domain, StringRef name) {
   if (domain == "ai.onnx")
     domain = "";
-  bool own = domain == "ai.effc";
-  for (const OpSchema &schema : table)
-    if (schema.domain == domain &&
-        (schema.name == name || (own && name.starts_with(schema.name))))
-      return &schema;
+  const Index &index = indexOf(domain);
+  if (const OpSchema *schema = index.lookup(name))
+    return schema;
+  if (domain == "ai.effc")
+    for (const OpSchema &schema : table)
+      if (schema.domain == domain && name.starts_with(schema.name))
+        return &schema;
   return nullptr;
 }
