@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Scan.h"
 #include "effc/Conversion/OnnxToLinalg/Lower.h"
 #include "effc/Support/Error.h"
 
@@ -12,6 +13,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/MapVector.h"
 
 using namespace mlir;
@@ -37,6 +39,8 @@ struct ConvertOnnxToLinalg
   }
 
   LogicalResult convert(func::FuncOp function);
+  LogicalResult convertOp(OpBuilder &builder, Operation &op, IRMapping &values,
+                          Unsupported &unsupported);
   LogicalResult convertNode(OpBuilder &builder, onnx::NodeOp node,
                             IRMapping &values, Unsupported &unsupported);
 };
@@ -105,6 +109,16 @@ LogicalResult ConvertOnnxToLinalg::convertNode(OpBuilder &builder,
                  : refuse();
     operands.push_back(operand);
   }
+  if (node.is("Scan")) {
+    auto convertInner = [&](Operation &op) {
+      return convertOp(builder, op, values, unsupported);
+    };
+    auto scan =
+        lower::unrollScan(builder, node, operands, values, convertInner);
+    if (!scan)
+      return refuse();
+    return *scan;
+  }
   if (hasLinalgLowering(node))
     for (Value output : node.getOutputs())
       if (!isa<NoneType>(output.getType()) && !isStatic(output.getType()))
@@ -120,23 +134,38 @@ LogicalResult ConvertOnnxToLinalg::convertNode(OpBuilder &builder,
   return success();
 }
 
+LogicalResult ConvertOnnxToLinalg::convertOp(OpBuilder &builder, Operation &op,
+                                             IRMapping &values,
+                                             Unsupported &unsupported) {
+  if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
+    if (ElementsAttr value = makeSignless(constant.getValue()))
+      values.map(constant.getResult(),
+                 arith::ConstantOp::create(builder, op.getLoc(),
+                                           cast<TypedAttr>(Attribute(value)))
+                     .getResult());
+    return success();
+  }
+  if (auto node = dyn_cast<onnx::NodeOp>(op))
+    return convertNode(builder, node, values, unsupported);
+  if (isa<onnx::NoneOp>(op))
+    return success();
+  for (Value operand : op.getOperands())
+    if (!values.contains(operand))
+      return op.emitOpError("does not belong into an onnx graph");
+  builder.clone(op, values);
+  return success();
+}
+
 LogicalResult ConvertOnnxToLinalg::convert(func::FuncOp function) {
   if (!llvm::hasSingleElement(function.getBody()))
     return success();
-  auto convertTypes = [&](TypeRange types, StringRef what,
-                          SmallVectorImpl<Type> &converted) -> LogicalResult {
-    for (auto [i, type] : llvm::enumerate(types)) {
-      if (!isStatic(type))
-        return failType(function.getLoc(), type,
-                        what + Twine(i) + " of '" + function.getName() + "'");
-      converted.push_back(getLoweredType(type));
-    }
-    return success();
-  };
-  SmallVector<Type> inputs, results;
-  if (failed(convertTypes(function.getArgumentTypes(), "input ", inputs)) ||
-      failed(convertTypes(function.getResultTypes(), "output ", results)))
-    return failure();
+  SmallVector<Type> inputs;
+  for (auto [i, type] : llvm::enumerate(function.getArgumentTypes())) {
+    if (!isStatic(type))
+      return failType(function.getLoc(), type,
+                      "input " + Twine(i) + " of '" + function.getName() + "'");
+    inputs.push_back(getLoweredType(type));
+  }
 
   Block &old = function.getBody().front();
   Block *body = new Block;
@@ -147,23 +176,9 @@ LogicalResult ConvertOnnxToLinalg::convert(func::FuncOp function) {
   builder.setInsertionPointToEnd(body);
   Unsupported unsupported;
   std::unique_ptr<Block> owner(body);
-  for (Operation &op : old.without_terminator()) {
-    if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
-      if (ElementsAttr value = makeSignless(constant.getValue()))
-        values.map(constant.getResult(),
-                   arith::ConstantOp::create(builder, op.getLoc(),
-                                             cast<TypedAttr>(Attribute(value)))
-                       .getResult());
-    } else if (auto node = dyn_cast<onnx::NodeOp>(op)) {
-      if (failed(convertNode(builder, node, values, unsupported)))
-        return failure();
-    } else if (!isa<onnx::NoneOp>(op)) {
-      for (Value operand : op.getOperands())
-        if (!values.contains(operand))
-          return op.emitOpError("does not belong into an onnx graph");
-      builder.clone(op, values);
-    }
-  }
+  for (Operation &op : old.without_terminator())
+    if (failed(convertOp(builder, op, values, unsupported)))
+      return failure();
   if (!unsupported.empty()) {
     auto first = unsupported.front().second.second;
     unsigned total = 0;
@@ -187,12 +202,15 @@ LogicalResult ConvertOnnxToLinalg::convert(func::FuncOp function) {
   }
   Operation *terminator = old.getTerminator();
   SmallVector<Value> returned;
-  for (auto [value, type] : llvm::zip(terminator->getOperands(), results)) {
+  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
     Value mapped = values.lookupOrNull(value);
-    if (!mapped || mapped.getType() != type)
-      return failType(terminator->getLoc(), value.getType(), "a result");
+    if (!mapped)
+      return failType(terminator->getLoc(), value.getType(),
+                      "output " + Twine(i) + " of '" + function.getName() +
+                          "'");
     returned.push_back(mapped);
   }
+  auto results = llvm::to_vector(ValueRange(returned).getTypes());
   func::ReturnOp::create(builder, terminator->getLoc(), returned);
   function.getBody().push_back(owner.release());
   old.erase();

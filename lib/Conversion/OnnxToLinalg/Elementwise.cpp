@@ -340,6 +340,30 @@ static Results prelu(Lowering &l) {
   }));
 }
 
+/// Positive numbers as powers of two: `mode` is up, down or nearest.
+static Value toPower(const Expr &e, Value x, StringRef mode, bool saturate) {
+  Type type = x.getType();
+  // The logarithm may be off near a power; one step either way mends it.
+  Value below = e.op<math::Exp2Op>(e.op<math::FloorOp>(e.op<math::Log2Op>(x)));
+  below =
+      e.select(e.compare(Compare::GT, below, x), e.scale(below, 0.5), below);
+  Value twice = e.scale(below, 2);
+  below = e.select(e.compare(Compare::LE, twice, x), twice, below);
+  Value above = e.scale(below, 2), result = below;
+  Value exact = e.compare(Compare::EQ, below, x);
+  if (mode == "up")
+    result = e.select(exact, below, above);
+  if (mode == "nearest")
+    result = e.select(e.compare(Compare::LT, e.sub(x, below), e.sub(above, x)),
+                      below, above);
+  if (!saturate)
+    return result;
+  result = e.min(result, e.constant(type, 0x1p127));
+  Value least = e.constant(type, 0x1p-127);
+  return e.select(e.compare(Compare::GT, x, least), result,
+                  e.select(e.compare(Compare::LE, x, least), least, x));
+}
+
 static Results cast(Lowering &l) {
   Type to = l.out().getElementType();
   bool fromUnsigned = l.isUnsigned(0), toUnsigned = l.isResultUnsigned(0);
@@ -347,19 +371,30 @@ static Results cast(Lowering &l) {
   auto target = dyn_cast<FloatType>(to);
   if (!target || target.getWidth() > 8)
     return one(l.cast(x, to, fromUnsigned, toUnsigned));
-  // Small floats: a value beyond the range becomes its end when saturating,
-  // else infinity or NaN.
   if (!Lowering::isFloat(x) ||
       Lowering::elementOf(x).getIntOrFloatBitWidth() < 32)
     x = l.cast(x, l.b.getF32Type(), fromUnsigned);
   bool saturate = l.node.getInt("saturate", 1) || target.getWidth() < 8;
-  if (saturate && !isa<Float8E8M0FNUType>(to)) {
+  if (isa<Float8E8M0FNUType>(to)) {
+    StringRef mode = l.node.getString("round_mode", "up");
+    x = l.map(x, [&](const Expr &e, ValueRange v) {
+      return toPower(e, v[0], mode, saturate);
+    });
+  } else if (saturate) {
+    // A value beyond the range becomes its end; otherwise it would be infinity
+    // or NaN.
     double largest =
         APFloat::getLargest(target.getFloatSemantics()).convertToDouble();
     x = l.map(x, [&](const Expr &e, ValueRange v) {
       Type type = v[0].getType();
-      Value high = e.min(v[0], e.constant(type, largest));
-      return e.max(high, e.constant(type, -largest));
+      Value y = e.min(v[0], e.constant(type, largest));
+      y = e.max(y, e.constant(type, -largest));
+      if (target.getWidth() == 8)
+        return y;
+      // There is no NaN below 8 bits.
+      Value ordered =
+          e.op<arith::CmpFOp>(arith::CmpFPredicate::ORD, v[0], v[0]);
+      return e.select(ordered, y, e.constant(type, -0.0));
     });
   }
   return one(l.cast(x, to));

@@ -16,7 +16,15 @@ static const lower::Table &getTable() {
     lower::addElementwise(table);
     lower::addActivations(table);
     lower::addShapes(table);
+    lower::addIndexing(table);
+    lower::addScatters(table);
     lower::addReductions(table);
+    lower::addConvolutions(table);
+    lower::addPooling(table);
+    lower::addAttention(table);
+    lower::addLinearAttention(table);
+    lower::addQuantization(table);
+    lower::addResize(table);
     lower::addNorms(table);
     lower::addProducts(table);
     return table;

@@ -195,13 +195,13 @@ void addActivations(Table &table);
 void addShapes(Table &table);
 void addIndexing(Table &table);
 void addScatters(Table &table);
-void addSelections(Table &table);
 void addReductions(Table &table);
 void addNorms(Table &table);
 void addProducts(Table &table);
 void addConvolutions(Table &table);
 void addPooling(Table &table);
 void addAttention(Table &table);
+void addLinearAttention(Table &table);
 void addQuantization(Table &table);
 void addResize(Table &table);
 
