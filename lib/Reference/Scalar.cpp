@@ -13,7 +13,17 @@ using namespace mlir;
 
 namespace effc::reference {
 
-/// An instruction that rounds a register to a 16-bit float type, in place.
+/// Rounds to a float type of at most 8 bits.
+template <typename T>
+static void roundSmall(const Instruction<T> &i, Scalar<T> *r) {
+  APFloat value{double(r[i.result].f)};
+  bool losesInfo = false;
+  value.convert(APFloat::EnumToSemantics(APFloat::Semantics(i.detail)),
+                APFloat::rmNearestTiesToEven, &losesInfo);
+  r[i.result].f = T(value.convertToDouble());
+}
+
+/// An instruction that rounds a register to a float type of at most 16 bits, in place.
 template <typename T>
 static std::optional<Instruction<T>> makeRounding(Type type, unsigned number) {
   type = getElementTypeOrSelf(type);
@@ -27,7 +37,10 @@ static std::optional<Instruction<T>> makeRounding(Type type, unsigned number) {
     instruction.apply = [](const Instruction<T> &i, Scalar<T> *r) {
       r[i.result].f = eff::fromF16(eff::toF16(float(r[i.result].f)));
     };
-  else
+  else if (auto small = dyn_cast<FloatType>(type); small && small.getWidth() <= 8) {
+    instruction.apply = roundSmall<T>;
+    instruction.detail = APFloat::SemanticsToEnum(small.getFloatSemantics());
+  } else
     return std::nullopt;
   return instruction;
 }

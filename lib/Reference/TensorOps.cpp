@@ -38,6 +38,13 @@ static std::optional<double> loadFloat(Type type, const char *bytes,
     return eff::fromF16(load<uint16_t>(bytes, index));
   if (type.isBF16())
     return eff::fromBF16(load<uint16_t>(bytes, index));
+  // Smaller ones take a byte each.
+  if (auto small = dyn_cast<FloatType>(type); small && small.getWidth() <= 8) {
+    APFloat value(small.getFloatSemantics(),
+                  APInt(small.getWidth(), load<uint8_t>(bytes, index),
+                        /*isSigned=*/false, /*implicitTrunc=*/true));
+    return value.convertToDouble();
+  }
   return std::nullopt;
 }
 
@@ -48,6 +55,10 @@ static std::optional<int64_t> loadInteger(Type type, const char *bytes,
   switch (type.isIndex() ? 64 : type.getIntOrFloatBitWidth()) {
   case 1:
     return bytes[index] != 0;
+  case 2:
+  case 4:
+    return llvm::SignExtend64(load<uint8_t>(bytes, index),
+                              type.getIntOrFloatBitWidth());
   case 8:
     return load<int8_t>(bytes, index);
   case 16:
