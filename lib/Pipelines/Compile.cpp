@@ -100,6 +100,20 @@ std::vector<RaiseOptions> chooseEntries(const CompileOptions &options, ModuleOp 
   return entries;
 }
 
+/// The ONNX file's metadata, kept on the module of the model.
+constexpr llvm::StringLiteral kMetadata = "eff.metadata";
+
+/// The JSON object in a text; empty when it holds none.
+llvm::json::Object objectOf(StringRef text) {
+  if (llvm::Expected<llvm::json::Value> value = llvm::json::parse(text)) {
+    if (llvm::json::Object *object = value->getAsObject())
+      return std::move(*object);
+  } else {
+    llvm::consumeError(value.takeError());
+  }
+  return {};
+}
+
 /// The ids of a key of config.json: a number or a list of numbers.
 llvm::json::Array idsOf(const llvm::json::Object &config, llvm::StringRef key) {
   llvm::json::Array ids;
@@ -123,19 +137,29 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options, std::st
   write.jobs = options.jobs;
   write.model["name"] = llvm::sys::path::stem(options.input);
   write.manifest["recipe"] = llvm::json::Object{{"quant", options.quant}, {"group", options.group}};
-  if (auto text = model->getAttrOfType<StringAttr>("eff.config")) {
-    if (llvm::Expected<llvm::json::Value> config = llvm::json::parse(text.getValue())) {
-      if (llvm::json::Object *object = config->getAsObject()) {
-        llvm::json::Object generation{{"eos", idsOf(*object, "eos_token_id")}};
-        if (std::optional<int64_t> bos = object->getInteger("bos_token_id"))
-          generation["bos"] = *bos;
-        write.manifest["generation"] = std::move(generation);
-        write.model["config"] = std::move(*config);
-      }
-    } else {
-      llvm::consumeError(config.takeError());
-    }
+  auto text = model->getAttrOfType<StringAttr>("eff.config");
+  llvm::json::Object config = objectOf(text ? text.getValue() : "{}");
+  auto metadata = model->getAttrOfType<DictionaryAttr>(kMetadata);
+  auto entry = [&](StringRef name) {
+    auto value = metadata ? metadata.getAs<StringAttr>(name) : StringAttr();
+    return value ? value.getValue() : StringRef();
+  };
+  // What exporters keep beside the configuration: how images are normalised, the length of training.
+  for (auto [from, to] : {std::pair{"effc.image_mean", "mean"}, {"effc.image_std", "std"}, {"effc.seq_len", "seq_len"}}) {
+    if (llvm::Expected<llvm::json::Value> value = llvm::json::parse(entry(from)))
+      config[to] = std::move(*value);
+    else
+      llvm::consumeError(value.takeError());
   }
+  // generation_config.json knows better than config.json which tokens end a text.
+  llvm::json::Object generation = objectOf(entry("effc.generation_config"));
+  llvm::json::Object ends{{"eos", idsOf(generation.get("eos_token_id") ? generation : config, "eos_token_id")}};
+  if (std::optional<int64_t> bos = config.getInteger("bos_token_id"))
+    ends["bos"] = *bos;
+  write.manifest["generation"] = std::move(ends);
+  if (StringRef chat = entry("effc.chat_template"); !chat.empty())
+    write.manifest["chat_template"] = chat;
+  write.model["config"] = std::move(config);
   if (observer.progress)
     write.progress = [&observer](const WriteProgress &p) {
       constexpr const char *names[] = {"compiling kernels", "linking", "packing weights"};
@@ -164,6 +188,8 @@ public:
     std::vector<RaiseOptions> entries = chooseEntries(options, **onnx);
     std::string genai = readBeside("genai_config.json");
     OwningOpRef<ModuleOp> model = ModuleOp::create((*onnx)->getLoc());
+    if (auto metadata = onnx->get()->getAttrOfType<DictionaryAttr>("onnx.metadata"))
+      (*model)->setAttr(kMetadata, metadata);
     for (size_t i = 0; i < entries.size(); ++i) {
       begin("raising", i, entries.size());
       entries[i].genaiConfig = genai;
