@@ -9,6 +9,8 @@
 
 #include "gtest/gtest.h"
 
+#include <chrono>
+
 using namespace effc;
 using namespace effc::test;
 using namespace effc::onnx;
@@ -174,6 +176,58 @@ TEST(GraphTest, H21_ArityAndAttributesOfKnownOperators) {
   EXPECT_EQ(codeFor(again), "EFF0206");
   auto reserved = around([](Nodes &n) { setInt(addNode(n, "Neg", {"x"}, {"y"}), "op_type", 1); });
   EXPECT_EQ(codeFor(reserved), "EFF0206");
+}
+
+TEST(GraphTest, H22_FoldingIsBounded) {
+  auto ints = [](onnx_ir::ModelProto &model, const std::string &name, std::vector<int64_t> values, bool scalar = false) {
+    auto &tensor = *model.mutable_graph()->add_initializer();
+    tensor.set_name(name);
+    tensor.set_data_type(onnx_ir::TensorProto::INT64);
+    if (!scalar)
+      tensor.add_dims(int64_t(values.size()));
+    for (int64_t value : values)
+      tensor.add_int64_data(value);
+  };
+  auto simplified = [](const onnx_ir::ModelProto &model) {
+    MLIRContext context;
+    Imported result = importModel(context, model);
+    EXPECT_EQ(result.code(), "");
+    auto start = std::chrono::steady_clock::now();
+    auto error = runPasses(*result.module, "onnx-bind,onnx-simplify");
+    EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5);
+    return error ? codeOf(error) : print(*result.module);
+  };
+  auto expand = around([](Nodes &n) {
+    addNode(n, "ConstantOfShape", {"wide"}, {"c"});
+    addNode(n, "Neg", {"c"}, {"y"});
+  });
+  ints(expand, "wide", {int64_t(1) << 20, int64_t(1) << 20});
+  EXPECT_NE(simplified(expand).find("\"Neg\""), std::string::npos);
+  auto range = around([](Nodes &n) { addNode(n, "Range", {"from", "to", "step"}, {"y"}); });
+  ints(range, "from", {0}, true);
+  ints(range, "to", {int64_t(1) << 40}, true);
+  ints(range, "step", {1}, true);
+  EXPECT_EQ(simplified(range), "EFF0206");
+  auto impossible = around([](Nodes &n) { addNode(n, "ConstantOfShape", {"wide"}, {"y"}); });
+  ints(impossible, "wide", {int64_t(1) << 40, int64_t(1) << 40});
+  EXPECT_EQ(simplified(impossible), "EFF0213");
+  // A loop of 2^40 rounds stays.
+  auto loop = around([](Nodes &n) {
+    auto &node = addNode(n, "Loop", {"trips", "", "x"}, {"y"});
+    auto *attribute = node.add_attribute();
+    attribute->set_name("body");
+    attribute->set_type(AttributeProto::GRAPH);
+    auto &body = *attribute->mutable_g();
+    addInput(body, "i", 7, {});
+    addInput(body, "go", 9, {});
+    addInput(body, "state", 1, {2});
+    addNode(*body.mutable_node(), "Identity", {"go"}, {"on"});
+    addNode(*body.mutable_node(), "Neg", {"state"}, {"next"});
+    addOutput(body, "on", 9);
+    addOutput(body, "next");
+  });
+  ints(loop, "trips", {int64_t(1) << 40}, true);
+  EXPECT_NE(simplified(loop).find("\"Loop\""), std::string::npos);
 }
 
 TEST(GraphTest, H23_ReferencesOutsideFunctions) {

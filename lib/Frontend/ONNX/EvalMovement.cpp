@@ -168,7 +168,7 @@ bool pad(Evaluation &e) {
 
 bool trilu(Evaluation &e) {
   const HostTensor &x = *e.in[0];
-  if (x.rank() < 2)
+  if (x.rank() < 2 || (e.operand(1) && e.operand(1)->size() != 1))
     return false;
   int64_t k = e.operand(1) ? e.ints(1)[0] : 0;
   bool upper = e.op.getInt("upper", 1);

@@ -83,7 +83,7 @@ bool einsum(Evaluation &e) {
   left.split(terms, ',');
   HostTensor &y = e.out[0];
   if (text.find('.') != std::string::npos || text.find("->") == std::string::npos ||
-      terms.size() != e.in.size() || terms.size() > 2 || !y.isFloat())
+      terms.size() != e.in.size() || terms.size() > 3 || !y.isFloat())
     return false;
   std::map<char, int64_t> sizes;
   for (auto [term, x] : llvm::zip(terms, e.in))
@@ -102,7 +102,7 @@ bool einsum(Evaluation &e) {
   }
   if (work > 1e9)
     return false;
-  std::array<Shape, 3> strides;
+  std::array<Shape, 4> strides; // of up to three operands and of the result
   for (Shape &s : strides)
     s.assign(loops.size(), 0);
   auto add = [&](Shape &to, StringRef term, ArrayRef<int64_t> shape) {
@@ -111,13 +111,14 @@ bool einsum(Evaluation &e) {
       if (shape[d] != 1)
         to[loops.find(letter)] += own[d];
   };
-  add(strides[0], terms[0], e.in[0]->shape);
-  if (terms.size() > 1)
-    add(strides[1], terms[1], e.in[1]->shape);
-  add(strides[2], right, y.shape);
-  forEach<3>(extent, strides, [&](int64_t, const std::array<int64_t, 3> &at) {
-    double value = e.in[0]->floats[at[0]];
-    y.floats[at[2]] += terms.size() > 1 ? value * e.in[1]->floats[at[1]] : value;
+  for (size_t i = 0; i < terms.size(); ++i)
+    add(strides[i], terms[i], e.in[i]->shape);
+  add(strides[3], right, y.shape);
+  forEach<4>(extent, strides, [&](int64_t, const std::array<int64_t, 4> &at) {
+    double value = 1;
+    for (size_t i = 0; i < terms.size(); ++i)
+      value *= e.in[i]->floats[at[i]];
+    y.floats[at[3]] += value;
   });
   return true;
 }
@@ -125,7 +126,8 @@ bool einsum(Evaluation &e) {
 bool conv(Evaluation &e) {
   const HostTensor &x = *e.in[0], &w = *e.in[1];
   HostTensor &y = e.out[0];
-  if (!x.isFloat() || e.op.getString("auto_pad", "NOTSET") != "NOTSET")
+  if (!x.isFloat() || e.op.getString("auto_pad", "NOTSET") != "NOTSET" ||
+      (e.operand(2) && e.operand(2)->size() != w.shape[0]))
     return false;
   size_t n = x.shape.size() - 2;
   Shape strides = e.op.getInts("strides").value_or(Shape(n, 1));

@@ -209,11 +209,9 @@ static LogicalResult normalization(Inference &in) {
   auto axis = in.axis(in.op.getInt("axis", -1), x.getRank());
   if (failed(axis))
     return failure();
-  if (scale) {
-    auto shape = broadcast(scale.getShape(), x.getShape());
-    if (!shape || *shape != Shape(x.getShape()))
-      return in.mismatch("the scale does not broadcast to the input");
-  }
+  for (auto type : {scale, in.type(2)})
+    if (type && broadcast(type.getShape(), x.getShape()) != Shape(x.getShape()))
+      return in.mismatch("the scale or bias does not broadcast to the input");
   bool own = in.op.getOpType() != "LayerNormalization";
   in.set(0, x.getShape(), own && scale ? scale.getElementType() : x.getElementType());
   Shape stats(x.getShape());

@@ -393,8 +393,10 @@ static Step dispatch(Simplifier &s, NodeOp op) {
 
 Step onnx::normalize(Simplifier &s, NodeOp op) {
   Step step = dispatch(s, op);
-  // Scan of opset 8 differs in kind; regions do not come here.
-  if (step == Step::Kept && op.getDomain().empty() && op.getSince() < normalOpset)
+  // What could not be read for want of types keeps its version.
+  auto known = [](Value value) { return isa<NoneType>(value.getType()) || staticTypeOf(value); };
+  if (step == Step::Kept && op.getDomain().empty() && op.getSince() < normalOpset &&
+      llvm::all_of(op.getInputs(), known))
     op.setSince(normalOpset);
   return step;
 }

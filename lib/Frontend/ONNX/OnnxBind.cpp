@@ -295,11 +295,16 @@ OnnxBindPass::staticType(const Argument &arg, const Symbols &symbols) {
       continue;
     StringRef text = symbolAt(arg.dims, i);
     std::string unknown;
-    std::optional<int64_t> value;
-    if (!text.empty())
+    std::optional<int64_t> value, byRole;
+    if (!isSymbol(text))
+      byRole = sizeOf(axisOf(arg.role, i, shape.size()));
+    // Exporters declare the mask as "past + 1" although its graph takes any length.
+    if (arg.role == Role::Mask || arg.role == Role::Positions)
+      value = byRole;
+    if (!value && !text.empty())
       value = evaluateDim(text, symbols, &unknown);
-    if (!value && !isSymbol(text))
-      value = sizeOf(axisOf(arg.role, i, shape.size()));
+    if (!value)
+      value = byRole;
     if (!value && text.empty())
       return refuse("dimension " + Twine(i) + " of the input '" + arg.name +
                         "' is not known and has no name",

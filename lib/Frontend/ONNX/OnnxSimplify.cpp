@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "OpTable.h"
 #include "Simplify.h"
 #include "effc/Frontend/ONNX/Eval.h"
 #include "effc/Frontend/ONNX/Passes.h"
@@ -75,6 +76,8 @@ Step Simplifier::replace(NodeOp op, ValueRange values) {
   for (auto [result, value] : llvm::zip(op.getOutputs(), values))
     if (value)
       result.replaceAllUsesWith(value);
+  if (!op.use_empty())
+    return Step::Kept;
   op.erase();
   return Step::Replaced;
 }
@@ -106,7 +109,26 @@ LogicalResult Simplifier::runRange(Operation *first, Operation *end) {
   return success();
 }
 
+/// The rules below read the operands that every use of an operator has; modules need not come from the importer.
+static LogicalResult checkArity(NodeOp op) {
+  const OpSchema *schema = findOp(op.getDomain(), op.getOpType());
+  if (!schema)
+    return success();
+  int inputs = op.getInputs().size(), outputs = op.getOutputs().size();
+  if (inputs < schema->minInputs || (schema->maxInputs >= 0 && inputs > schema->maxInputs))
+    return Inference(op).wrong("it has " + Twine(inputs) + " operands");
+  if (outputs < schema->minOutputs || (schema->maxOutputs >= 0 && outputs > schema->maxOutputs))
+    return Inference(op).wrong("it has " + Twine(outputs) + " results");
+  bool control = op.is("Loop") || op.is("Scan");
+  for (int i = 0; i < schema->minInputs && op.getDomain().empty() && !control; ++i)
+    if (!op.getInput(i))
+      return Inference(op).wrong("operand " + Twine(i) + " is absent");
+  return success();
+}
+
 Step Simplifier::visit(NodeOp op) {
+  if (failed(checkArity(op)))
+    return Step::Error;
   if (Step step = visitControl(op); step != Step::Kept)
     return step;
   if (op.getNumRegions())
