@@ -168,6 +168,22 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options, std::st
   return write;
 }
 
+/// Inputs are tensors of numbers.
+llvm::Error checkInputs(ModuleOp onnx) {
+  auto main = onnx.lookupSymbol<func::FuncOp>("main");
+  for (unsigned i = 0; main && i < main.getNumArguments(); ++i) {
+    auto tensor = dyn_cast<TensorType>(main.getArgument(i).getType());
+    if (tensor && tensor.getElementType().isIntOrIndexOrFloat())
+      continue;
+    auto name = main.getArgAttrOfType<StringAttr>(i, "onnx.name");
+    std::string type;
+    llvm::raw_string_ostream(type) << main.getArgument(i).getType();
+    return makeError(ErrorCode::UnsupportedType, "an input is not a tensor of numbers",
+                     name ? name.getValue() : StringRef(), "its type is " + type);
+  }
+  return llvm::Error::success();
+}
+
 class Compilation {
 public:
   Compilation(MLIRContext &context, const CompileOptions &options, const CompileObserver &observer,
@@ -185,6 +201,8 @@ public:
       result.text = textOf(onnx->get());
       return std::move(*onnx);
     }
+    if (llvm::Error error = checkInputs(**onnx))
+      return std::move(error);
     std::vector<RaiseOptions> entries = chooseEntries(options, **onnx);
     std::string genai = readBeside("genai_config.json");
     OwningOpRef<ModuleOp> model = ModuleOp::create((*onnx)->getLoc());

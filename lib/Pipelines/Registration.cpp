@@ -1,4 +1,4 @@
-//===- Registration.cpp - dialects and passes of effc -----------------------===//
+//===- Registration.cpp - dialects and passes of effc ---------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //

@@ -41,10 +41,7 @@ int main(int argc, char **argv) {
   call.words.assign(argv + (argc > 0), argv + argc);
   std::string verb = call.words.empty() ? "" : call.words[0];
   using Verb = int (*)(const Invocation &);
-  Verb chosen = verb == "bench"     ? benchVerb
-                : verb == "eval"    ? evalVerb
-                : verb == "inspect" ? inspectVerb
-                                    : nullptr;
+  Verb chosen = verb == "bench" ? benchVerb : nullptr;
   if (chosen || verb == "run")
     call.words.erase(call.words.begin());
   Result<std::shared_ptr<const Model>> model = ownModel(call.program);

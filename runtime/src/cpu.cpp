@@ -11,11 +11,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <cstdio>
 #include <sched.h>
 #include <set>
-#include <sstream>
 #include <sys/syscall.h>
+#include <string_view>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -125,28 +125,42 @@ uint64_t closed(uint64_t mask) {
   return mask;
 }
 
-std::string readLine(const std::string &path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
+/// The file's text, empty when it cannot be read. (No streams: they would pull the
+/// whole of libstdc++'s locales into every executable model.)
+std::string readAll(const std::string &path) {
+  std::string text;
+  if (std::FILE *file = std::fopen(path.c_str(), "rbe")) {
+    char part[4096];
+    while (size_t count = std::fread(part, 1, sizeof part, file))
+      text.append(part, count);
+    std::fclose(file);
+  }
+  return text;
 }
 
-std::string readAll(const std::string &path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
+/// What stands before the next `end`; takes it and `end` off `rest`.
+std::string takeUntil(std::string_view &rest, char end) {
+  size_t at = rest.find(end);
+  std::string part(rest.substr(0, at));
+  rest.remove_prefix(at == std::string_view::npos ? rest.size() : at + 1);
+  return part;
+}
+
+std::string readLine(const std::string &path) {
+  std::string text = readAll(path);
+  std::string_view rest = text;
+  return takeUntil(rest, '\n');
 }
 
 /// Quota of one group's folder: 0 when it sets none.
 double groupQuota(const std::string &folder) {
-  std::istringstream v2Text(readLine(folder + "/cpu.max"));
-  std::string quota;
-  double period = 0;
-  if (v2Text >> quota >> period)
-    return quota == "max" || period <= 0 ? 0
-                                         : std::atof(quota.c_str()) / period;
+  std::string text = readLine(folder + "/cpu.max");
+  std::string_view rest = text;
+  std::string quota = takeUntil(rest, ' '); // "max" or microseconds
+  if (!rest.empty()) {
+    double period = std::atof(std::string(rest).c_str());
+    return period > 0 ? std::atof(quota.c_str()) / period : 0;
+  }
   double v1Quota = std::atof(readLine(folder + "/cpu.cfs_quota_us").c_str());
   double v1Period = std::atof(readLine(folder + "/cpu.cfs_period_us").c_str());
   return v1Quota > 0 && v1Period > 0 ? v1Quota / v1Period : 0;
@@ -155,9 +169,8 @@ double groupQuota(const std::string &folder) {
 } // namespace
 
 uint64_t withoutFeatures(uint64_t mask, const std::string &disabled) {
-  std::istringstream names(disabled);
-  for (std::string name; std::getline(names, name, ',');)
-    mask &= ~featureByName(name);
+  for (std::string_view names = disabled; !names.empty();)
+    mask &= ~featureByName(takeUntil(names, ','));
   return closed(mask);
 }
 
@@ -212,8 +225,8 @@ double cgroupQuota(const std::string &mount, const std::string &membership) {
       least = least > 0 ? std::min(least, quota) : quota;
   };
   // Lines are "id:controllers:path"; version 2 has id 0 and no controllers.
-  std::istringstream lines(membership);
-  for (std::string line; std::getline(lines, line);) {
+  for (std::string_view lines = membership; !lines.empty();) {
+    std::string line = takeUntil(lines, '\n');
     size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos)
       continue;

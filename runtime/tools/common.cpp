@@ -5,16 +5,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "common.h"
-
-#include "effrt/codes.h"
+#include "npy.h"
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 #include <unistd.h>
 
 using namespace effrt;
@@ -99,12 +95,10 @@ Result<Roofs> tools::measureRoofs(int threads, bool withPeak) {
 }
 
 Result<std::string> tools::readText(const std::string &path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf()))
-    return fail(Code::FileNotFound, "cannot read the file", path,
-                std::strerror(errno));
-  return text.str();
+  auto bytes = readBytes(path);
+  if (!bytes)
+    return bytes.takeError();
+  return std::string(bytes->begin(), bytes->end());
 }
 
 std::string tools::humanBytes(double bytes) {

@@ -27,32 +27,6 @@ Error bad(const std::string &where, std::string why) {
                    std::move(why));
 }
 
-Result<std::vector<uint8_t>> readFile(const std::string &path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return makeError("EFF0101", "cannot read the file", path,
-                     std::strerror(errno));
-  struct stat info;
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    ::close(fd);
-    return makeError("EFF0101", "cannot read the file", path,
-                     "it is not a regular file");
-  }
-  std::vector<uint8_t> bytes(static_cast<size_t>(info.st_size));
-  size_t done = 0;
-  while (done < bytes.size()) {
-    ssize_t n = ::read(fd, bytes.data() + done, bytes.size() - done);
-    if (n <= 0)
-      break;
-    done += static_cast<size_t>(n);
-  }
-  ::close(fd);
-  if (done != bytes.size())
-    return makeError("EFF0101", "cannot read the file", path,
-                     "it ended too early");
-  return bytes;
-}
-
 template <typename T> T load(const uint8_t *p) {
   T value;
   std::memcpy(&value, p, sizeof value);
@@ -152,6 +126,32 @@ bool inflateRaw(const uint8_t *data, size_t size, std::vector<uint8_t> &out) {
 
 } // namespace
 
+Result<std::vector<uint8_t>> tools::readBytes(const std::string &path) {
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return makeError("EFF0101", "cannot read the file", path,
+                     std::strerror(errno));
+  struct stat info;
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    return makeError("EFF0101", "cannot read the file", path,
+                     "it is not a regular file");
+  }
+  std::vector<uint8_t> bytes(static_cast<size_t>(info.st_size));
+  size_t done = 0;
+  while (done < bytes.size()) {
+    ssize_t n = ::read(fd, bytes.data() + done, bytes.size() - done);
+    if (n <= 0)
+      break;
+    done += static_cast<size_t>(n);
+  }
+  ::close(fd);
+  if (done != bytes.size())
+    return makeError("EFF0101", "cannot read the file", path,
+                     "it ended too early");
+  return bytes;
+}
+
 int64_t tools::dtypeBytes(const std::string &dtype) {
   static constexpr const char *known[] = {"f4", "f8", "f2", "i8", "i4", "i2",
                                           "i1", "u8", "u4", "u2", "u1", "b1"};
@@ -201,7 +201,7 @@ double NpyArray::at(int64_t i) const {
 }
 
 Result<NpyArray> tools::readNpy(const std::string &path) {
-  auto bytes = readFile(path);
+  auto bytes = readBytes(path);
   if (!bytes)
     return bytes.takeError();
   return parseNpy(bytes->data(), bytes->size(), path);
@@ -209,7 +209,7 @@ Result<NpyArray> tools::readNpy(const std::string &path) {
 
 Result<std::map<std::string, NpyArray>>
 tools::readNpz(const std::string &path) {
-  auto file = readFile(path);
+  auto file = readBytes(path);
   if (!file)
     return file.takeError();
   const std::vector<uint8_t> &data = *file;

@@ -37,6 +37,8 @@ struct NpyArray {
 /// Bytes of one element of a dtype, 0 for one that is not known.
 int64_t dtypeBytes(const std::string &dtype);
 
+/// The bytes of a regular file.
+Result<std::vector<uint8_t>> readBytes(const std::string &path);
 Result<NpyArray> readNpy(const std::string &path);
 /// All arrays of an archive by name.
 Result<std::map<std::string, NpyArray>> readNpz(const std::string &path);

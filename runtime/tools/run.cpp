@@ -15,8 +15,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <iostream>
-#include <iterator>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -211,7 +209,10 @@ int runText(Engine &engine, const RunOptions &options) {
       return reportError(read.error());
     text = read.take();
   } else if (text == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    text.clear();
+    char part[4096];
+    while (size_t count = std::fread(part, 1, sizeof part, stdin))
+      text.append(part, count);
   }
   auto prompt =
       promptTokens(options, tokenizer ? &*tokenizer : nullptr, text);

@@ -8,11 +8,13 @@
 #include "LowerGeneric.h"
 
 #include "effc/Support/Error.h"
+#include "effrt/effrt.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/Intrinsics.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -157,7 +159,21 @@ void GenericCompiler::addEntry(llvm::StringRef symbol) {
   builder.CreateRetVoid();
 }
 
+/// Without fused multiply-add instructions llvm.fma is a library call; llvm.fmuladd is then a product and a sum.
+static void unfuse(llvm::Module &code) {
+  for (llvm::Function &function : llvm::make_early_inc_range(code)) {
+    if (function.getIntrinsicID() != llvm::Intrinsic::fma)
+      continue;
+    llvm::Function *pair = llvm::Intrinsic::getOrInsertDeclaration(
+        &code, llvm::Intrinsic::fmuladd, function.getReturnType());
+    function.replaceAllUsesWith(pair);
+    function.eraseFromParent();
+  }
+}
+
 void GenericCompiler::optimize(const X86Machine &machine) {
+  if (!machine.has(EFF_FEATURE_X86_64_V3))
+    unfuse(*code);
   for (llvm::Function &function : *code) {
     if (function.isDeclaration())
       continue;
