@@ -34,8 +34,17 @@ struct DataSet {
   HostTensors inputs, outputs;
 };
 
-/// Which inputs are constants.
-enum class Binding { None, ShapeLike, All };
+/// Which inputs are constants: none, one that may be a shape, all of this kind,
+/// all.
+struct Binding {
+  enum Kind { None, One, ShapeLike, All } kind;
+  unsigned input = 0;
+};
+
+/// Shapes, axes, bounds and the like are small lists of integers.
+bool isShapeLike(const onnx::HostTensor &input) {
+  return !input.isFloat() && input.rank() <= 1 && input.size() <= 64;
+}
 
 std::string toText(Type type) {
   std::string text;
@@ -59,7 +68,8 @@ void describe(ModuleOp module, Outcome &outcome) {
   add(main.getResultTypes());
 }
 
-llvm::Expected<HostTensors> readAll(MLIRContext &context, const std::string &folder,
+llvm::Expected<HostTensors> readAll(MLIRContext &context,
+                                    const std::string &folder,
                                     const std::string &kind) {
   HostTensors tensors;
   for (unsigned i = 0;; ++i) {
@@ -73,7 +83,8 @@ llvm::Expected<HostTensors> readAll(MLIRContext &context, const std::string &fol
   }
 }
 
-/// Gives the arguments the shapes of the data. Some become constants, which the front end then folds.
+/// Gives the arguments the shapes of the data. Some become constants, which the
+/// front end then folds.
 void bindInputs(func::FuncOp main, const DataSet &data, Binding binding,
                 SmallVectorImpl<unsigned> &kept, Outcome &outcome) {
   OpBuilder builder(main.getBody());
@@ -83,9 +94,10 @@ void bindInputs(func::FuncOp main, const DataSet &data, Binding binding,
     BlockArgument argument = main.getArgument(i);
     argument.setType(input.getType());
     types.push_back(input.getType());
-    bool constant = binding == Binding::All ||
-                    (binding == Binding::ShapeLike && !input.isFloat() &&
-                     input.rank() <= 1 && input.size() <= 64);
+    bool constant =
+        binding.kind == Binding::All ||
+        (binding.kind == Binding::ShapeLike && isShapeLike(input)) ||
+        (binding.kind == Binding::One && binding.input == i);
     if (!constant) {
       kept.push_back(i);
       continue;
@@ -93,8 +105,8 @@ void bindInputs(func::FuncOp main, const DataSet &data, Binding binding,
     auto name = main.getArgAttrOfType<StringAttr>(i, "onnx.name");
     outcome.boundInputs.push_back(name ? name.str() : std::to_string(i));
     argument.replaceAllUsesWith(onnx::ConstantOp::create(
-        builder, main.getLoc(), input.getType(), name ? name : builder.getStringAttr(""),
-        input.write()));
+        builder, main.getLoc(), input.getType(),
+        name ? name : builder.getStringAttr(""), input.write()));
     gone.set(i);
   }
   main.setFunctionType(builder.getFunctionType(types, main.getResultTypes()));
@@ -117,7 +129,8 @@ reference::Tensor<T> toReference(const onnx::HostTensor &value) {
 }
 
 template <typename T>
-onnx::HostTensor fromReference(const reference::Tensor<T> &value, Type element) {
+onnx::HostTensor fromReference(const reference::Tensor<T> &value,
+                               Type element) {
   onnx::HostTensor tensor(element, value.shape);
   if (tensor.isFloat())
     tensor.floats.assign(value.floats.begin(), value.floats.end());
@@ -128,7 +141,8 @@ onnx::HostTensor fromReference(const reference::Tensor<T> &value, Type element) 
 }
 
 template <typename T>
-llvm::Expected<HostTensors> interpret(ModuleOp module, ArrayRef<onnx::HostTensor> inputs,
+llvm::Expected<HostTensors> interpret(ModuleOp module,
+                                      ArrayRef<onnx::HostTensor> inputs,
                                       ArrayRef<Type> elements) {
   std::vector<reference::Tensor<T>> arguments;
   for (const onnx::HostTensor &input : inputs)
@@ -174,10 +188,11 @@ bool usesDouble(ModuleOp module) {
 }
 
 /// One attempt with one data set.
-Status attempt(MLIRContext &context, const std::string &folder, const std::string &set,
-               Binding binding, Outcome &outcome) {
+Status attempt(MLIRContext &context, const std::string &folder,
+               const std::string &set, Binding binding, Outcome &outcome) {
   Diagnostics diagnostics(context);
   outcome.boundInputs.clear();
+  outcome.shapeLike.clear();
   auto refuse = [&](std::string reason) {
     outcome.reason = reason.empty() ? diagnostics.text : std::move(reason);
     return Status::Unsupported;
@@ -202,8 +217,9 @@ Status attempt(MLIRContext &context, const std::string &folder, const std::strin
     return refuse("the data set has another number of inputs than the model");
   SmallVector<unsigned> kept;
   bindInputs(main, data, binding, kept, outcome);
-  if (binding == Binding::ShapeLike && outcome.boundInputs.empty())
-    return refuse(outcome.reason);
+  for (auto [i, input] : llvm::enumerate(data.inputs))
+    if (isShapeLike(input))
+      outcome.shapeLike.push_back(unsigned(i));
   PassManager bind(&context);
   bind.addPass(createOnnxSimplifyPass());
   if (failed(bind.run(**module)))
@@ -221,8 +237,9 @@ Status attempt(MLIRContext &context, const std::string &folder, const std::strin
   HostTensors arguments;
   for (unsigned i : kept)
     arguments.push_back(data.inputs[i]);
-  auto actual = usesDouble(**module) ? interpret<double>(**module, arguments, elements)
-                                     : interpret<float>(**module, arguments, elements);
+  auto actual = usesDouble(**module)
+                    ? interpret<double>(**module, arguments, elements)
+                    : interpret<float>(**module, arguments, elements);
   if (!actual)
     return refuse(llvm::toString(actual.takeError()));
   for (auto [i, pair] : llvm::enumerate(llvm::zip(*actual, data.outputs))) {
@@ -252,20 +269,29 @@ Outcome runCase(const std::string &folder) {
         outcome.reason = "there is no test_data_set_0";
       return outcome;
     }
-    // Operands such as shapes and axes may be inputs of the graph; they must be known at compile time.
-    Status status = Status::Unsupported;
-    for (Binding binding : {Binding::None, Binding::ShapeLike, Binding::All}) {
-      Outcome tried = outcome;
-      status = attempt(context, folder, set, binding, tried);
-      std::string first = outcome.reason;
-      outcome.ops = tried.ops;
-      outcome.types = tried.types;
-      if (status != Status::Unsupported || binding == Binding::None) {
-        outcome.reason = tried.reason;
-        outcome.boundInputs = tried.boundInputs;
-      }
+    // Operands such as shapes and axes may be inputs of the graph; they must be
+    // known at compile time.
+    Outcome first = outcome;
+    Status status = attempt(context, folder, set, {Binding::None}, first);
+    outcome = first;
+    std::vector<Binding> more;
+    for (unsigned input : first.shapeLike)
+      more.push_back({Binding::One, input});
+    more.push_back({Binding::ShapeLike});
+    more.push_back({Binding::All});
+    if (first.ops.empty())
+      more.clear();
+    for (Binding binding : more) {
       if (status != Status::Unsupported)
         break;
+      Outcome tried = first;
+      status = attempt(context, folder, set, binding, tried);
+      if (status == Status::Unsupported)
+        continue;
+      outcome = tried;
+      // Why inputs had to be known.
+      if (status == Status::Folded)
+        outcome.reason = first.reason;
     }
     // One case has passed when all of its data sets have.
     outcome.status = k == 0 ? status : std::min(outcome.status, status);

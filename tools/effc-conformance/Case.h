@@ -39,6 +39,8 @@ struct Outcome {
   std::set<std::string> types;
   /// Inputs that had to be known at compile time.
   std::vector<std::string> boundInputs;
+  /// Inputs that may be shapes, axes or bounds.
+  std::vector<unsigned> shapeLike;
 };
 
 /// Runs the case of a folder that holds model.onnx and test_data_set_<k>.

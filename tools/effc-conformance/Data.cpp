@@ -24,7 +24,8 @@ llvm::Expected<onnx::HostTensor> readTensor(MLIRContext &context,
   onnx_ir::TensorProto proto;
   if (!proto.ParseFromArray((*buffer)->getBufferStart(),
                             int((*buffer)->getBufferSize())))
-    return makeError(ErrorCode::BadTensor, "the test data is not a tensor", path);
+    return makeError(ErrorCode::BadTensor, "the test data is not a tensor",
+                     path);
   onnx::TensorReader reader(&context, nullptr, nullptr, int64_t(1) << 31,
                             [](const llvm::Twine &) {});
   auto elements = reader.read(proto, std::nullopt, path);
@@ -32,7 +33,8 @@ llvm::Expected<onnx::HostTensor> readTensor(MLIRContext &context,
     return elements.takeError();
   FailureOr<onnx::HostTensor> tensor = onnx::HostTensor::read(*elements);
   if (failed(tensor))
-    return makeError(ErrorCode::UnsupportedType, "the test data is not numbers", path);
+    return makeError(ErrorCode::UnsupportedType, "the test data is not numbers",
+                     path);
   return std::move(*tensor);
 }
 
@@ -51,16 +53,19 @@ std::string compare(const onnx::HostTensor &actual,
   for (int64_t i = 0; i < expected.size(); ++i) {
     if (!expected.isFloat()) {
       if (actual.ints[i] != expected.ints[i])
-        return "element " + std::to_string(i) + " is " + std::to_string(actual.ints[i]) +
-               ", not " + std::to_string(expected.ints[i]);
+        return "element " + std::to_string(i) + " is " +
+               std::to_string(actual.ints[i]) + ", not " +
+               std::to_string(expected.ints[i]);
       continue;
     }
     double a = actual.floats[i], b = expected.floats[i];
-    bool equal = std::isnan(b)   ? std::isnan(a)
-                 : std::isinf(b) ? a == b
-                                 : std::fabs(a - b) <= 1e-7 + 1e-3 * std::fabs(b);
+    bool equal = std::isnan(b) ? std::isnan(a)
+                 : std::isinf(b)
+                     ? a == b
+                     : std::fabs(a - b) <= 1e-7 + 1e-3 * std::fabs(b);
     if (!equal)
-      return "element " + std::to_string(i) + " is " + text(a) + ", not " + text(b);
+      return "element " + std::to_string(i) + " is " + text(a) + ", not " +
+             text(b);
   }
   return {};
 }

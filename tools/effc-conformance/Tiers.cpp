@@ -11,45 +11,129 @@
 namespace effc::conformance {
 
 /// T0: what the model families need, without control flow.
-static constexpr const char *tier0[] = {
-    "Add",       "And",         "Cast",        "CastLike",
-    "Clip",      "Concat",      "Constant",    "ConstantOfShape",
-    "Conv",      "Cos",         "CumSum",      "Div",
-    "Equal",     "Erf",         "Exp",         "Expand",
-    "Flatten",   "Gather",      "GatherND",    "Gemm",
-    "Greater",   "GreaterOrEqual", "Identity", "IsNaN",
-    "LayerNormalization",       "Less",        "LessOrEqual",
-    "MatMul",    "Max",         "Min",         "Mod",
-    "Mul",       "Neg",         "Not",         "Or",
-    "Pad",       "Pow",         "Range",       "Reciprocal",
-    "ReduceMax", "ReduceMean",  "ReduceSum",   "Relu",
-    "Reshape",   "ScatterND",   "Shape",       "Sigmoid",
-    "Sin",       "Size",        "Slice",       "Softmax",
-    "Softplus",  "Split",       "Sqrt",        "Squeeze",
-    "Sub",       "Tanh",        "Tile",        "Transpose",
-    "Trilu",     "Unsqueeze",   "Where",       "Log"};
+static constexpr const char *tier0[] = {"Add",
+                                        "And",
+                                        "Cast",
+                                        "CastLike",
+                                        "Clip",
+                                        "Concat",
+                                        "Constant",
+                                        "ConstantOfShape",
+                                        "Conv",
+                                        "Cos",
+                                        "CumSum",
+                                        "Div",
+                                        "Equal",
+                                        "Erf",
+                                        "Exp",
+                                        "Expand",
+                                        "Flatten",
+                                        "Gather",
+                                        "GatherND",
+                                        "Gemm",
+                                        "Greater",
+                                        "GreaterOrEqual",
+                                        "Identity",
+                                        "IsNaN",
+                                        "LayerNormalization",
+                                        "Less",
+                                        "LessOrEqual",
+                                        "MatMul",
+                                        "Max",
+                                        "Min",
+                                        "Mod",
+                                        "Mul",
+                                        "Neg",
+                                        "Not",
+                                        "Or",
+                                        "Pad",
+                                        "Pow",
+                                        "Range",
+                                        "Reciprocal",
+                                        "ReduceMax",
+                                        "ReduceMean",
+                                        "ReduceSum",
+                                        "Relu",
+                                        "Reshape",
+                                        "ScatterND",
+                                        "Shape",
+                                        "Sigmoid",
+                                        "Sin",
+                                        "Size",
+                                        "Slice",
+                                        "Softmax",
+                                        "Softplus",
+                                        "Split",
+                                        "Sqrt",
+                                        "Squeeze",
+                                        "Sub",
+                                        "Tanh",
+                                        "Tile",
+                                        "Transpose",
+                                        "Trilu",
+                                        "Unsqueeze",
+                                        "Where",
+                                        "Log"};
 
 /// T1 adds control flow and what single exporters write.
-static constexpr const char *tier1[] = {
-    "Abs",  "Dropout", "Einsum", "GlobalAveragePool", "If",  "Loop",
-    "Scan", "ReduceMin", "Sum",  "DequantizeLinear",  "QuantizeLinear"};
+static constexpr const char *tier1[] = {"Abs",
+                                        "Dropout",
+                                        "Einsum",
+                                        "GlobalAveragePool",
+                                        "If",
+                                        "Loop",
+                                        "Scan",
+                                        "ReduceMin",
+                                        "Sum",
+                                        "DequantizeLinear",
+                                        "QuantizeLinear"};
 
-/// T2 adds fused parts of transformers and state-space models, and quantised operators.
-static constexpr const char *tier2[] = {
-    "Attention",        "RotaryEmbedding", "RMSNormalization",     "Swish",
-    "SwiGLU",           "TensorScatter",   "LinearAttention",      "CausalConvWithState",
-    "Gelu",             "DynamicQuantizeLinear", "MatMulInteger",  "QLinearMatMul",
-    "ConvInteger",      "QLinearConv"};
+/// T2 adds fused parts of transformers and state-space models, and quantised
+/// operators.
+static constexpr const char *tier2[] = {"Attention",
+                                        "RotaryEmbedding",
+                                        "RMSNormalization",
+                                        "Swish",
+                                        "SwiGLU",
+                                        "TensorScatter",
+                                        "LinearAttention",
+                                        "CausalConvWithState",
+                                        "Gelu",
+                                        "DynamicQuantizeLinear",
+                                        "MatMulInteger",
+                                        "QLinearMatMul",
+                                        "ConvInteger",
+                                        "QLinearConv"};
 
 /// T3 is the rest of computing on tensors of numbers.
-static constexpr const char *beyond[] = {
-    "ai.onnx.preview.training.Adagrad", "ai.onnx.preview.training.Adam",
-    "ai.onnx.preview.training.Gradient", "ai.onnx.preview.training.Momentum",
-    "ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase",
-    "SequenceInsert", "SequenceLength", "SequenceMap", "SplitToSequence", "Optional",
-    "OptionalGetElement", "OptionalHasElement", "StringConcat", "StringNormalizer",
-    "StringSplit", "RegexFullMatch", "TfIdfVectorizer", "ImageDecoder", "Bernoulli",
-    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"};
+static constexpr const char *beyond[] = {"ai.onnx.preview.training.Adagrad",
+                                         "ai.onnx.preview.training.Adam",
+                                         "ai.onnx.preview.training.Gradient",
+                                         "ai.onnx.preview.training.Momentum",
+                                         "ConcatFromSequence",
+                                         "SequenceAt",
+                                         "SequenceConstruct",
+                                         "SequenceEmpty",
+                                         "SequenceErase",
+                                         "SequenceInsert",
+                                         "SequenceLength",
+                                         "SequenceMap",
+                                         "SplitToSequence",
+                                         "Optional",
+                                         "OptionalGetElement",
+                                         "OptionalHasElement",
+                                         "StringConcat",
+                                         "StringNormalizer",
+                                         "StringSplit",
+                                         "RegexFullMatch",
+                                         "TfIdfVectorizer",
+                                         "ImageDecoder",
+                                         "Bernoulli",
+                                         "RandomNormal",
+                                         "RandomNormalLike",
+                                         "RandomUniform",
+                                         "RandomUniformLike",
+                                         "Multinomial"};
 
 template <size_t N>
 static bool contains(const char *const (&list)[N], llvm::StringRef op) {
@@ -59,11 +143,11 @@ static bool contains(const char *const (&list)[N], llvm::StringRef op) {
 int tierOf(const Outcome &outcome) {
   int tier = outcome.ops.empty() ? 4 : 0;
   for (const std::string &op : outcome.ops) {
-    int own = contains(tier0, op)                                  ? 0
-              : contains(tier1, op)                                ? 1
-              : contains(tier2, op)                                ? 2
+    int own = contains(tier0, op)                               ? 0
+              : contains(tier1, op)                             ? 1
+              : contains(tier2, op)                             ? 2
               : contains(beyond, op) || op.find('.') != op.npos ? 4
-                                                                   : 3;
+                                                                : 3;
     tier = std::max(tier, own);
   }
   for (const std::string &type : outcome.types)
@@ -74,9 +158,11 @@ int tierOf(const Outcome &outcome) {
 
 bool hasCoreTypes(const Outcome &outcome) {
   static const llvm::StringSet<> core = {
-      "f32", "f16", "bf16", "i64", "i32", "i8", "ui8", "i1", "i4", "ui4",
-      "f8E4M3FN", "f8E5M2", "f4E2M1FN", "f8E8M0FNU"};
-  return llvm::all_of(outcome.types, [&](const std::string &type) { return core.count(type) != 0; });
+      "f32", "f16", "bf16", "i64",      "i32",    "i8",       "ui8",
+      "i1",  "i4",  "ui4",  "f8E4M3FN", "f8E5M2", "f4E2M1FN", "f8E8M0FNU"};
+  return llvm::all_of(outcome.types, [&](const std::string &type) {
+    return core.count(type) != 0;
+  });
 }
 
 } // namespace effc::conformance

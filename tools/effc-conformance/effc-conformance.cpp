@@ -5,9 +5,10 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Imports each test model, binds it to the shapes of its inputs, lowers it and runs it in the reference interpreter;
-/// then compares with the outputs that the suite holds. Each case runs in a process of its own, with limits, so that a
-/// crash is one result among others.
+/// Imports each test model, binds it to the shapes of its inputs, lowers it and
+/// runs it in the reference interpreter; then compares with the outputs that
+/// the suite holds. Each case runs in a process of its own, with limits, so
+/// that a crash is one result among others.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -52,7 +53,8 @@ struct Child {
 
 constexpr llvm::StringLiteral usage =
     "usage: effc-conformance DIRECTORY [options]\n"
-    "  Runs the ONNX backend tests under DIRECTORY: folders with model.onnx and test_data_set_<k>.\n"
+    "  Runs the ONNX backend tests under DIRECTORY: folders with model.onnx "
+    "and test_data_set_<k>.\n"
     "  --filter TEXT       only cases whose name contains TEXT\n"
     "  --jobs N            processes at a time (default 1)\n"
     "  --timeout-s N       seconds of processor time for a case (default 20)\n"
@@ -72,7 +74,8 @@ bool parse(int argc, char **argv, Options &options) {
       options.json = value().str();
     else if (word == "--verbose")
       options.verbose = true;
-    else if (word == "--jobs" || word == "--timeout-s" || word == "--max-mem-gb") {
+    else if (word == "--jobs" || word == "--timeout-s" ||
+             word == "--max-mem-gb") {
       unsigned &number = word == "--jobs"        ? options.jobs
                          : word == "--timeout-s" ? options.seconds
                                                  : options.gigabytes;
@@ -142,8 +145,11 @@ bool decode(llvm::StringRef text, Outcome &outcome) {
         insert(word.getAsString().value_or("").str());
   };
   words("ops", [&](std::string word) { outcome.ops.insert(std::move(word)); });
-  words("types", [&](std::string word) { outcome.types.insert(std::move(word)); });
-  words("bound", [&](std::string word) { outcome.boundInputs.push_back(std::move(word)); });
+  words("types",
+        [&](std::string word) { outcome.types.insert(std::move(word)); });
+  words("bound", [&](std::string word) {
+    outcome.boundInputs.push_back(std::move(word));
+  });
   return true;
 }
 
@@ -167,7 +173,8 @@ Child start(const Case &test, size_t index, const Options &options) {
   if (child.pid == 0) {
     close(ends[0]);
     rlim_t bytes = rlim_t(options.gigabytes) << 30;
-    rlimit memory{bytes, bytes}, time{options.seconds, options.seconds + 1}, core{0, 0};
+    rlimit memory{bytes, bytes}, time{options.seconds, options.seconds + 1},
+        core{0, 0};
     setrlimit(RLIMIT_AS, &memory);
     setrlimit(RLIMIT_CPU, &time);
     setrlimit(RLIMIT_CORE, &core);
@@ -185,12 +192,14 @@ void finish(Child &child, Case &test) {
   int status = 0;
   close(child.pipe);
   waitpid(child.pid, &status, 0);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && decode(child.output, test.outcome))
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+      decode(child.output, test.outcome))
     return;
   int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   bool late = signal == SIGXCPU || signal == SIGALRM || signal == SIGKILL;
   test.outcome.status = late ? Status::TimedOut : Status::Crashed;
-  test.outcome.reason = signal ? strsignal(signal) : "it ended without a result";
+  test.outcome.reason =
+      signal ? strsignal(signal) : "it ended without a result";
 }
 
 void runAll(std::vector<Case> &cases, const Options &options) {
@@ -237,12 +246,16 @@ struct Counts {
 };
 
 void print(llvm::StringRef title, const std::map<std::string, Counts> &groups) {
-  llvm::outs() << llvm::left_justify(title, 20) << "  total passed folded  wrong crashed timed-out unsupported\n";
+  llvm::outs()
+      << llvm::left_justify(title, 20)
+      << "  total passed folded  wrong crashed timed-out unsupported\n";
   for (const auto &[group, counts] : groups)
     llvm::outs() << llvm::left_justify(group, 20)
                  << llvm::format("%7u%7u%7u%7u%8u%10u%12u\n", counts.total,
-                                 counts.by[int(Status::Passed)], counts.by[int(Status::Folded)],
-                                 counts.by[int(Status::Wrong)], counts.by[int(Status::Crashed)],
+                                 counts.by[int(Status::Passed)],
+                                 counts.by[int(Status::Folded)],
+                                 counts.by[int(Status::Wrong)],
+                                 counts.by[int(Status::Crashed)],
                                  counts.by[int(Status::TimedOut)],
                                  counts.by[int(Status::Unsupported)]);
   llvm::outs() << "\n";
@@ -263,11 +276,14 @@ void report(const std::vector<Case> &cases, const Options &options) {
     }
   }
   if (options.verbose)
-    for (Status status : {Status::Wrong, Status::Crashed, Status::TimedOut, Status::Unsupported, Status::Folded})
+    for (Status status : {Status::Wrong, Status::Crashed, Status::TimedOut,
+                          Status::Unsupported, Status::Folded})
       for (const Case &test : cases)
         if (test.outcome.status == status)
-          llvm::outs() << name(status) << "  T" << tierOf(test.outcome) << "  " << test.category << "/" << test.name
-                       << "  " << llvm::StringRef(test.outcome.reason).substr(0, 300) << "\n";
+          llvm::outs() << name(status) << "  T" << tierOf(test.outcome) << "  "
+                       << test.category << "/" << test.name << "  "
+                       << llvm::StringRef(test.outcome.reason).substr(0, 300)
+                       << "\n";
   print("category", categories);
   print("tier", tiers);
 }
@@ -289,7 +305,8 @@ bool writeJson(const std::vector<Case> &cases, const std::string &file) {
         json.attribute("core_types", hasCoreTypes(test.outcome));
         json.attribute("ops", toJson(test.outcome.ops));
         json.attribute("types", toJson(test.outcome.types));
-        json.attribute("compile_time_inputs", llvm::json::Array(test.outcome.boundInputs));
+        json.attribute("compile_time_inputs",
+                       llvm::json::Array(test.outcome.boundInputs));
       });
   });
   os << "\n";

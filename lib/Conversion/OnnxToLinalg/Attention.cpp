@@ -160,14 +160,14 @@ static Results attention(Lowering &l) {
       Value inner = e.op<math::TanhOp>(e.scale(x[0], 1 / cap));
       return e.scale(inner, cap);
     });
-  emit(2);
+  emit(1);
   if (l.in(3) && !state.addMask(l.in(3)))
     return failure();
   if (l.node.getInt("is_causal", 0) && !state.hideFuture(lengths))
     return failure();
   if (lengths && !state.hidePadding(lengths))
     return failure();
-  emit(1);
+  emit(2);
   state.value = softmax(l, state.value, 3, /*zeroRows=*/true);
   emit(3);
   // Loops b, h, g, s, e, t.

@@ -80,6 +80,24 @@ bool isStatic(Type type) {
   return lowered && lowered.hasStaticShape();
 }
 
+/// Where inference found no shape for an output, the one that the file declares
+/// serves; a lowering that makes another one is refused.
+void trustDeclaredShapes(func::FuncOp function) {
+  Operation *terminator = function.getBody().front().getTerminator();
+  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
+    auto type = dyn_cast<TensorType>(value.getType());
+    auto dims = function.getResultAttrOfType<ArrayAttr>(i, "onnx.dims");
+    if (!type || isStatic(type) || !dims)
+      continue;
+    SmallVector<int64_t> shape;
+    for (Attribute dim : dims)
+      if (auto size = dyn_cast<IntegerAttr>(dim))
+        shape.push_back(size.getInt());
+    if (shape.size() == dims.size())
+      value.setType(RankedTensorType::get(shape, type.getElementType()));
+  }
+}
+
 LogicalResult ConvertOnnxToLinalg::convertNode(OpBuilder &builder,
                                                onnx::NodeOp node,
                                                IRMapping &values,
@@ -168,6 +186,7 @@ LogicalResult ConvertOnnxToLinalg::convert(func::FuncOp function) {
   }
 
   Block &old = function.getBody().front();
+  trustDeclaredShapes(function);
   Block *body = new Block;
   IRMapping values;
   for (auto [argument, type] : llvm::zip(old.getArguments(), inputs))

@@ -68,9 +68,7 @@ Value convolve(Lowering &l, Value x, Value w, int64_t groups,
     input.indices.push_back(l.dim(o + i) * strides[i] +
                             l.dim(k + i) * dilations[i]);
     filterShape.push_back(sw[i + 2]);
-    // A transposed convolution has its filter turned round.
-    AffineExpr at = l.dim(k + i);
-    filter.indices.push_back(transposed ? at * -1 + (sw[i + 2] - 1) : at);
+    filter.indices.push_back(l.dim(k + i));
   }
   input.tensor = l.reshape(x, inputShape);
   filter.tensor = l.reshape(w, filterShape);
@@ -157,6 +155,14 @@ static Results convTranspose(Lowering &l) {
     low.push_back(reach - before);
     high.push_back(out[i] + reach - spread.back() - low.back());
   }
+  // The filter turned round.
+  Value turned =
+      l.generate(sw, Lowering::elementOf(w), [&](const Expr &e, ValueRange i) {
+        SmallVector<Value> at(i);
+        for (int64_t d = 0; d < spatial; ++d)
+          at[d + 2] = e.sub(e.index(sw[d + 2] - 1), i[d + 2]);
+        return e.extract(w, at);
+      });
   Value zero = l.filled(spread, Lowering::elementOf(x), 0);
   Value y = padSpatial(
       l, l.insert(x, zero, SmallVector<int64_t>(sx.size(), 0), steps), low,
@@ -164,7 +170,7 @@ static Results convTranspose(Lowering &l) {
   if (!y)
     return failure();
   Type element = type.getElementType();
-  y = convolve(l, y, w, groups, ones, dilations, out, element,
+  y = convolve(l, y, turned, groups, ones, dilations, out, element,
                /*transposed=*/true);
   return one(addChannelBias(l, y, l.in(2)));
 }

@@ -209,6 +209,9 @@ Value Expr::cast(Value x, Type element, bool fromUnsigned,
     }
     if (source.getWidth() < 32)
       return cast(cast(x, b.getF32Type()), element, fromUnsigned, toUnsigned);
+    // Integers below a byte keep the low bits of the number.
+    if (element.getIntOrFloatBitWidth() < 8)
+      return cast(cast(x, b.getI32Type()), element);
     return toInteger(*this, x, result, toUnsigned);
   }
   if (from.isInteger(1))

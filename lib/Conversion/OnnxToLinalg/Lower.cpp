@@ -26,6 +26,7 @@ static const lower::Table &getTable() {
     lower::addQuantization(table);
     lower::addResize(table);
     lower::addNorms(table);
+    lower::addLosses(table);
     lower::addProducts(table);
     return table;
   }();

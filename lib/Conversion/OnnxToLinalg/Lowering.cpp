@@ -250,6 +250,8 @@ Value Lowering::slice(Value x, ArrayRef<int64_t> offsets,
     strides = ones;
   if (sizes == shape(x))
     return x;
+  if (product(sizes) == 0)
+    return empty(sizes, elementOf(x));
   return tensor::ExtractSliceOp::create(b, loc, x, attributes(b, offsets),
                                         attributes(b, sizes),
                                         attributes(b, strides));

@@ -68,7 +68,7 @@ public:
   Value plus(Value x, double number) const;
 
   /// To another element type, as ONNX's Cast does it: floats to integers toward zero, values beyond the range give the
-  /// range's end, NaN gives 0; to bool is `x != 0`; between integers modulo their width.
+  /// range's end (below a byte, their low bits), NaN gives 0; to bool is `x != 0`; between integers modulo their width.
   Value cast(Value x, Type element, bool fromUnsigned = false,
              bool toUnsigned = false) const;
   /// To the index type.
@@ -197,6 +197,7 @@ void addIndexing(Table &table);
 void addScatters(Table &table);
 void addReductions(Table &table);
 void addNorms(Table &table);
+void addLosses(Table &table);
 void addProducts(Table &table);
 void addConvolutions(Table &table);
 void addPooling(Table &table);

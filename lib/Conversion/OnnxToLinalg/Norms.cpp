@@ -49,7 +49,7 @@ Value softmax(Lowering &l, Value x, int64_t axis, bool zeroRows) {
                [](const Expr &e, ValueRange v) { return e.div(v[0], v[1]); });
 }
 
-static Value logSoftmax(Lowering &l, Value x, int64_t axis) {
+Value logSoftmax(Lowering &l, Value x, int64_t axis) {
   Value y = difference(l, x, largest(l, x, {axis}));
   Value powers =
       l.map(y, [](const Expr &e, ValueRange v) { return e.exp(v[0]); });

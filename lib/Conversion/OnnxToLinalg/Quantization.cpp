@@ -51,6 +51,13 @@ static Value toQuantized(const Expr &e, Value x, Value zero, Type element,
   Value y = e.op<math::RoundEvenOp>(x);
   if (zero)
     y = e.add(y, zero);
+  unsigned width = element.getIntOrFloatBitWidth();
+  if (width < 8) {
+    double low = isUnsigned ? 0 : -std::ldexp(1.0, int(width) - 1);
+    y = e.max(y, e.constant(y.getType(), low));
+    y = e.min(y,
+              e.constant(y.getType(), low + std::ldexp(1.0, int(width)) - 1));
+  }
   return e.cast(y, element, false, isUnsigned);
 }
 
