@@ -89,8 +89,8 @@ typedef struct eff_step {
   uint32_t operand_count;
   uint32_t flags;           /* eff_step_flags */
   const char *name;         /* kernel's name, for traces */
-  uint64_t flops;           /* predicted, of one execution with every token valid */
-  uint64_t bytes;           /* predicted traffic beyond the arena: weights, states, caches */
+  uint64_t flops;           /* predicted: every token valid, caches empty before, logits of the last tokens only */
+  uint64_t bytes;           /* predicted traffic beyond the arena in such a call: weights, states, caches */
 } eff_step;
 
 enum eff_entry_kind {

@@ -246,6 +246,14 @@ Status Engine::Impl::call(Program &program, const std::vector<CallRow> &rows,
   stats.padding += batch * tokens - count;
   stats.flops += program.flops();
   stats.bytes += program.bytes();
+  // The prediction is that of empty caches; what they held was read too.
+  const eff_model &tables = model->tables();
+  uint64_t cached = 0;
+  for (uint32_t i = 0; i < tables.state_count; ++i)
+    if (tables.states[i].kind == EFF_STATE_CACHE)
+      cached += tables.states[i].heads * tables.states[i].token_bytes;
+  for (int32_t length : past)
+    stats.bytes += cached * uint64_t(length);
   return Status::success();
 }
 

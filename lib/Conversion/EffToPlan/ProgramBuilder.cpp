@@ -321,9 +321,15 @@ static Cost estimateCost(Operation *op) {
 }
 
 Cost ProgramBuilder::getCost(Operation *op) {
-  if (auto costed = llvm::dyn_cast<eff::Costed>(op))
-    return {costed.getFlops(), costed.getTraffic()};
-  return estimateCost(op);
+  auto costed = llvm::dyn_cast<eff::Costed>(op);
+  Cost cost = costed ? Cost{costed.getFlops(), costed.getTraffic()}
+                     : estimateCost(op);
+  // Of the rows of eff.select_rows a call asks for one of each sequence, as a
+  // rule.
+  if (llvm::any_of(op->getOperands(),
+                   [&](Value value) { return selected.contains(value); }))
+    cost.flops /= program.getEntry().getTokens();
+  return cost;
 }
 
 void ProgramBuilder::addStep(Operation *op, llvm::StringRef family,

@@ -1,4 +1,4 @@
-//===- EffAttentionOps.cpp - attention and its caches -----------------------===//
+//===- EffAttentionOps.cpp - attention and its caches ---------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -67,10 +67,11 @@ SmallVector<Value> AttentionOp::getStateOperands() {
   return {};
 }
 
-/// Keys that a query sees at most.
+/// Keys that a query sees at most when nothing is in the caches before the call: costs are those of the first call, the
+/// runtime adds what later ones read.
 static int64_t getMaxKeys(AttentionOp op) {
   auto cache = dyn_cast<CacheType>(op.getKey().getType());
-  int64_t keys = cache ? cache.getCapacity() : getShapeOf(op.getKey())[1];
+  int64_t keys = getShapeOf(cache ? op.getQuery() : op.getKey())[1];
   int64_t window = op.getWindow();
   return window > 0 ? std::min(keys, window) : keys;
 }
@@ -95,8 +96,9 @@ int64_t AttentionOp::getTraffic() {
 LogicalResult CacheAppendOp::verify() {
   ArrayRef<int64_t> input = getShapeOf(getInput());
   CacheType cache = getCache().getType();
-  return checkShape(*this, "C1", "the input", getInput(),
-                    {input[0], input[1], cache.getHeads() * cache.getHeadDim()});
+  return checkShape(
+      *this, "C1", "the input", getInput(),
+      {input[0], input[1], cache.getHeads() * cache.getHeadDim()});
 }
 
 SmallVector<Value> CacheAppendOp::getStateOperands() { return {getCache()}; }
