@@ -1,13 +1,16 @@
-//===- KernelBench.cpp - speed of kernels against the roofline --------------===//
+//===- KernelBench.cpp - speed of kernels against the roofline
+//--------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Times kernel families at the shapes of Llama-3.2-1B and Mamba2-1.3B and prints JSON lines: median and best time of
-/// a run, and of the best one bytes and operations per second with their shares of what the same process measured
-/// this machine to do. Operands that a model reads from memory take turns in a buffer larger than the caches.
+/// Times kernel families at the shapes of Llama-3.2-1B and Mamba2-1.3B and
+/// prints JSON lines: median and best time of a run, and of the best one bytes
+/// and operations per second with their shares of what the same process
+/// measured this machine to do. Operands that a model reads from memory take
+/// turns in a buffer larger than the caches.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -30,15 +33,23 @@ using namespace effc::bench;
 using llvm::cl::desc;
 using llvm::cl::init;
 
-static llvm::cl::opt<std::string> filter("filter", desc("Regular expression over names of benchmarks"), init(""));
-static llvm::cl::opt<std::string> target("target", desc("Target of the kernels"), init("native"));
-static llvm::cl::opt<int> workers("workers", desc("Threads; 0: one for each processor"), init(0));
-static llvm::cl::opt<double> budget("seconds", desc("Time for each benchmark"), init(0.25));
-static llvm::cl::opt<int> memory("memory-mb", desc("Size of the buffer that is read in turns"), init(1536));
+static llvm::cl::opt<std::string>
+    filter("filter", desc("Regular expression over names of benchmarks"),
+           init("."));
+static llvm::cl::opt<std::string>
+    target("target", desc("Target of the kernels"), init("native"));
+static llvm::cl::opt<int>
+    workers("workers", desc("Threads; 0: one for each processor"), init(0));
+static llvm::cl::opt<double> budget("seconds", desc("Time for each benchmark"),
+                                    init(0.25));
+static llvm::cl::opt<int>
+    memory("memory-mb", desc("Size of the buffer that is read in turns"),
+           init(1536));
 
 namespace {
 
-/// An operand: `bytes` long; `streamed` ones move through the big buffer from run to run.
+/// An operand: `bytes` long; `streamed` ones move through the big buffer from
+/// run to run.
 struct Operand {
   int64_t bytes;
   bool streamed;
@@ -73,7 +84,8 @@ int64_t weightBytes(llvm::StringRef family, int64_t n, int64_t k) {
 
 void addLinear(const std::string &family, int64_t rows, int64_t n, int64_t k) {
   Benchmark b;
-  b.name = family + "_" + std::to_string(rows) + "x" + std::to_string(n) + "x" + std::to_string(k);
+  b.name = family + "_" + std::to_string(rows) + "x" + std::to_string(n) + "x" +
+           std::to_string(k);
   b.family = family;
   b.constants = {{"rows", rows}, {"n", n}, {"k", k}, {"ldy", n}};
   b.integer = family == "linear_i8a8";
@@ -84,7 +96,8 @@ void addLinear(const std::string &family, int64_t rows, int64_t n, int64_t k) {
   Operand w = {weightBytes(family, n, k), true};
   b.operands = {{rows * k * 4, false}, w, {rows * n * 4, false}};
   if (b.integer)
-    b.operands = {{rows * k, false}, {rows * 4, false}, w, {rows * n * 4, false}};
+    b.operands = {
+        {rows * k, false}, {rows * 4, false}, w, {rows * n * 4, false}};
   b.batch = 1;
   b.tokens = rows;
   b.past = 0;
@@ -97,14 +110,28 @@ void addAttention(int64_t tokens, int32_t past) {
   int64_t heads = 32, kv = 8, d = 64, capacity = 8192;
   double seen = past + (tokens + 1) / 2.0;
   Operand cache = {kv * capacity * d * 4, true};
-  all.push_back({"attention_cache_" + std::to_string(tokens) + "_past" + std::to_string(past),
+  all.push_back({"attention_cache_" + std::to_string(tokens) + "_past" +
+                     std::to_string(past),
                  "attention_cache",
-                 {{"batch", 1}, {"tokens", tokens}, {"heads", heads}, {"kv_heads", kv}, {"head_dim", d},
-                  {"capacity", capacity}, {"ldq", heads * d}, {"ldy", heads * d}, {"causal", 1},
+                 {{"batch", 1},
+                  {"tokens", tokens},
+                  {"heads", heads},
+                  {"kv_heads", kv},
+                  {"head_dim", d},
+                  {"capacity", capacity},
+                  {"ldq", heads * d},
+                  {"ldy", heads * d},
+                  {"causal", 1},
                   {"scale_bits", bitsOf(0.125f)}},
-                 {{tokens * heads * d * 4, false}, cache, cache, {tokens * heads * d * 4, false}},
-                 1, static_cast<int32_t>(tokens), past,
-                 2.0 * kv * (past + tokens) * d * 4, 4.0 * tokens * heads * seen * d});
+                 {{tokens * heads * d * 4, false},
+                  cache,
+                  cache,
+                  {tokens * heads * d * 4, false}},
+                 1,
+                 static_cast<int32_t>(tokens),
+                 past,
+                 2.0 * kv * (past + tokens) * d * 4,
+                 4.0 * tokens * heads * seen * d});
 }
 
 void addScans(int64_t tokens) {
@@ -113,33 +140,86 @@ void addScans(int64_t tokens) {
   auto local = [&](int64_t floats) { return Operand{floats * 4, false}; };
   auto streamed = [&](int64_t floats) { return Operand{floats * 4, true}; };
   int64_t heads = 64, p = 64, n = 128, d = heads * p;
-  all.push_back({"ssd_scan" + suffix, "ssd_scan",
-                 {{"batch", 1}, {"tokens", tokens}, {"heads", heads}, {"head_dim", p}, {"n", n}, {"groups", 1},
-                  {"chunk", 64}, {"ldx", d}, {"lddt", heads}, {"ldb", n}, {"ldc", n}, {"ldy", d}},
-                 {local(tokens * d), local(tokens * heads), local(heads), local(tokens * n), local(tokens * n),
-                  local(heads), streamed(heads * n * p), local(tokens * d)},
-                 1, t, 0, 2.0 * heads * n * p * 4, 5.0 * tokens * heads * n * p});
+  all.push_back({"ssd_scan" + suffix,
+                 "ssd_scan",
+                 {{"batch", 1},
+                  {"tokens", tokens},
+                  {"heads", heads},
+                  {"head_dim", p},
+                  {"n", n},
+                  {"groups", 1},
+                  {"chunk", 64},
+                  {"ldx", d},
+                  {"lddt", heads},
+                  {"ldb", n},
+                  {"ldc", n},
+                  {"ldy", d}},
+                 {local(tokens * d), local(tokens * heads), local(heads),
+                  local(tokens * n), local(tokens * n), local(heads),
+                  streamed(heads * n * p), local(tokens * d)},
+                 1,
+                 t,
+                 0,
+                 2.0 * heads * n * p * 4,
+                 5.0 * tokens * heads * n * p});
   int64_t channels = 4096, states = 16;
-  all.push_back({"ssm_scan" + suffix, "ssm_scan",
-                 {{"batch", 1}, {"tokens", tokens}, {"channels", channels}, {"n", states}, {"groups", 1},
-                  {"ldu", channels}, {"lddt", channels}, {"ldb", states}, {"ldc", states}, {"ldz", channels},
-                  {"ldy", channels}},
-                 {local(tokens * channels), local(tokens * channels), streamed(channels * states),
-                  local(tokens * states), local(tokens * states), local(channels), local(tokens * channels),
-                  streamed(channels * states), local(tokens * channels)},
-                 1, t, 0, 3.0 * channels * states * 4, 6.0 * tokens * channels * states});
+  all.push_back(
+      {"ssm_scan" + suffix,
+       "ssm_scan",
+       {{"batch", 1},
+        {"tokens", tokens},
+        {"channels", channels},
+        {"n", states},
+        {"groups", 1},
+        {"ldu", channels},
+        {"lddt", channels},
+        {"ldb", states},
+        {"ldc", states},
+        {"ldz", channels},
+        {"ldy", channels}},
+       {local(tokens * channels), local(tokens * channels),
+        streamed(channels * states), local(tokens * states),
+        local(tokens * states), local(channels), local(tokens * channels),
+        streamed(channels * states), local(tokens * channels)},
+       1,
+       t,
+       0,
+       3.0 * channels * states * 4,
+       6.0 * tokens * channels * states});
   channels = 4352;
-  all.push_back({"causal_conv1d" + suffix, "causal_conv1d",
-                 {{"batch", 1}, {"tokens", tokens}, {"channels", channels}, {"kernel", 4}, {"ldx", channels},
-                  {"ldy", channels}, {"silu", 1}},
-                 {local(tokens * channels), streamed(channels * 4), local(channels), streamed(channels * 3),
-                  local(tokens * channels)},
-                 1, t, 0, 10.0 * channels * 4, 8.0 * tokens * channels});
-  all.push_back({"gated_norm" + suffix, "gated_norm",
-                 {{"rows", tokens}, {"d", d}, {"ldx", d}, {"ldz", d}, {"ldy", d}, {"group", d},
-                  {"eps_bits", bitsOf(1e-5f)}},
-                 {local(tokens * d), local(tokens * d), streamed(d), local(tokens * d)}, 1, t, 0, d * 4.0,
-                 10.0 * tokens * d});
+  all.push_back(
+      {"causal_conv1d" + suffix,
+       "causal_conv1d",
+       {{"batch", 1},
+        {"tokens", tokens},
+        {"channels", channels},
+        {"kernel", 4},
+        {"ldx", channels},
+        {"ldy", channels},
+        {"silu", 1}},
+       {local(tokens * channels), streamed(channels * 4), local(channels),
+        streamed(channels * 3), local(tokens * channels)},
+       1,
+       t,
+       0,
+       10.0 * channels * 4,
+       8.0 * tokens * channels});
+  all.push_back(
+      {"gated_norm" + suffix,
+       "gated_norm",
+       {{"rows", tokens},
+        {"d", d},
+        {"ldx", d},
+        {"ldz", d},
+        {"ldy", d},
+        {"group", d},
+        {"eps_bits", bitsOf(1e-5f)}},
+       {local(tokens * d), local(tokens * d), streamed(d), local(tokens * d)},
+       1,
+       t,
+       0,
+       d * 4.0,
+       10.0 * tokens * d});
 }
 
 void addRows(int64_t rows) {
@@ -147,25 +227,72 @@ void addRows(int64_t rows) {
   auto t = static_cast<int32_t>(rows);
   int64_t d = 2048, vocab = 128256;
   auto local = [&](int64_t floats) { return Operand{floats * 4, false}; };
-  all.push_back({"rms_norm" + suffix, "rms_norm",
-                 {{"rows", rows}, {"d", d}, {"ldx", d}, {"ldy", d}, {"group", d}, {"eps_bits", bitsOf(1e-5f)}},
-                 {local(rows * d), {d * 4, true}, local(rows * d)}, 1, t, 0, d * 4.0, 4.0 * rows * d});
-  all.push_back({"rope" + suffix, "rope",
-                 {{"batch", 1}, {"tokens", rows}, {"heads", 32}, {"head_dim", 64}, {"half", 32}, {"ldx", d},
-                  {"ldy", d}, {"scale_bits", bitsOf(1.0f)}},
-                 {local(rows * d), local(32), local(rows * d)}, 1, t, 1000, 128.0, 3.0 * rows * d});
-  all.push_back({"quantize_rows" + suffix, "quantize_rows", {{"rows", rows}, {"k", d}, {"ldx", d}},
-                 {local(rows * d), {rows * d, false}, local(rows)}, 1, t, 0, 1.0, 3.0 * rows * d});
-  all.push_back({"embed_bf16_panel" + suffix, "embed",
-                 {{"rows", rows}, {"d", d}, {"vocab", vocab}, {"ldy", d}, {"format", 4}, {"group", 0}},
-                 {local(rows), {vocab * d * 2, true}, local(rows * d)}, 1, t, 0, 64.0 * rows * d, 1.0 * rows * d});
+  all.push_back({"rms_norm" + suffix,
+                 "rms_norm",
+                 {{"rows", rows},
+                  {"d", d},
+                  {"ldx", d},
+                  {"ldy", d},
+                  {"group", d},
+                  {"eps_bits", bitsOf(1e-5f)}},
+                 {local(rows * d), {d * 4, true}, local(rows * d)},
+                 1,
+                 t,
+                 0,
+                 d * 4.0,
+                 4.0 * rows * d});
+  all.push_back({"rope" + suffix,
+                 "rope",
+                 {{"batch", 1},
+                  {"tokens", rows},
+                  {"heads", 32},
+                  {"head_dim", 64},
+                  {"half", 32},
+                  {"ldx", d},
+                  {"ldy", d},
+                  {"scale_bits", bitsOf(1.0f)}},
+                 {local(rows * d), local(32), local(rows * d)},
+                 1,
+                 t,
+                 1000,
+                 128.0,
+                 3.0 * rows * d});
+  all.push_back({"quantize_rows" + suffix,
+                 "quantize_rows",
+                 {{"rows", rows}, {"k", d}, {"ldx", d}},
+                 {local(rows * d), {rows * d, false}, local(rows)},
+                 1,
+                 t,
+                 0,
+                 1.0,
+                 3.0 * rows * d});
+  all.push_back({"embed_bf16_panel" + suffix,
+                 "embed",
+                 {{"rows", rows},
+                  {"d", d},
+                  {"vocab", vocab},
+                  {"ldy", d},
+                  {"format", 4},
+                  {"group", 0}},
+                 {local(rows), {vocab * d * 2, true}, local(rows * d)},
+                 1,
+                 t,
+                 0,
+                 64.0 * rows * d,
+                 1.0 * rows * d});
 }
 
 void addAll() {
-  for (const char *family : {"linear_bf16", "linear_i8", "linear_i8a8", "linear_i4", "linear_f16", "linear_f32"}) {
-    for (auto [n, k] : {std::pair<int64_t, int64_t>{2048, 2048}, {8192, 2048}, {2048, 8192}, {128256, 2048}})
+  for (const char *family : {"linear_bf16", "linear_i8", "linear_i8a8",
+                             "linear_i4", "linear_f16", "linear_f32"}) {
+    for (auto [n, k] : {std::pair<int64_t, int64_t>{2048, 2048},
+                        {8192, 2048},
+                        {2048, 8192},
+                        {128256, 2048}})
       addLinear(family, 1, n, k);
     addLinear(family, 4, 8192, 2048);
+    addLinear(family, 24, 2048, 2048);
+    addLinear(family, 128, 256, 2048);
     addLinear(family, 128, 2048, 2048);
     addLinear(family, 128, 8192, 2048);
     addLinear(family, 128, 2048, 8192);
@@ -178,18 +305,27 @@ void addAll() {
     addScans(tokens);
     addRows(tokens);
   }
-  all.push_back({"sample_1", "sample", {{"rows", 1}, {"vocab", 128256}, {"ld", 128256}},
-                 {{128256 * 4, false}, {4, false}}, 1, 1, 0, 128256 * 4.0, 128256});
+  all.push_back({"sample_1",
+                 "sample",
+                 {{"rows", 1}, {"vocab", 128256}, {"ld", 128256}},
+                 {{128256 * 4, false}, {4, false}},
+                 1,
+                 1,
+                 0,
+                 128256 * 4.0,
+                 128256});
 }
 
-/// Memory of the benchmarks: one buffer for what is streamed, one for what stays in the caches.
+/// Memory of the benchmarks: one buffer for what is streamed, one for what
+/// stays in the caches.
 struct Buffers {
   char *big, *small;
   int64_t bigBytes, smallBytes = 64 << 20;
 
   explicit Buffers(int64_t bytes) : bigBytes(bytes) {
     auto map = [](int64_t size) {
-      void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      void *p = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (p == MAP_FAILED) {
         llvm::errs() << "no memory; give a smaller --memory-mb\n";
         exit(1);
@@ -199,7 +335,8 @@ struct Buffers {
     };
     big = map(bigBytes);
     small = map(smallBytes);
-    // Numbers from 1 to 2 whichever float format reads them; token ids stay small.
+    // Numbers from 1 to 2 whichever float format reads them; token ids stay
+    // small.
     uint32_t state = 1;
     for (int64_t i = 0; i < bigBytes; i += 4) {
       state = state * 1664525 + 1013904223;
@@ -214,7 +351,8 @@ struct Roof {
   double bandwidth, multiplyAdds, dotBytes;
 };
 
-void run(const Benchmark &b, const X86Machine &machine, Team &team, Buffers &buffers, const Roof &roof) {
+void run(const Benchmark &b, const X86Machine &machine, Team &team,
+         Buffers &buffers, const Roof &roof) {
   KernelSpec spec;
   spec.family = b.family;
   for (auto [name, value] : b.constants)
@@ -222,13 +360,18 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team, Buffers &buf
   auto compileStart = std::chrono::steady_clock::now();
   llvm::Expected<LoadedKernel> kernel = LoadedKernel::load(spec, machine);
   if (!kernel) {
-    llvm::errs() << b.name << ": " << llvm::toString(kernel.takeError()) << '\n';
+    llvm::errs() << b.name << ": " << llvm::toString(kernel.takeError())
+                 << '\n';
     exit(1);
   }
-  double compile = std::chrono::duration<double>(std::chrono::steady_clock::now() - compileStart).count();
+  double compile = std::chrono::duration<double>(
+                       std::chrono::steady_clock::now() - compileStart)
+                       .count();
 
-  std::vector<int32_t> past(b.batch, b.past), valid(b.batch, b.tokens), slot(b.batch, 0);
-  eff_call call = {b.batch, b.tokens, past.data(), valid.data(), slot.data(), 1, b.batch * b.tokens};
+  std::vector<int32_t> past(b.batch, b.past), valid(b.batch, b.tokens),
+      slot(b.batch, 0);
+  eff_call call = {b.batch,     b.tokens, past.data(),       valid.data(),
+                   slot.data(), 1,        b.batch * b.tokens};
   std::vector<void *> operands(b.operands.size());
   int64_t smallAt = 0, bigAt = 0;
   for (size_t i = 0; i < operands.size(); ++i)
@@ -242,7 +385,9 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team, Buffers &buf
   }
   memset(buffers.small, 0, smallAt);
   std::vector<double> times;
-  std::function<void(int)> body = [&](int part) { (*kernel)(operands.data(), call, part, team.size()); };
+  std::function<void(int)> body = [&](int part) {
+    (*kernel)(operands.data(), call, part, team.size());
+  };
   double spent = 0;
   for (int i = 0; spent < budget || i < 4; ++i) {
     for (size_t o = 0; o < operands.size(); ++o)
@@ -255,21 +400,32 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team, Buffers &buf
       }
     auto start = std::chrono::steady_clock::now();
     team.run(body);
-    double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    double time =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
     spent += time;
     if (i > 0)
       times.push_back(time);
   }
   std::sort(times.begin(), times.end());
   double best = times.front(), median = times[times.size() / 2];
-  double peak = b.integer && roof.dotBytes > 0 ? roof.dotBytes : roof.multiplyAdds;
+  double peak =
+      b.integer && roof.dotBytes > 0 ? roof.dotBytes : roof.multiplyAdds;
   auto rounded = [](double x) { return std::round(x * 1000) / 1000; };
   llvm::outs() << llvm::json::Value(llvm::json::Object{
-                      {"kernel", b.name}, {"target", machine.name()}, {"threads", team.size()}, {"runs", int64_t(times.size())},
-                      {"us_best", rounded(best * 1e6)}, {"us_median", rounded(median * 1e6)},
-                      {"gb_per_s", rounded(b.bytes / best / 1e9)}, {"bandwidth_share", rounded(b.bytes / best / roof.bandwidth)},
-                      {"bandwidth_share_median", rounded(b.bytes / median / roof.bandwidth)},
-                      {"gflop_per_s", rounded(b.operations / best / 1e9)}, {"peak_share", rounded(b.operations / best / peak)},
+                      {"kernel", b.name},
+                      {"target", machine.name()},
+                      {"threads", team.size()},
+                      {"runs", int64_t(times.size())},
+                      {"us_best", rounded(best * 1e6)},
+                      {"us_median", rounded(median * 1e6)},
+                      {"gb_per_s", rounded(b.bytes / best / 1e9)},
+                      {"bandwidth_share",
+                       rounded(b.bytes / best / roof.bandwidth)},
+                      {"bandwidth_share_median",
+                       rounded(b.bytes / median / roof.bandwidth)},
+                      {"gflop_per_s", rounded(b.operations / best / 1e9)},
+                      {"peak_share", rounded(b.operations / best / peak)},
                       {"compile_ms", rounded(compile * 1e3)}})
                << '\n';
   llvm::outs().flush();
@@ -278,26 +434,32 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team, Buffers &buf
 } // namespace
 
 int main(int argc, char **argv) {
-  llvm::cl::ParseCommandLineOptions(argc, argv, "effc-kernel-bench: kernels against the roofline, as JSON lines\n");
+  llvm::cl::ParseCommandLineOptions(
+      argc, argv,
+      "effc-kernel-bench: kernels against the roofline, as JSON lines\n");
   llvm::Expected<X86Machine> machine = X86Machine::parse(target);
   if (!machine) {
     llvm::errs() << llvm::toString(machine.takeError()) << '\n';
     return 1;
   }
-  Team team(workers > 0 ? static_cast<unsigned>(workers) : std::max(1u, std::thread::hardware_concurrency()));
+  Team team(workers > 0 ? static_cast<unsigned>(workers)
+                        : std::max(1u, std::thread::hardware_concurrency()));
   Buffers buffers(static_cast<int64_t>(memory) << 20);
   double load[1] = {0};
   getloadavg(load, 1);
-  Roof roof = {measureReadBandwidth(team, buffers.big, buffers.bigBytes), measureMultiplyAdd(team, machine->vectorBits()),
-               machine->has(EFF_FEATURE_AVX512_VNNI) ? measureDotBytes(team) : 0};
+  Roof roof = {measureReadBandwidth(team, buffers.big, buffers.bigBytes),
+               measureMultiplyAdd(team, machine->vectorBits()),
+               machine->has(EFF_FEATURE_AVX512_VNNI) ? measureDotBytes(team)
+                                                     : 0};
   std::string host;
   X86Machine::host(&host);
-  llvm::outs() << llvm::json::Value(llvm::json::Object{{"machine", host},
-                                                       {"threads", team.size()},
-                                                       {"load_average", load[0]},
-                                                       {"read_gb_per_s", roof.bandwidth / 1e9},
-                                                       {"fma_gflop_per_s", roof.multiplyAdds / 1e9},
-                                                       {"int8_gop_per_s", roof.dotBytes / 1e9}})
+  llvm::outs() << llvm::json::Value(llvm::json::Object{
+                      {"machine", host},
+                      {"threads", team.size()},
+                      {"load_average", load[0]},
+                      {"read_gb_per_s", roof.bandwidth / 1e9},
+                      {"fma_gflop_per_s", roof.multiplyAdds / 1e9},
+                      {"int8_gop_per_s", roof.dotBytes / 1e9}})
                << '\n';
   addAll();
   llvm::Regex matcher(filter);

@@ -1,4 +1,5 @@
-//===- Roofline.cpp - what this machine can do ------------------------------===//
+//===- Roofline.cpp - what this machine can do
+//------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -12,13 +13,22 @@
 
 namespace effc::bench {
 
-/// Best rate of `work` units over a few runs of the team.
-static double bestRate(Team &team, double work, int runs, const std::function<void(int)> &body) {
-  double best = 0;
-  for (int i = 0; i < runs; ++i) {
+/// Best rate of runs that do `work` units each, for a quarter of a second. A
+/// run is short, so that on a machine that others use as well some are
+/// undisturbed: the same as for the kernels that are compared with it.
+static double bestRate(
+    Team &team, double work, const std::function<void(int)> &body,
+    const std::function<void()> &between = [] {}) {
+  double best = 0, spent = 0;
+  while (spent < 0.25) {
+    between();
     auto start = std::chrono::steady_clock::now();
     team.run(body);
-    best = std::max(best, work / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    double time =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
+    best = std::max(best, work / time);
+    spent += time;
   }
   return best;
 }
@@ -31,7 +41,8 @@ template <int Ahead> static void readAll(const char *p, int64_t bytes) {
       _mm_prefetch(p + i + 64 + Ahead, _MM_HINT_T0);
     }
     for (int j = 0; j < 8; ++j)
-      sum[j] = _mm_add_ps(sum[j], _mm_loadu_ps(reinterpret_cast<const float *>(p + i + 16 * j)));
+      sum[j] = _mm_add_ps(sum[j], _mm_loadu_ps(reinterpret_cast<const float *>(
+                                      p + i + 16 * j)));
   }
   for (int j = 1; j < 8; ++j)
     sum[0] = _mm_add_ps(sum[0], sum[j]);
@@ -39,15 +50,20 @@ template <int Ahead> static void readAll(const char *p, int64_t bytes) {
 }
 
 double measureReadBandwidth(Team &team, const char *data, int64_t bytes) {
-  int64_t share = bytes / team.size() / 4096 * 4096;
-  auto plain = [&](int part) { readAll<0>(data + part * share, share); };
-  auto ahead = [&](int part) { readAll<4096>(data + part * share, share); };
+  int64_t slice = std::min<int64_t>(bytes, 16 << 20),
+          share = slice / team.size() / 4096 * 4096, at = 0;
+  auto next = [&] { at = at + 2 * slice <= bytes ? at + slice : 0; };
+  auto plain = [&](int part) { readAll<0>(data + at + part * share, share); };
+  auto ahead = [&](int part) {
+    readAll<4096>(data + at + part * share, share);
+  };
   double work = static_cast<double>(share) * team.size();
-  return std::max(bestRate(team, work, 3, plain), bestRate(team, work, 3, ahead));
+  return std::max(bestRate(team, work, plain, next),
+                  bestRate(team, work, ahead, next));
 }
 
 constexpr int kChains = 16;
-constexpr int64_t kSteps = 2000000;
+constexpr int64_t kSteps = 20000;
 
 __attribute__((target("avx512f"))) static void multiplyAdd512() {
   __m512 acc[kChains], x = _mm512_set1_ps(1e-30f), y = _mm512_set1_ps(0.5f);
@@ -91,8 +107,10 @@ static void multiplyAdd128() {
 
 double measureMultiplyAdd(Team &team, int bits) {
   double lanes = bits / 32.0, chains = bits == 512 ? kChains : 12;
-  return bestRate(team, 2 * lanes * chains * kSteps * team.size(), 4, [&](int) {
-    bits == 512 ? multiplyAdd512() : bits == 256 ? multiplyAdd256() : multiplyAdd128();
+  return bestRate(team, 2 * lanes * chains * kSteps * team.size(), [&](int) {
+    bits == 512   ? multiplyAdd512()
+    : bits == 256 ? multiplyAdd256()
+                  : multiplyAdd128();
   });
 }
 
@@ -111,7 +129,8 @@ __attribute__((target("avx512f,avx512vnni"))) static void dotBytes512() {
 double measureDotBytes(Team &team) {
   if (!__builtin_cpu_supports("avx512vnni"))
     return 0;
-  return bestRate(team, 2.0 * 64 * kChains * kSteps * team.size(), 4, [](int) { dotBytes512(); });
+  return bestRate(team, 2.0 * 64 * kChains * kSteps * team.size(),
+                  [](int) { dotBytes512(); });
 }
 
 } // namespace effc::bench

@@ -13,11 +13,14 @@
 
 namespace effc::bench {
 
-/// Bytes per second that the team reads from a buffer much larger than its caches.
+/// Bytes per second that the team reads from a buffer much larger than its
+/// caches.
 double measureReadBandwidth(Team &team, const char *data, int64_t bytes);
-/// f32 operations per second of multiply-adds on registers, two for each; `bits` is the width of vectors.
+/// f32 operations per second of multiply-adds on registers, two for each;
+/// `bits` is the width of vectors.
 double measureMultiplyAdd(Team &team, int bits);
-/// int8 operations per second of VPDPBUSD on registers; 0 where the processor has none.
+/// int8 operations per second of VPDPBUSD on registers; 0 where the processor
+/// has none.
 double measureDotBytes(Team &team);
 
 } // namespace effc::bench

@@ -1,4 +1,5 @@
-//===- Team.cpp - threads that run parts of one step ------------------------===//
+//===- Team.cpp - threads that run parts of one step
+//------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -28,9 +29,11 @@ Team::~Team() {
 void Team::work(int part) {
   flushSubnormals();
   for (int seen = 0;;) {
-    for (int spins = 0; generation.load(std::memory_order_acquire) == seen; ++spins) {
+    for (int spins = 0; generation.load(std::memory_order_acquire) == seen;
+         ++spins) {
       _mm_pause();
-      // On a machine that others use as well, do not keep a core from them for long.
+      // On a machine that others use as well, do not keep a core from them for
+      // long.
       if (spins > 20000)
         std::this_thread::yield();
     }

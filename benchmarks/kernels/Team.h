@@ -14,8 +14,8 @@
 
 namespace effc::bench {
 
-/// Runs a function once on every thread at a time, as the runtime runs a step: workers spin between runs and flush
-/// subnormal numbers.
+/// Runs a function once on every thread at a time, as the runtime runs a step:
+/// workers spin between runs and flush subnormal numbers.
 class Team {
 public:
   explicit Team(int threads);

@@ -1,4 +1,5 @@
-//===- KernelSpec.cpp - what a kernel is specialised for --------------------===//
+//===- KernelSpec.cpp - what a kernel is specialised for
+//--------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -15,8 +16,11 @@ using namespace llvm;
 namespace effc {
 
 /// Where a constant is, or where it belongs.
-template <class Constants> static auto *find(Constants &constants, StringRef name) {
-  return lower_bound(constants, name, [](const auto &entry, StringRef name) { return StringRef(entry.first) < name; });
+template <class Constants>
+static auto *find(Constants &constants, StringRef name) {
+  return lower_bound(constants, name, [](const auto &entry, StringRef name) {
+    return StringRef(entry.first) < name;
+  });
 }
 
 int64_t KernelSpec::get(StringRef name) const {
@@ -36,7 +40,9 @@ std::string KernelSpec::str() const {
   std::string text;
   raw_string_ostream os(text);
   os << family << '(';
-  interleaveComma(constants, os, [&](const auto &entry) { os << entry.first << " = " << entry.second; });
+  interleaveComma(constants, os, [&](const auto &entry) {
+    os << entry.first << " = " << entry.second;
+  });
   os << ')';
   if (!epilogue.empty()) {
     os << " epilogue ";
@@ -66,7 +72,8 @@ std::string KernelSpec::name() const {
 }
 
 bool KernelSpec::operator==(const KernelSpec &other) const {
-  return family == other.family && constants == other.constants && epilogue == other.epilogue;
+  return family == other.family && constants == other.constants &&
+         epilogue == other.epilogue;
 }
 
 } // namespace effc

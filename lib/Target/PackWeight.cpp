@@ -1,4 +1,5 @@
-//===- PackWeight.cpp - weights to the kernels' layouts ---------------------===//
+//===- PackWeight.cpp - weights to the kernels' layouts
+//---------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -26,7 +27,8 @@ namespace {
 class Packer {
 public:
   Packer(eff::WeightType type, const RowSource &source, uint8_t *out)
-      : type(type), source(source), out(out), layout(eff::getPackedLayout(type)) {
+      : type(type), source(source), out(out),
+        layout(eff::getPackedLayout(type)) {
     bool matrix = type.getShape().size() == 2;
     n = matrix ? type.getShape()[0] : 1;
     k = matrix ? type.getShape()[1] : type.getNumElements();
@@ -42,8 +44,12 @@ private:
   void packInt8(int64_t panel);
   void packInt4(int64_t panel);
   void rowToHalves(const float *row, uint16_t *to, int64_t count);
-  template <class T> T *part(int64_t offset) { return reinterpret_cast<T *>(out + offset); }
-  ArrayRef<float> row(int64_t r) const { return ArrayRef(rows).slice(r * k, k); }
+  template <class T> T *part(int64_t offset) {
+    return reinterpret_cast<T *>(out + offset);
+  }
+  ArrayRef<float> row(int64_t r) const {
+    return ArrayRef(rows).slice(r * k, k);
+  }
 
   eff::WeightType type;
   const RowSource &source;
@@ -58,18 +64,22 @@ private:
 
 } // namespace
 
-/// A tile of 16-bit values [32][columns] to dwords: column c in the low half, c + 16 in the high one.
-static void interleaveHalves(const uint16_t *rows, int64_t ld, int64_t columns, uint32_t *to) {
+/// A tile of 16-bit values [32][columns] to dwords: column c in the low half, c
+/// + 16 in the high one.
+static void interleaveHalves(const uint16_t *rows, int64_t ld, int64_t columns,
+                             uint32_t *to) {
   for (int64_t k = 0; k < columns; ++k)
     for (int64_t c = 0; c < 16; ++c)
-      to[k * 16 + c] = rows[c * ld + k] | static_cast<uint32_t>(rows[(c + 16) * ld + k]) << 16;
+      to[k * 16 + c] = rows[c * ld + k] |
+                       static_cast<uint32_t>(rows[(c + 16) * ld + k]) << 16;
 }
 
 /// Copies a panel whose values have the weight's format already, bit for bit.
 bool Packer::copyVerbatim(int64_t panel) {
   if (source.verbatim.empty() || (panel + 1) * layout.panel > n)
     return false;
-  const char *from = source.verbatim.data() + panel * layout.panel * k * type.getElementBits() / 8;
+  const char *from = source.verbatim.data() +
+                     panel * layout.panel * k * type.getElementBits() / 8;
   if (rowMajor) {
     int64_t bytes = k * type.getElementBits() / 8;
     std::memcpy(out + panel * bytes, from, bytes);
@@ -121,7 +131,8 @@ void Packer::packHalves(int64_t panel) {
 void Packer::packInt8(int64_t panel) {
   for (int64_t r = 0; r < layout.panel; ++r) {
     int64_t index = panel * layout.panel + r;
-    part<float>(layout.scaleOffset)[index] = eff::roundInt8(row(r), quantized.data());
+    part<float>(layout.scaleOffset)[index] =
+        eff::roundInt8(row(r), quantized.data());
     if (rowMajor) {
       std::memcpy(out + index * k, quantized.data(), k);
       continue;
@@ -140,14 +151,18 @@ void Packer::packInt8(int64_t panel) {
 void Packer::packInt4(int64_t panel) {
   int64_t group = type.getGroup(), groups = layout.groups;
   int64_t rowBytes = (layout.columns + 1) / 2;
-  std::memset(out + panel * layout.panel * rowBytes, 0, layout.panel * rowBytes);
+  std::memset(out + panel * layout.panel * rowBytes, 0,
+              layout.panel * rowBytes);
   for (int64_t r = 0; r < layout.panel; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
       int64_t begin = g * group, count = std::min(group, k - begin);
-      int64_t index = rowMajor ? panel * groups + g : (panel * groups + g) * 16 + r;
-      part<float>(layout.scaleOffset)[index] = eff::roundInt4(row(r).slice(begin, count), quantized.data() + begin);
+      int64_t index =
+          rowMajor ? panel * groups + g : (panel * groups + g) * 16 + r;
+      part<float>(layout.scaleOffset)[index] =
+          eff::roundInt4(row(r).slice(begin, count), quantized.data() + begin);
     }
-    uint8_t *to = rowMajor ? out + panel * rowBytes : out + panel * layout.columns * 8 + r * 4;
+    uint8_t *to = rowMajor ? out + panel * rowBytes
+                           : out + panel * layout.columns * 8 + r * 4;
     for (int64_t kk = 0; kk < k; ++kk) {
       int64_t at = rowMajor ? kk / 2 : kk / 8 * 64 + kk % 8 / 2;
       to[at] |= (quantized[kk] & 15) << kk % 2 * 4;
@@ -158,7 +173,8 @@ void Packer::packInt4(int64_t panel) {
 void Packer::pack(int64_t panel) {
   if (copyVerbatim(panel))
     return;
-  int64_t first = panel * layout.panel, count = std::min(layout.panel, n - first);
+  int64_t first = panel * layout.panel,
+          count = std::min(layout.panel, n - first);
   rows.resize(layout.panel * k);
   quantized.resize(k);
   source.read(first, count, MutableArrayRef(rows).take_front(count * k));
@@ -179,18 +195,20 @@ int64_t getPanelCount(eff::WeightType type) {
   return layout.rows / layout.panel;
 }
 
-void packPanels(eff::WeightType type, const RowSource &source, int64_t begin, int64_t end,
-                MutableArrayRef<uint8_t> out) {
+void packPanels(eff::WeightType type, const RowSource &source, int64_t begin,
+                int64_t end, MutableArrayRef<uint8_t> out) {
   Packer packer(type, source, out.data());
   for (int64_t panel = begin; panel < end; ++panel)
     packer.pack(panel);
 }
 
-Error packWeight(eff::WeightType type, const RowSource &source, MutableArrayRef<uint8_t> out, unsigned threads) {
+Error packWeight(eff::WeightType type, const RowSource &source,
+                 MutableArrayRef<uint8_t> out, unsigned threads) {
   eff::PackedLayout layout = eff::getPackedLayout(type);
   if (static_cast<int64_t>(out.size()) != layout.totalBytes)
     return makeError(ErrorCode::CodeGen,
-                     "a packed weight takes " + Twine(layout.totalBytes) + " bytes, not " + Twine(out.size()));
+                     "a packed weight takes " + Twine(layout.totalBytes) +
+                         " bytes, not " + Twine(out.size()));
   // What lies between the parts is zero.
   auto clear = [&](int64_t begin, int64_t end) {
     if (begin < end)
@@ -200,19 +218,25 @@ Error packWeight(eff::WeightType type, const RowSource &source, MutableArrayRef<
   clear(layout.scaleOffset + layout.scaleBytes, layout.sumOffset);
   int64_t panels = getPanelCount(type);
   // A thread that has less than a megabyte to do costs more than it saves.
-  int64_t parts = std::clamp<int64_t>(layout.totalBytes >> 20, 1, std::max(1u, threads));
+  int64_t parts =
+      std::clamp<int64_t>(layout.totalBytes >> 20, 1, std::max(1u, threads));
   std::vector<std::thread> workers;
   for (int64_t i = 1; i < parts; ++i)
-    workers.emplace_back([=, &source] { packPanels(type, source, panels * i / parts, panels * (i + 1) / parts, out); });
+    workers.emplace_back([=, &source] {
+      packPanels(type, source, panels * i / parts, panels * (i + 1) / parts,
+                 out);
+    });
   packPanels(type, source, 0, panels / parts, out);
   for (std::thread &worker : workers)
     worker.join();
   return Error::success();
 }
 
-Error packWeight(eff::WeightType type, const eff::WeightSource &source, MutableArrayRef<uint8_t> out,
-                 unsigned threads) {
-  auto read = [&](int64_t n, int64_t count, MutableArrayRef<float> rows) { source.readRows(n, count, rows); };
+Error packWeight(eff::WeightType type, const eff::WeightSource &source,
+                 MutableArrayRef<uint8_t> out, unsigned threads) {
+  auto read = [&](int64_t n, int64_t count, MutableArrayRef<float> rows) {
+    source.readRows(n, count, rows);
+  };
   return packWeight(type, RowSource{read, source.getVerbatim()}, out, threads);
 }
 

@@ -1,4 +1,5 @@
-//===- KernelTest.cpp - runs kernels against their naive versions -----------===//
+//===- KernelTest.cpp - runs kernels against their naive versions
+//-----------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -22,7 +23,8 @@ Buffer::Buffer(int64_t bytes) : bytes(bytes) {
   int64_t page = sysconf(_SC_PAGESIZE);
   int64_t usable = (bytes + 2 * EFF_ALIGN + page - 1) / page * page;
   mapped = usable + page;
-  map = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  map = mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   char *end = static_cast<char *>(map) + usable;
   mprotect(end, page, PROT_NONE);
   for (char *p = static_cast<char *>(map); p < end; p += 4)
@@ -30,7 +32,8 @@ Buffer::Buffer(int64_t bytes) : bytes(bytes) {
   data = end - EFF_ALIGN - (bytes + 3) / 4 * 4;
 }
 
-Buffer::Buffer(const std::vector<float> &values) : Buffer(static_cast<int64_t>(values.size() * 4)) {
+Buffer::Buffer(const std::vector<float> &values)
+    : Buffer(static_cast<int64_t>(values.size() * 4)) {
   std::memcpy(data, values.data(), bytes);
 }
 
@@ -80,15 +83,21 @@ int64_t bitsOf(float value) {
   return bits;
 }
 
-Call::Call(int32_t batch, int32_t tokens, std::vector<int32_t> past, std::vector<int32_t> valid,
-           std::vector<int32_t> slot, bool allLogits)
+Call::Call(int32_t batch, int32_t tokens, std::vector<int32_t> past,
+           std::vector<int32_t> valid, std::vector<int32_t> slot,
+           bool allLogits)
     : past(std::move(past)), valid(std::move(valid)), slot(std::move(slot)) {
   this->past.resize(batch, 0);
   this->valid.resize(batch, tokens);
   for (int32_t b = this->slot.size(); b < batch; ++b)
     this->slot.push_back(b);
-  call = {batch,     tokens, this->past.data(), this->valid.data(), this->slot.data(),
-          allLogits, allLogits ? batch * tokens : batch};
+  call = {batch,
+          tokens,
+          this->past.data(),
+          this->valid.data(),
+          this->slot.data(),
+          allLogits,
+          allLogits ? batch * tokens : batch};
 }
 
 KernelSpec specOf(const Case &c) {
@@ -102,7 +111,8 @@ KernelSpec specOf(const Case &c) {
 
 std::vector<X86Machine> machines() {
   std::vector<X86Machine> all;
-  for (const char *name : {"x86-64-v2", "x86-64-v3", "x86-64-v3+avxvnni", "x86-64-v4", "x86-64-v4+vnni+bf16"}) {
+  for (const char *name : {"x86-64-v2", "x86-64-v3", "x86-64-v3+avxvnni",
+                           "x86-64-v4", "x86-64-v4+vnni+bf16"}) {
     X86Machine machine = llvm::cantFail(X86Machine::parse(name));
     if (machine.runsHere())
       all.push_back(machine);
@@ -122,14 +132,18 @@ struct Operands {
       bool written = llvm::is_contained(c.outputs, static_cast<int>(i));
       if (written)
         fresh[i] = operand->clone();
-      pointers.push_back(!operand ? nullptr : written ? fresh[i].as<void>() : operand->as<void>());
+      pointers.push_back(!operand  ? nullptr
+                         : written ? fresh[i].as<void>()
+                                   : operand->as<void>());
     }
   }
 };
 } // namespace
 
-/// Compares one written operand of floats; other types must be equal to the byte.
-static void compare(const Case &c, int operand, const Buffer &got, const Buffer &expected) {
+/// Compares one written operand of floats; other types must be equal to the
+/// byte.
+static void compare(const Case &c, int operand, const Buffer &got,
+                    const Buffer &expected) {
   int failures = 0;
   for (int64_t i = 0; i < got.size() / 4 && failures < 3; ++i) {
     float g = got.as()[i], e = expected.as()[i];
@@ -138,25 +152,43 @@ static void compare(const Case &c, int operand, const Buffer &got, const Buffer 
       continue;
     double difference = std::fabs(static_cast<double>(g) - e);
     if (!(difference <= c.absolute + c.relative * std::fabs(e))) {
-      ADD_FAILURE() << "operand " << operand << " element " << i << ": " << g << " instead of " << e;
+      ADD_FAILURE() << "operand " << operand << " element " << i << ": " << g
+                    << " instead of " << e;
       ++failures;
     }
   }
-  EXPECT_TRUE(got.tailIntact()) << "operand " << operand << " is written beyond its end";
+  EXPECT_TRUE(got.tailIntact())
+      << "operand " << operand << " is written beyond its end";
+}
+
+/// Kernels stay for as long as the tests run: several calls often share one.
+static const LoadedKernel *loadOnce(const KernelSpec &spec,
+                                    const X86Machine &machine) {
+  static std::map<std::string, LoadedKernel> loaded;
+  std::string key = spec.name() + machine.name();
+  auto it = loaded.find(key);
+  if (it != loaded.end())
+    return &it->second;
+  llvm::Expected<LoadedKernel> kernel = LoadedKernel::load(spec, machine);
+  if (!kernel) {
+    ADD_FAILURE() << llvm::toString(kernel.takeError());
+    return nullptr;
+  }
+  return &loaded.emplace(key, std::move(*kernel)).first->second;
 }
 
 void check(const Case &c, const Call &call) {
   KernelSpec spec = specOf(c);
   SCOPED_TRACE(spec.str());
   Operands expected(c);
-  ASSERT_TRUE(kernels::naive::run(c.family, c.constants, expected.pointers.data(), call.call, c.naiveEpilogue));
+  ASSERT_TRUE(kernels::naive::run(c.family, c.constants,
+                                  expected.pointers.data(), call.call,
+                                  c.naiveEpilogue));
   for (const X86Machine &machine : machines()) {
     SCOPED_TRACE(machine.name());
-    llvm::Expected<LoadedKernel> kernel = LoadedKernel::load(spec, machine);
-    if (!kernel) {
-      ADD_FAILURE() << llvm::toString(kernel.takeError());
+    const LoadedKernel *kernel = loadOnce(spec, machine);
+    if (!kernel)
       return;
-    }
     Operands whole(c), parts(c);
     (*kernel)(whole.pointers.data(), call.call);
     // Parts run in any order.
@@ -164,7 +196,9 @@ void check(const Case &c, const Call &call) {
       (*kernel)(parts.pointers.data(), call.call, part, 3);
     for (int i : c.outputs) {
       compare(c, i, whole.fresh[i], expected.fresh[i]);
-      EXPECT_EQ(std::memcmp(whole.fresh[i].as<char>(), parts.fresh[i].as<char>(), whole.fresh[i].size()), 0)
+      EXPECT_EQ(std::memcmp(whole.fresh[i].as<char>(),
+                            parts.fresh[i].as<char>(), whole.fresh[i].size()),
+                0)
           << "operand " << i << " depends on the number of threads";
     }
     if (testing::Test::HasFailure())

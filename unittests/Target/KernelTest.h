@@ -19,19 +19,23 @@
 
 namespace effc {
 
-/// Memory whose end lies EFF_ALIGN bytes before a page that must not be touched: reading further than kernels may ends
-/// the test. It starts at a multiple of 4 bytes and is filled with a pattern that is a NaN as f32.
+/// Memory whose end lies EFF_ALIGN bytes before a page that must not be
+/// touched: reading further than kernels may ends the test. It starts at a
+/// multiple of 4 bytes and is filled with a pattern that is a NaN as f32.
 class Buffer {
 public:
   explicit Buffer(int64_t bytes = 0);
-  Buffer(const std::vector<float> &values); // implicit: tests write operands as lists
+  Buffer(const std::vector<float>
+             &values); // implicit: tests write operands as lists
   ~Buffer();
   Buffer(Buffer &&other) noexcept;
   Buffer(const Buffer &) = delete;
   Buffer &operator=(Buffer &&other) noexcept;
 
   template <class T = float> T *as() const { return static_cast<T *>(data); }
-  template <class T = float> std::vector<T> get() const { return std::vector<T>(as<T>(), as<T>() + bytes / sizeof(T)); }
+  template <class T = float> std::vector<T> get() const {
+    return std::vector<T>(as<T>(), as<T>() + bytes / sizeof(T));
+  }
   int64_t size() const { return bytes; }
   Buffer clone() const;
   /// Whether the bytes that may be read beyond the end are as they were.
@@ -42,7 +46,8 @@ private:
   int64_t mapped = 0, bytes = 0;
 };
 
-/// Numbers that look random and are the same in every run, within [-scale, scale].
+/// Numbers that look random and are the same in every run, within [-scale,
+/// scale].
 std::vector<float> randomFloats(int64_t count, uint64_t seed, float scale = 1);
 
 /// The bits of an f32, as specs carry them.
@@ -52,8 +57,9 @@ int64_t bitsOf(float value);
 struct Call {
   std::vector<int32_t> past, valid, slot;
   eff_call call;
-  Call(int32_t batch, int32_t tokens, std::vector<int32_t> past = {}, std::vector<int32_t> valid = {},
-       std::vector<int32_t> slot = {}, bool allLogits = false);
+  Call(int32_t batch, int32_t tokens, std::vector<int32_t> past = {},
+       std::vector<int32_t> valid = {}, std::vector<int32_t> slot = {},
+       bool allLogits = false);
 };
 
 /// A kernel, its operands and how exact it has to be.
@@ -68,15 +74,17 @@ struct Case {
   std::vector<int> outputs;
   /// Largest difference from the naive result: absolute + relative * |result|.
   double absolute = 0, relative = 0;
-  /// Whether a float (by operand and index) is compared; elements that are not may have any value.
+  /// Whether a float (by operand and index) is compared; elements that are not
+  /// may have any value.
   std::function<bool(int operand, int64_t index)> compared = nullptr;
 };
 
 KernelSpec specOf(const Case &c);
 /// Levels that this machine can run: every test runs on each of them.
 std::vector<X86Machine> machines();
-/// Runs a case on every level with 1 and 3 parts: equal to the naive result within the tolerance, equal bytes for both
-/// numbers of parts, nothing written outside of the outputs.
+/// Runs a case on every level with 1 and 3 parts: equal to the naive result
+/// within the tolerance, equal bytes for both numbers of parts, nothing written
+/// outside of the outputs.
 void check(const Case &c, const Call &call);
 
 } // namespace effc

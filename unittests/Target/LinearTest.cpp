@@ -1,4 +1,5 @@
-//===- LinearTest.cpp - linears over ragged shapes --------------------------===//
+//===- LinearTest.cpp - linears over ragged shapes
+//--------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -17,10 +18,13 @@ namespace {
 
 class LinearTest : public testing::Test {
 protected:
-  LinearTest() : context(mlir::MLIRContext::Threading::DISABLED) { context.loadDialect<eff::EffDialect>(); }
+  LinearTest() : context(mlir::MLIRContext::Threading::DISABLED) {
+    context.loadDialect<eff::EffDialect>();
+  }
 
   /// The type of a packed [n, k] weight of a family.
-  eff::WeightType typeOf(const std::string &family, int64_t n, int64_t k, int64_t group) {
+  eff::WeightType typeOf(const std::string &family, int64_t n, int64_t k,
+                         int64_t group) {
     mlir::Attribute format;
     if (family == "linear_f32")
       format = mlir::TypeAttr::get(mlir::Float32Type::get(&context));
@@ -32,16 +36,21 @@ protected:
       format = eff::Int4Attr::get(&context, group);
     else
       format = eff::Int8Attr::get(&context);
-    return eff::WeightType::get(&context, {n, k}, format, eff::getKernelLayout(format));
+    return eff::WeightType::get(&context, {n, k}, format,
+                                eff::getKernelLayout(format));
   }
 
   Buffer pack(eff::WeightType type, const std::vector<float> &values) {
     Buffer packed(type.getPackedBytes());
     int64_t k = type.getShape()[1];
-    auto read = [&](int64_t n, int64_t count, llvm::MutableArrayRef<float> out) {
-      std::copy(values.begin() + n * k, values.begin() + (n + count) * k, out.begin());
+    auto read = [&](int64_t n, int64_t count,
+                    llvm::MutableArrayRef<float> out) {
+      std::copy(values.begin() + n * k, values.begin() + (n + count) * k,
+                out.begin());
     };
-    llvm::cantFail(packWeight(type, RowSource{read}, {packed.as<uint8_t>(), static_cast<size_t>(packed.size())}, 2));
+    llvm::cantFail(packWeight(
+        type, RowSource{read},
+        {packed.as<uint8_t>(), static_cast<size_t>(packed.size())}, 2));
     return packed;
   }
 
@@ -55,14 +64,20 @@ protected:
     kernels::naive::Constants constants;
   };
 
-  void run(const std::string &family, Shape s, const Fusion &fusion, const Call &call, bool dynamicRows = false) {
+  void run(const std::string &family, Shape s, const Fusion &fusion,
+           const Call &call, bool dynamicRows = false) {
     bool quantized = family == "linear_i8a8";
     int64_t ldx = s.k + s.padx, ldy = s.n + s.pady, ldq = (s.k + 3) / 4 * 4;
-    Buffer x = randomFloats(s.rows * ldx, 1), y(s.rows * ldy * 4), q(s.rows * ldq), scale(s.rows * 4);
-    Buffer w = pack(typeOf(family, s.n, s.k, s.group), randomFloats(s.n * s.k, 2));
+    Buffer x = randomFloats(s.rows * ldx, 1), y(s.rows * ldy * 4),
+           q(s.rows * ldq), scale(s.rows * 4);
+    Buffer w =
+        pack(typeOf(family, s.n, s.k, s.group), randomFloats(s.n * s.k, 2));
     Case c;
     c.family = family;
-    c.constants = {{"rows", dynamicRows ? 0 : s.rows}, {"n", s.n}, {"k", s.k}, {"ldy", ldy}};
+    c.constants = {{"rows", dynamicRows ? 0 : s.rows},
+                   {"n", s.n},
+                   {"k", s.k},
+                   {"ldy", ldy}};
     c.constants["extras"] = fusion.extras.size();
     if (!quantized)
       c.constants["ldx"] = ldx;
@@ -73,7 +88,9 @@ protected:
     c.outputs = {2};
     if (quantized) {
       void *operands[] = {x.as<void>(), q.as<void>(), scale.as<void>()};
-      ASSERT_TRUE(kernels::naive::run("quantize_rows", {{"rows", s.rows}, {"k", s.k}, {"ldx", ldx}}, operands, call.call));
+      ASSERT_TRUE(kernels::naive::run(
+          "quantize_rows", {{"rows", s.rows}, {"k", s.k}, {"ldx", ldx}},
+          operands, call.call));
       c.operands = {&q, &scale, &w, &y};
       c.outputs = {3};
     }
@@ -84,9 +101,12 @@ protected:
     std::vector<void *> pointers;
     for (const Buffer *operand : c.operands)
       pointers.push_back(operand->as<void>());
-    double magnitude = kernels::naive::largestMagnitude(family, c.constants, pointers.data(), call.call);
-    // One rounding of 2^-24 of a partial sum for each k; they add up like a random walk.
-    c.absolute = 4 * std::sqrt(static_cast<double>(s.k)) * std::ldexp(1, -24) * magnitude;
+    double magnitude = kernels::naive::largestMagnitude(
+        family, c.constants, pointers.data(), call.call);
+    // One rounding of 2^-24 of a partial sum for each k; they add up like a
+    // random walk.
+    c.absolute = 4 * std::sqrt(static_cast<double>(s.k)) * std::ldexp(1, -24) *
+                 magnitude;
     c.relative = 1e-6;
     check(c, call);
   }
@@ -94,9 +114,11 @@ protected:
   mlir::MLIRContext context;
 };
 
-const char *const kFamilies[] = {"linear_f32", "linear_bf16", "linear_f16", "linear_i8", "linear_i8a8", "linear_i4"};
+const char *const kFamilies[] = {"linear_f32", "linear_bf16", "linear_f16",
+                                 "linear_i8",  "linear_i8a8", "linear_i4"};
 
-// Columns and depth that are no multiple of a panel or a step, rows below and above one register tile.
+// Columns and depth that are no multiple of a panel or a step, rows below and
+// above one register tile.
 TEST_F(LinearTest, RaggedShapes) {
   for (const char *family : kFamilies) {
     run(family, {1, 33, 19, 0, 0, 8}, {}, Call(1, 1));
@@ -117,20 +139,24 @@ TEST_F(LinearTest, EveryHeightOfATile) {
 TEST_F(LinearTest, RowsOfTheCall) {
   for (const char *family : kFamilies)
     for (int32_t rows : {1, 7, 23})
-      run(family, {rows, 50, 40, 0, 0, 8}, {}, Call(1, rows, {}, {}, {}, /*allLogits=*/true), /*dynamicRows=*/true);
+      run(family, {rows, 50, 40, 0, 0, 8}, {},
+          Call(1, rows, {}, {}, {}, /*allLogits=*/true), /*dynamicRows=*/true);
 }
 
 /// A vector and a tensor as extras: acc + bias + residual.
 TEST_F(LinearTest, BiasAndResidual) {
   int64_t rows = 5, n = 35, ld = 40;
-  Buffer bias = randomFloats(n, 3), residual = randomFloats((rows - 1) * ld + n, 4);
+  Buffer bias = randomFloats(n, 3),
+         residual = randomFloats((rows - 1) * ld + n, 4);
   Fusion fusion;
   fusion.text = R"(func.func @eff_epilogue(%acc: f32, %b: f32, %r: f32) -> f32 {
     %0 = arith.addf %acc, %b : f32
     %1 = arith.addf %0, %r : f32
     return %1 : f32
   })";
-  fusion.naive = [&](double acc, int64_t r, int64_t c) { return acc + bias.as()[c] + residual.as()[r * ld + c]; };
+  fusion.naive = [&](double acc, int64_t r, int64_t c) {
+    return acc + bias.as()[c] + residual.as()[r * ld + c];
+  };
   fusion.extras = {&bias, &residual};
   fusion.constants = {{"extra0_ld", 0}, {"extra1_ld", ld}};
   for (const char *family : kFamilies)
@@ -150,7 +176,9 @@ TEST_F(LinearTest, SiluTimesUp) {
     %y = arith.mulf %s, %up : f32
     return %y : f32
   })";
-  fusion.naive = [&](double acc, int64_t r, int64_t c) { return acc / (1 + std::exp(-acc)) * up.as()[r * n + c]; };
+  fusion.naive = [&](double acc, int64_t r, int64_t c) {
+    return acc / (1 + std::exp(-acc)) * up.as()[r * n + c];
+  };
   fusion.extras = {&up};
   fusion.constants = {{"extra0_ld", n}};
   run("linear_bf16", {rows, n, 33, 0, 0, 0}, fusion, Call(1, 1));
@@ -169,11 +197,14 @@ TEST_F(LinearTest, GeluByErf) {
     %y = arith.mulf %t, %h : f32
     return %y : f32
   })";
-  fusion.naive = [](double acc, int64_t, int64_t) { return 0.5 * acc * (1 + std::erf(acc * std::sqrt(0.5))); };
+  fusion.naive = [](double acc, int64_t, int64_t) {
+    return 0.5 * acc * (1 + std::erf(acc * std::sqrt(0.5)));
+  };
   run("linear_f32", {4, 40, 20, 0, 0, 0}, fusion, Call(1, 1));
 }
 
-// softplus(acc + b), as Mamba computes its time steps, with a clamp and a comparison.
+// softplus(acc + b), as Mamba computes its time steps, with a clamp and a
+// comparison.
 TEST_F(LinearTest, SoftplusWithSelect) {
   int64_t n = 24;
   Buffer bias = randomFloats(n, 6, 30);
@@ -187,13 +218,16 @@ TEST_F(LinearTest, SoftplusWithSelect) {
     %y = arith.select %c, %x, %l : f32
     return %y : f32
   })";
-  fusion.naive = [&](double acc, int64_t, int64_t c) { return std::log1p(std::exp(acc + bias.as()[c])); };
+  fusion.naive = [&](double acc, int64_t, int64_t c) {
+    return std::log1p(std::exp(acc + bias.as()[c]));
+  };
   fusion.extras = {&bias};
   fusion.constants = {{"extra0_ld", 0}};
   run("linear_i8", {2, n, 36, 0, 0, 0}, fusion, Call(1, 1));
 }
 
-// A row's result does not depend on how many rows there are, nor on the tile that it falls into.
+// A row's result does not depend on how many rows there are, nor on the tile
+// that it falls into.
 TEST_F(LinearTest, RowsAreIndependent) {
   for (const char *family : kFamilies) {
     int64_t rows = 14, n = 40, k = 50, group = 16;
@@ -202,7 +236,8 @@ TEST_F(LinearTest, RowsAreIndependent) {
     Buffer w = pack(typeOf(family, n, k, group), randomFloats(n * k, 8));
     Call call(1, 1);
     void *quantize[] = {x.as<void>(), q.as<void>(), scale.as<void>()};
-    kernels::naive::run("quantize_rows", {{"rows", rows}, {"k", k}, {"ldx", k}}, quantize, call.call);
+    kernels::naive::run("quantize_rows", {{"rows", rows}, {"k", k}, {"ldx", k}},
+                        quantize, call.call);
     KernelSpec spec;
     spec.family = family;
     spec.set("n", n);
@@ -219,8 +254,10 @@ TEST_F(LinearTest, RowsAreIndependent) {
       spec.set("rows", 1);
       LoadedKernel one = llvm::cantFail(LoadedKernel::load(spec, machine));
       auto apply = [&](const LoadedKernel &kernel, int64_t row, float *y) {
-        void *operands[4] = {x.as() + row * k, w.as<void>(), y + row * n, nullptr};
-        void *integer[4] = {q.as<int8_t>() + row * 52, scale.as() + row, w.as<void>(), y + row * n};
+        void *operands[4] = {x.as() + row * k, w.as<void>(), y + row * n,
+                             nullptr};
+        void *integer[4] = {q.as<int8_t>() + row * 52, scale.as() + row,
+                            w.as<void>(), y + row * n};
         kernel(quantized ? integer : operands, call.call);
       };
       apply(all, 0, together.as());

@@ -5,9 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Writes a weight as eff::PackedLayout describes it, rounded as eff/Rounding.h does.
-/// Panels are independent of each other, so they may be packed by any number of threads,
-/// with equal bytes.
+/// Writes a weight as eff::PackedLayout describes it, rounded as eff/Rounding.h
+/// does. Panels are independent of each other, so they may be packed by any
+/// number of threads, with equal bytes.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -23,26 +23,34 @@
 
 namespace effc {
 
-/// Where a weight's values come from. Both may be called by several threads at once.
+/// Where a weight's values come from. Both may be called by several threads at
+/// once.
 struct RowSource {
-  /// Reads rows [n, n + count) of k values, one after the other. A weight that is not 2-d is one row.
-  llvm::function_ref<void(int64_t n, int64_t count, llvm::MutableArrayRef<float> out)> read;
-  /// All values in row-major order and in the weight's own float format, or nothing.
+  /// Reads rows [n, n + count) of k values, one after the other. A weight that
+  /// is not 2-d is one row.
+  llvm::function_ref<void(int64_t n, int64_t count,
+                          llvm::MutableArrayRef<float> out)>
+      read;
+  /// All values in row-major order and in the weight's own float format, or
+  /// nothing.
   llvm::ArrayRef<char> verbatim = {};
 };
 
 /// What packPanels counts.
 int64_t getPanelCount(eff::WeightType type);
 
-/// Packs panels [begin, end) into `out`, which holds the whole packed weight and is aligned to 4. Their padding is
-/// written too and belongs to them alone.
-void packPanels(eff::WeightType type, const RowSource &source, int64_t begin, int64_t end,
-                llvm::MutableArrayRef<uint8_t> out);
+/// Packs panels [begin, end) into `out`, which holds the whole packed weight
+/// and is aligned to 4. Their padding is written too and belongs to them alone.
+void packPanels(eff::WeightType type, const RowSource &source, int64_t begin,
+                int64_t end, llvm::MutableArrayRef<uint8_t> out);
 
-/// Packs a whole weight with up to `threads` threads. Fails when `out` has another size than getPackedBytes().
-llvm::Error packWeight(eff::WeightType type, const RowSource &source, llvm::MutableArrayRef<uint8_t> out,
+/// Packs a whole weight with up to `threads` threads. Fails when `out` has
+/// another size than getPackedBytes().
+llvm::Error packWeight(eff::WeightType type, const RowSource &source,
+                       llvm::MutableArrayRef<uint8_t> out,
                        unsigned threads = 1);
-llvm::Error packWeight(eff::WeightType type, const eff::WeightSource &source, llvm::MutableArrayRef<uint8_t> out,
+llvm::Error packWeight(eff::WeightType type, const eff::WeightSource &source,
+                       llvm::MutableArrayRef<uint8_t> out,
                        unsigned threads = 1);
 
 } // namespace effc

@@ -1,4 +1,5 @@
-//===- CompileKernel.cpp - kernels to machine code --------------------------===//
+//===- CompileKernel.cpp - kernels to machine code
+//--------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -44,7 +45,8 @@ namespace {
 /// One spec on its way to code.
 class KernelCompiler {
 public:
-  KernelCompiler(const KernelSpec &spec, const X86Machine &machine, StringRef symbol)
+  KernelCompiler(const KernelSpec &spec, const X86Machine &machine,
+                 StringRef symbol)
       : spec(spec), machine(machine), symbol(symbol.str()) {}
 
   /// Everything but emission.
@@ -86,7 +88,9 @@ struct Analyses {
 
 } // namespace
 
-static Error failure(const Twine &what, const Twine &why) { return makeError(ErrorCode::CodeGen, what, {}, why); }
+static Error failure(const Twine &what, const Twine &why) {
+  return makeError(ErrorCode::CodeGen, what, {}, why);
+}
 
 Error KernelCompiler::createTargetMachine() {
   static std::once_flag once;
@@ -103,23 +107,28 @@ Error KernelCompiler::createTargetMachine() {
     return failure("LLVM has no x86 back end", why);
   TargetOptions options;
   options.AllowFPOpFusion = FPOpFusion::Fast;
-  target.reset(entry->createTargetMachine(triple, machine.cpu(), machine.llvmFeatures(), options, Reloc::PIC_,
-                                          std::nullopt, CodeGenOptLevel::Aggressive));
-  return target ? Error::success() : failure("LLVM cannot make a target machine", machine.name());
+  target.reset(entry->createTargetMachine(
+      triple, machine.cpu(), machine.llvmFeatures(), options, Reloc::PIC_,
+      std::nullopt, CodeGenOptLevel::Aggressive));
+  return target ? Error::success()
+                : failure("LLVM cannot make a target machine", machine.name());
 }
 
 /// Gives the library's constants the spec's values.
 void KernelCompiler::defineConstants(Module &library) {
   for (StringRef name : kernelConstants())
-    if (GlobalVariable *constant = library.getGlobalVariable(("eff_spec_" + name).str())) {
+    if (GlobalVariable *constant =
+            library.getGlobalVariable(("eff_spec_" + name).str())) {
       int64_t value = name == "isa" ? machine.isa() : spec.get(name);
-      constant->setInitializer(ConstantInt::getSigned(constant->getValueType(), value));
+      constant->setInitializer(
+          ConstantInt::getSigned(constant->getValueType(), value));
       constant->setConstant(true);
       constant->setLinkage(GlobalValue::InternalLinkage);
     }
 }
 
-/// Inlines all that must be inlined into one function, and what appears by that.
+/// Inlines all that must be inlined into one function, and what appears by
+/// that.
 static Error inlineInto(Function &f) {
   SmallVector<CallBase *> calls;
   do {
@@ -127,7 +136,8 @@ static Error inlineInto(Function &f) {
     for (Instruction &i : instructions(f))
       if (auto *call = dyn_cast<CallBase>(&i))
         if (Function *callee = call->getCalledFunction())
-          if (!callee->isDeclaration() && callee->hasFnAttribute(Attribute::AlwaysInline))
+          if (!callee->isDeclaration() &&
+              callee->hasFnAttribute(Attribute::AlwaysInline))
             calls.push_back(call);
     for (CallBase *call : calls) {
       if (Error error = call->getCalledFunction()->materialize())
@@ -155,23 +165,30 @@ Error KernelCompiler::foldChoices(Function &entry) {
 }
 
 Error KernelCompiler::link() {
-  StringRef bytes(effc_x86_kernels_begin, effc_x86_kernels_end - effc_x86_kernels_begin);
-  Expected<std::unique_ptr<Module>> library = getLazyBitcodeModule(MemoryBufferRef(bytes, "kernels"), context);
+  StringRef bytes(effc_x86_kernels_begin,
+                  effc_x86_kernels_end - effc_x86_kernels_begin);
+  Expected<std::unique_ptr<Module>> library =
+      getLazyBitcodeModule(MemoryBufferRef(bytes, "kernels"), context);
   if (!library)
     return library.takeError();
   Function *entry = (*library)->getFunction("eff_kernel_" + spec.family);
   if (!entry)
     return failure("the kernel library has no '" + spec.family + "'", {});
   defineConstants(**library);
-  // The choices that constants make are folded first: variants that are not taken are not even read.
+  // The choices that constants make are folded first: variants that are not
+  // taken are not even read.
   if (Error error = foldChoices(*entry))
     return error;
   // Only what a declaration in the destination asks for is linked.
-  Function::Create(entry->getFunctionType(), GlobalValue::ExternalLinkage, entry->getName(), *module);
-  if (Linker::linkModules(*module, std::move(*library), Linker::Flags::LinkOnlyNeeded))
+  Function::Create(entry->getFunctionType(), GlobalValue::ExternalLinkage,
+                   entry->getName(), *module);
+  if (Linker::linkModules(*module, std::move(*library),
+                          Linker::Flags::LinkOnlyNeeded))
     return failure("cannot link the kernel library", spec.family);
   module->getFunction("eff_kernel_" + spec.family)->setName(symbol);
-  internalizeModule(*module, [&](const GlobalValue &value) { return value.getName() == symbol; });
+  internalizeModule(*module, [&](const GlobalValue &value) {
+    return value.getName() == symbol;
+  });
   return Error::success();
 }
 
@@ -200,7 +217,8 @@ void KernelCompiler::optimize() {
   PassBuilder builder(target.get(), tuning);
   Analyses analyses(builder);
 
-  builder.buildPerModuleDefaultPipeline(OptimizationLevel::O3).run(*module, analyses.modules);
+  builder.buildPerModuleDefaultPipeline(OptimizationLevel::O3)
+      .run(*module, analyses.modules);
 }
 
 Error KernelCompiler::build() {
@@ -232,9 +250,11 @@ Error KernelCompiler::emit(raw_pwrite_stream &os, CodeGenFileType type) {
   return Error::success();
 }
 
-/// A kernel stands alone: an undefined symbol would be a call of a library that is not there.
+/// A kernel stands alone: an undefined symbol would be a call of a library that
+/// is not there.
 static Error checkSymbols(ArrayRef<char> bytes, const KernelSpec &spec) {
-  auto object = object::ObjectFile::createELFObjectFile(MemoryBufferRef(StringRef(bytes.data(), bytes.size()), "kernel"));
+  auto object = object::ObjectFile::createELFObjectFile(
+      MemoryBufferRef(StringRef(bytes.data(), bytes.size()), "kernel"));
   if (!object)
     return object.takeError();
   for (object::SymbolRef s : (*object)->symbols()) {
@@ -243,12 +263,15 @@ static Error checkSymbols(ArrayRef<char> bytes, const KernelSpec &spec) {
     if (!flags || !name)
       return joinErrors(flags.takeError(), name.takeError());
     if ((*flags & object::SymbolRef::SF_Undefined) && !name->empty())
-      return failure("a kernel calls '" + *name + "', which nothing defines", spec.str());
+      return failure("a kernel calls '" + *name + "', which nothing defines",
+                     spec.str());
   }
   return Error::success();
 }
 
-Expected<CompiledKernel> compileKernel(const KernelSpec &spec, const X86Machine &machine, StringRef symbol) {
+Expected<CompiledKernel> compileKernel(const KernelSpec &spec,
+                                       const X86Machine &machine,
+                                       StringRef symbol) {
   KernelCompiler compiler(spec, machine, symbol);
   if (Error error = compiler.build())
     return error;
@@ -263,7 +286,9 @@ Expected<CompiledKernel> compileKernel(const KernelSpec &spec, const X86Machine 
   return kernel;
 }
 
-Expected<std::string> printKernel(const KernelSpec &spec, const X86Machine &machine, StringRef symbol, KernelText kind) {
+Expected<std::string> printKernel(const KernelSpec &spec,
+                                  const X86Machine &machine, StringRef symbol,
+                                  KernelText kind) {
   KernelCompiler compiler(spec, machine, symbol);
   if (Error error = compiler.build())
     return error;

@@ -1,4 +1,5 @@
-//===- Epilogue.cpp - epilogues to LLVM IR ----------------------------------===//
+//===- Epilogue.cpp - epilogues to LLVM IR
+//----------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -42,7 +43,8 @@ struct ParsedEpilogue {
 };
 
 Error ParsedEpilogue::parse(StringRef text) {
-  context.loadDialect<arith::ArithDialect, math::MathDialect, mlir::func::FuncDialect>();
+  context.loadDialect<arith::ArithDialect, math::MathDialect,
+                      mlir::func::FuncDialect>();
   std::string why;
   mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &d) {
     if (why.empty())
@@ -50,22 +52,28 @@ Error ParsedEpilogue::parse(StringRef text) {
     return mlir::success();
   });
   // The parser reads beyond a buffer that does not end in NUL.
-  module = mlir::parseSourceString<mlir::ModuleOp>(text.str(), mlir::ParserConfig(&context));
+  module = mlir::parseSourceString<mlir::ModuleOp>(
+      text.str(), mlir::ParserConfig(&context));
   if (!module)
     return makeError(ErrorCode::CodeGen, "an epilogue does not parse", {}, why);
   function = module->lookupSymbol<mlir::func::FuncOp>("eff_epilogue");
   if (!function || function.isExternal() || !function.getBody().hasOneBlock())
-    return makeError(ErrorCode::CodeGen, "an epilogue has no function @eff_epilogue of one block");
-  if (function.getNumArguments() < 1 || function.getNumResults() != 1 || !function.getResultTypes()[0].isF32() ||
-      !all_of(function.getArgumentTypes(), [](mlir::Type t) { return t.isF32(); }))
-    return makeError(ErrorCode::CodeGen, "an epilogue must map f32 scalars to one f32");
+    return makeError(ErrorCode::CodeGen,
+                     "an epilogue has no function @eff_epilogue of one block");
+  if (function.getNumArguments() < 1 || function.getNumResults() != 1 ||
+      !function.getResultTypes()[0].isF32() ||
+      !all_of(function.getArgumentTypes(),
+              [](mlir::Type t) { return t.isF32(); }))
+    return makeError(ErrorCode::CodeGen,
+                     "an epilogue must map f32 scalars to one f32");
   return Error::success();
 }
 
 /// Emits one op after the other; every scalar is a vector of 16 lanes.
 class EpilogueEmitter {
 public:
-  EpilogueEmitter(IRBuilder<> &builder, Module &module) : builder(builder), module(module) {}
+  EpilogueEmitter(IRBuilder<> &builder, Module &module)
+      : builder(builder), module(module) {}
 
   void bind(mlir::Value scalar, Value *vector) { values[scalar] = vector; }
   Value *lookup(mlir::Value scalar) const { return values.lookup(scalar); }
@@ -74,12 +82,16 @@ public:
 
 private:
   Type *vectorType(mlir::Type type) {
-    Type *element = type.isF32() ? builder.getFloatTy() : type.isF64() ? builder.getDoubleTy() : nullptr;
+    Type *element = type.isF32()   ? builder.getFloatTy()
+                    : type.isF64() ? builder.getDoubleTy()
+                                   : nullptr;
     if (auto integer = dyn_cast<mlir::IntegerType>(type))
       element = builder.getIntNTy(integer.getWidth());
     return element ? FixedVectorType::get(element, kLanes) : nullptr;
   }
-  Value *operand(mlir::Operation &op, unsigned i) { return lookup(op.getOperand(i)); }
+  Value *operand(mlir::Operation &op, unsigned i) {
+    return lookup(op.getOperand(i));
+  }
   Value *constant(arith::ConstantOp op);
   Value *binary(mlir::Operation &op);
   Value *compare(mlir::Operation &op);
@@ -100,8 +112,9 @@ private:
       arguments.push_back(lookup(v));
       types.push_back(vector);
     }
-    FunctionCallee callee =
-        module.getOrInsertFunction(("eff_math_" + name).str(), FunctionType::get(vector, types, /*isVarArg=*/false));
+    FunctionCallee callee = module.getOrInsertFunction(
+        ("eff_math_" + name).str(),
+        FunctionType::get(vector, types, /*isVarArg=*/false));
     return builder.CreateCall(callee, arguments);
   }
 
@@ -118,9 +131,12 @@ Value *EpilogueEmitter::constant(arith::ConstantOp op) {
     return nullptr;
   Type *element = type->getScalarType();
   if (auto value = dyn_cast<mlir::FloatAttr>(op.getValue()))
-    return ConstantVector::getSplat(ElementCount::getFixed(kLanes), ConstantFP::get(element, value.getValue()));
+    return ConstantVector::getSplat(ElementCount::getFixed(kLanes),
+                                    ConstantFP::get(element, value.getValue()));
   if (auto value = dyn_cast<mlir::IntegerAttr>(op.getValue()))
-    return ConstantVector::getSplat(ElementCount::getFixed(kLanes), ConstantInt::get(element, value.getValue()));
+    return ConstantVector::getSplat(
+        ElementCount::getFixed(kLanes),
+        ConstantInt::get(element, value.getValue()));
   return nullptr;
 }
 
@@ -141,24 +157,31 @@ Value *EpilogueEmitter::binary(mlir::Operation &op) {
           .Case([](arith::ShRSIOp) { return Instruction::AShr; })
           .Case([](arith::ShRUIOp) { return Instruction::LShr; })
           .Default([](mlir::Operation *) { return std::nullopt; });
-  return code ? builder.CreateBinOp(*code, operand(op, 0), operand(op, 1)) : nullptr;
+  return code ? builder.CreateBinOp(*code, operand(op, 0), operand(op, 1))
+              : nullptr;
 }
 
 Value *EpilogueEmitter::compare(mlir::Operation &op) {
   if (auto cmp = dyn_cast<arith::CmpFOp>(op)) {
     // Both enumerations list the 16 sets of outcomes, in different orders.
     static constexpr CmpInst::Predicate kPredicates[] = {
-        CmpInst::FCMP_FALSE, CmpInst::FCMP_OEQ, CmpInst::FCMP_OGT, CmpInst::FCMP_OGE, CmpInst::FCMP_OLT,
-        CmpInst::FCMP_OLE,   CmpInst::FCMP_ONE, CmpInst::FCMP_ORD, CmpInst::FCMP_UEQ, CmpInst::FCMP_UGT,
-        CmpInst::FCMP_UGE,   CmpInst::FCMP_ULT, CmpInst::FCMP_ULE, CmpInst::FCMP_UNE, CmpInst::FCMP_UNO,
+        CmpInst::FCMP_FALSE, CmpInst::FCMP_OEQ, CmpInst::FCMP_OGT,
+        CmpInst::FCMP_OGE,   CmpInst::FCMP_OLT, CmpInst::FCMP_OLE,
+        CmpInst::FCMP_ONE,   CmpInst::FCMP_ORD, CmpInst::FCMP_UEQ,
+        CmpInst::FCMP_UGT,   CmpInst::FCMP_UGE, CmpInst::FCMP_ULT,
+        CmpInst::FCMP_ULE,   CmpInst::FCMP_UNE, CmpInst::FCMP_UNO,
         CmpInst::FCMP_TRUE};
-    return builder.CreateFCmp(kPredicates[static_cast<int>(cmp.getPredicate())], operand(op, 0), operand(op, 1));
+    return builder.CreateFCmp(kPredicates[static_cast<int>(cmp.getPredicate())],
+                              operand(op, 0), operand(op, 1));
   }
   if (auto cmp = dyn_cast<arith::CmpIOp>(op)) {
     static constexpr CmpInst::Predicate kPredicates[] = {
-        CmpInst::ICMP_EQ,  CmpInst::ICMP_NE,  CmpInst::ICMP_SLT, CmpInst::ICMP_SLE, CmpInst::ICMP_SGT,
-        CmpInst::ICMP_SGE, CmpInst::ICMP_ULT, CmpInst::ICMP_ULE, CmpInst::ICMP_UGT, CmpInst::ICMP_UGE};
-    return builder.CreateICmp(kPredicates[static_cast<int>(cmp.getPredicate())], operand(op, 0), operand(op, 1));
+        CmpInst::ICMP_EQ,  CmpInst::ICMP_NE,  CmpInst::ICMP_SLT,
+        CmpInst::ICMP_SLE, CmpInst::ICMP_SGT, CmpInst::ICMP_SGE,
+        CmpInst::ICMP_ULT, CmpInst::ICMP_ULE, CmpInst::ICMP_UGT,
+        CmpInst::ICMP_UGE};
+    return builder.CreateICmp(kPredicates[static_cast<int>(cmp.getPredicate())],
+                              operand(op, 0), operand(op, 1));
   }
   return nullptr;
 }
@@ -176,12 +199,19 @@ Value *EpilogueEmitter::emit(mlir::Operation &op) {
     Type *type = vectorType(op.getResult(0).getType());
     return type ? builder.CreateCast(code, operand(op, 0), type) : nullptr;
   };
-  auto one = [&](double value) { return ConstantFP::get(operand(op, 0)->getType(), value); };
+  auto one = [&](double value) {
+    return ConstantFP::get(operand(op, 0)->getType(), value);
+  };
   return TypeSwitch<mlir::Operation *, Value *>(&op)
       .Case([&](arith::NegFOp) { return builder.CreateFNeg(operand(op, 0)); })
-      .Case([&](arith::SelectOp) { return builder.CreateSelect(operand(op, 0), operand(op, 1), operand(op, 2)); })
-      .Case([&](arith::MaximumFOp) { return intrinsic(Intrinsic::maximum, op); })
-      .Case([&](arith::MinimumFOp) { return intrinsic(Intrinsic::minimum, op); })
+      .Case([&](arith::SelectOp) {
+        return builder.CreateSelect(operand(op, 0), operand(op, 1),
+                                    operand(op, 2));
+      })
+      .Case(
+          [&](arith::MaximumFOp) { return intrinsic(Intrinsic::maximum, op); })
+      .Case(
+          [&](arith::MinimumFOp) { return intrinsic(Intrinsic::minimum, op); })
       .Case([&](arith::MaxNumFOp) { return intrinsic(Intrinsic::maxnum, op); })
       .Case([&](arith::MinNumFOp) { return intrinsic(Intrinsic::minnum, op); })
       .Case([&](arith::ExtFOp) { return cast(Instruction::FPExt); })
@@ -194,14 +224,19 @@ Value *EpilogueEmitter::emit(mlir::Operation &op) {
       .Case([&](arith::TruncIOp) { return cast(Instruction::Trunc); })
       .Case([&](arith::BitcastOp) { return cast(Instruction::BitCast); })
       .Case([&](math::AbsFOp) { return intrinsic(Intrinsic::fabs, op); })
-      .Case([&](math::CopySignOp) { return intrinsic(Intrinsic::copysign, op); })
+      .Case(
+          [&](math::CopySignOp) { return intrinsic(Intrinsic::copysign, op); })
       .Case([&](math::FmaOp) { return intrinsic(Intrinsic::fmuladd, op); })
       .Case([&](math::SqrtOp) { return intrinsic(Intrinsic::sqrt, op); })
-      .Case([&](math::RsqrtOp) { return builder.CreateFDiv(one(1.0), intrinsic(Intrinsic::sqrt, op)); })
+      .Case([&](math::RsqrtOp) {
+        return builder.CreateFDiv(one(1.0), intrinsic(Intrinsic::sqrt, op));
+      })
       .Case([&](math::FloorOp) { return intrinsic(Intrinsic::floor, op); })
       .Case([&](math::CeilOp) { return intrinsic(Intrinsic::ceil, op); })
       .Case([&](math::TruncOp) { return intrinsic(Intrinsic::trunc, op); })
-      .Case([&](math::RoundEvenOp) { return intrinsic(Intrinsic::roundeven, op); })
+      .Case([&](math::RoundEvenOp) {
+        return intrinsic(Intrinsic::roundeven, op);
+      })
       .Case([&](math::ExpOp) { return call("exp", op); })
       .Case([&](math::Exp2Op) { return call("exp2", op); })
       .Case([&](math::ExpM1Op) { return call("expm1", op); })
@@ -216,7 +251,8 @@ Value *EpilogueEmitter::emit(mlir::Operation &op) {
       .Case([&](math::PowFOp) -> Value * {
         // Squares and cubes are common and cheap.
         auto exponent = op.getOperand(1).getDefiningOp<arith::ConstantOp>();
-        auto value = exponent ? dyn_cast<mlir::FloatAttr>(exponent.getValue()) : mlir::FloatAttr();
+        auto value = exponent ? dyn_cast<mlir::FloatAttr>(exponent.getValue())
+                              : mlir::FloatAttr();
         Value *x = operand(op, 0);
         if (value && value.getValueAsDouble() == 2.0)
           return builder.CreateFMul(x, x);
@@ -231,8 +267,12 @@ Error emitEpilogue(const KernelSpec &spec, Module &module) {
   LLVMContext &context = module.getContext();
   IRBuilder<> builder(context);
   auto *vector = FixedVectorType::get(builder.getFloatTy(), kLanes);
-  auto *type = FunctionType::get(vector, {vector, builder.getInt64Ty(), builder.getInt64Ty(), builder.getPtrTy()}, false);
-  auto *function = Function::Create(type, GlobalValue::ExternalLinkage, "eff_epilogue", module);
+  auto *type = FunctionType::get(
+      vector,
+      {vector, builder.getInt64Ty(), builder.getInt64Ty(), builder.getPtrTy()},
+      false);
+  auto *function = Function::Create(type, GlobalValue::ExternalLinkage,
+                                    "eff_epilogue", module);
   builder.SetInsertPoint(BasicBlock::Create(context, "entry", function));
   if (spec.epilogue.empty()) {
     builder.CreateRet(function->getArg(0));
@@ -244,7 +284,8 @@ Error emitEpilogue(const KernelSpec &spec, Module &module) {
     return error;
   int64_t extras = epilogue.function.getNumArguments() - 1;
   if (extras != spec.get("extras"))
-    return makeError(ErrorCode::CodeGen, "an epilogue has " + Twine(extras) + " extras, its kernel " +
+    return makeError(ErrorCode::CodeGen, "an epilogue has " + Twine(extras) +
+                                             " extras, its kernel " +
                                              Twine(spec.get("extras")));
 
   FastMathFlags contract;
@@ -255,17 +296,23 @@ Error emitEpilogue(const KernelSpec &spec, Module &module) {
   emitter.bind(body.getArgument(0), function->getArg(0));
   Value *row = function->getArg(1), *col = function->getArg(2);
   for (int64_t i = 0; i < extras; ++i) {
-    Value *slot = builder.CreateConstInBoundsGEP1_64(builder.getPtrTy(), function->getArg(3), i);
+    Value *slot = builder.CreateConstInBoundsGEP1_64(builder.getPtrTy(),
+                                                     function->getArg(3), i);
     Value *base = builder.CreateLoad(builder.getPtrTy(), slot);
     int64_t ld = spec.get(("extra" + Twine(i) + "_ld").str());
-    Value *index = ld ? builder.CreateAdd(builder.CreateMul(row, builder.getInt64(ld)), col) : col;
+    Value *index = ld ? builder.CreateAdd(
+                            builder.CreateMul(row, builder.getInt64(ld)), col)
+                      : col;
     Value *address = builder.CreateGEP(builder.getFloatTy(), base, index);
-    emitter.bind(body.getArgument(i + 1), builder.CreateAlignedLoad(vector, address, Align(4)));
+    emitter.bind(body.getArgument(i + 1),
+                 builder.CreateAlignedLoad(vector, address, Align(4)));
   }
   for (mlir::Operation &op : body.without_terminator()) {
     Value *value = emitter.emit(op);
     if (!value)
-      return makeError(ErrorCode::CodeGen, "no vector code for '" + op.getName().getStringRef() + "' in an epilogue");
+      return makeError(ErrorCode::CodeGen, "no vector code for '" +
+                                               op.getName().getStringRef() +
+                                               "' in an epilogue");
     emitter.bind(op.getResult(0), value);
   }
   Value *result = emitter.lookup(body.getTerminator()->getOperand(0));

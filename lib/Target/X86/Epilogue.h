@@ -14,8 +14,10 @@
 
 namespace effc {
 
-/// Defines `<16 x float> eff_epilogue(<16 x float>, i64 row, i64 col, ptr extras)` from the spec's epilogue, one vector
-/// instruction for each scalar one. Functions of the math dialect that are no instructions become calls of eff_math_*.
+/// Defines `<16 x float> eff_epilogue(<16 x float>, i64 row, i64 col, ptr
+/// extras)` from the spec's epilogue, one vector instruction for each scalar
+/// one. Functions of the math dialect that are no instructions become calls of
+/// eff_math_*.
 llvm::Error emitEpilogue(const KernelSpec &spec, llvm::Module &module);
 
 } // namespace effc

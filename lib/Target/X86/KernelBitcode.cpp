@@ -1,4 +1,5 @@
-//===- KernelBitcode.cpp - the kernels' bitcode -----------------------------===//
+//===- KernelBitcode.cpp - the kernels' bitcode
+//-----------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //

@@ -1,4 +1,5 @@
-//===- KernelFamilies.cpp - constants of each kernel family -----------------===//
+//===- KernelFamilies.cpp - constants of each kernel family
+//-----------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -19,7 +20,8 @@ using namespace llvm;
 namespace effc {
 
 namespace {
-/// A family and the constants that it reads, those that must be positive first, then (after '|') the others.
+/// A family and the constants that it reads, those that must be positive first,
+/// then (after '|') the others.
 struct Family {
   StringLiteral name, constants;
 };
@@ -27,8 +29,10 @@ struct Family {
 
 // Sorted by name. "rows" may be 0 where it stands behind the bar.
 static constexpr Family kFamilies[] = {
-    {"attention", "batch tokens heads kv_heads head_dim ldq ldk ldv ldy|causal window scale_bits softcap_bits"},
-    {"attention_cache", "batch tokens heads kv_heads head_dim capacity ldq ldy|causal window scale_bits softcap_bits"},
+    {"attention", "batch tokens heads kv_heads head_dim ldq ldk ldv ldy|causal "
+                  "window scale_bits softcap_bits"},
+    {"attention_cache", "batch tokens heads kv_heads head_dim capacity ldq "
+                        "ldy|causal window scale_bits softcap_bits"},
     {"cache_append", "batch tokens heads head_dim capacity ldx|"},
     {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu"},
     {"copy_rows", "d ldx ldy|rows"},
@@ -47,12 +51,14 @@ static constexpr Family kFamilies[] = {
     {"rope", "batch tokens heads head_dim half ldx ldy|interleaved scale_bits"},
     {"sample", "vocab ld|rows"},
     {"select_rows", "batch tokens d ldx ldy|"},
-    {"ssd_scan", "batch tokens heads head_dim n groups ldx lddt ldb ldc ldy|chunk"},
+    {"ssd_scan",
+     "batch tokens heads head_dim n groups ldx lddt ldb ldc ldy|chunk"},
     {"ssm_scan", "batch tokens channels n groups ldu lddt ldb ldc ldy|ldz"},
 };
 
 ArrayRef<StringRef> kernelFamilies() {
-  static const auto names = map_to_vector(kFamilies, [](const Family &f) { return StringRef(f.name); });
+  static const auto names = map_to_vector(
+      kFamilies, [](const Family &f) { return StringRef(f.name); });
   return names;
 }
 
@@ -64,7 +70,8 @@ ArrayRef<StringRef> kernelConstants() {
 }
 
 static Error failure(const KernelSpec &spec, const Twine &why) {
-  return makeError(ErrorCode::CodeGen, "no x86 kernel for " + spec.str(), {}, why);
+  return makeError(ErrorCode::CodeGen, "no x86 kernel for " + spec.str(), {},
+                   why);
 }
 
 /// Bounds of arrays on the stack, and sizes that must divide each other.
@@ -80,28 +87,36 @@ static Error checkSizes(const KernelSpec &spec) {
   }
   if (spec.family == "causal_conv1d" && get("kernel") > 16)
     return failure(spec, "kernel is more than 16");
-  if (spec.family == "rope" && (get("half") > 256 || 2 * get("half") > get("head_dim")))
+  if (spec.family == "rope" &&
+      (get("half") > 256 || 2 * get("half") > get("head_dim")))
     return failure(spec, "half is more than 256 or than half of head_dim");
-  if (spec.family == "ssm_scan" && (get("n") > 256 || get("channels") % get("groups")))
-    return failure(spec, "n is more than 256, or groups does not divide channels");
+  if (spec.family == "ssm_scan" &&
+      (get("n") > 256 || get("channels") % get("groups")))
+    return failure(spec,
+                   "n is more than 256, or groups does not divide channels");
   if (spec.family == "ssd_scan" && get("heads") % get("groups"))
     return failure(spec, "groups does not divide heads");
-  if ((spec.family == "rms_norm" || spec.family == "gated_norm") && get("d") % get("group"))
+  if ((spec.family == "rms_norm" || spec.family == "gated_norm") &&
+      get("d") % get("group"))
     return failure(spec, "group does not divide d");
   if (spec.family == "linear_i4" && get("group") % 8)
     return failure(spec, "group is no multiple of 8");
-  if (spec.family == "embed" && (get("format") < 0 || get("format") > 7 || (get("format") == 7 && get("group") <= 0)))
+  if (spec.family == "embed" && (get("format") < 0 || get("format") > 7 ||
+                                 (get("format") == 7 && get("group") <= 0)))
     return failure(spec, "format is not one of 0 .. 7, or a group is missing");
-  if (spec.family == "patchify" && (get("height") % get("ph") || get("width") % get("pw")))
+  if (spec.family == "patchify" &&
+      (get("height") % get("ph") || get("width") % get("pw")))
     return failure(spec, "the patch does not divide the image");
   return Error::success();
 }
 
 Error checkSpec(const KernelSpec &spec) {
-  const Family *family = find_if(kFamilies, [&](const Family &f) { return f.name == spec.family; });
+  const Family *family = find_if(
+      kFamilies, [&](const Family &f) { return f.name == spec.family; });
   if (family == std::end(kFamilies))
-    return makeError(ErrorCode::CodeGen, "no x86 kernel family '" + Twine(spec.family) + "'", {}, {},
-                     "families are " + join(kernelFamilies(), ", "));
+    return makeError(ErrorCode::CodeGen,
+                     "no x86 kernel family '" + Twine(spec.family) + "'", {},
+                     {}, "families are " + join(kernelFamilies(), ", "));
   auto [positiveText, otherText] = StringRef(family->constants).split('|');
   SmallVector<StringRef> positive, other;
   positiveText.split(positive, ' ', -1, /*KeepEmpty=*/false);
@@ -109,7 +124,8 @@ Error checkSpec(const KernelSpec &spec) {
   bool fused = is_contained(other, "extras");
   int64_t extraStrides = 0;
   for (const auto &[name, value] : spec.constants) {
-    if (fused && StringRef(name).starts_with("extra") && StringRef(name).ends_with("_ld")) {
+    if (fused && StringRef(name).starts_with("extra") &&
+        StringRef(name).ends_with("_ld")) {
       ++extraStrides;
       if (value < 0)
         return failure(spec, name + " is negative");
@@ -122,7 +138,8 @@ Error checkSpec(const KernelSpec &spec) {
   }
   for (StringRef name : positive)
     if (spec.get(name) <= 0)
-      return failure(spec, "constant '" + name + "' is missing or not positive");
+      return failure(spec,
+                     "constant '" + name + "' is missing or not positive");
   if (!fused && !spec.epilogue.empty())
     return failure(spec, "the family has no epilogue");
   if (extraStrides > spec.get("extras"))

@@ -13,8 +13,8 @@
 
 namespace effc {
 
-/// Checks that the x86 kernels have the family, that they know every constant of the spec, and that sizes are within the
-/// bounds of the code.
+/// Checks that the x86 kernels have the family, that they know every constant
+/// of the spec, and that sizes are within the bounds of the code.
 llvm::Error checkSpec(const KernelSpec &spec);
 /// Every constant that a kernel may refer to.
 llvm::ArrayRef<llvm::StringRef> kernelConstants();

@@ -1,4 +1,5 @@
-//===- LoadKernel.cpp - compiled kernels in this process --------------------===//
+//===- LoadKernel.cpp - compiled kernels in this process
+//--------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -16,9 +17,11 @@ using namespace llvm;
 
 namespace effc {
 
-Expected<LoadedKernel> LoadedKernel::load(const KernelSpec &spec, const X86Machine &machine) {
+Expected<LoadedKernel> LoadedKernel::load(const KernelSpec &spec,
+                                          const X86Machine &machine) {
   if (!machine.runsHere())
-    return makeError(ErrorCode::WrongCpu, "this processor cannot run code for " + machine.name());
+    return makeError(ErrorCode::WrongCpu,
+                     "this processor cannot run code for " + machine.name());
   Expected<CompiledKernel> kernel = compileKernel(spec, machine, spec.name());
   if (!kernel)
     return kernel.takeError();
@@ -26,7 +29,8 @@ Expected<LoadedKernel> LoadedKernel::load(const KernelSpec &spec, const X86Machi
   if (!jit)
     return jit.takeError();
   StringRef bytes(kernel->object.data(), kernel->object.size());
-  if (Error error = (*jit)->addObjectFile(MemoryBuffer::getMemBufferCopy(bytes, spec.name())))
+  if (Error error = (*jit)->addObjectFile(
+          MemoryBuffer::getMemBufferCopy(bytes, spec.name())))
     return error;
   Expected<orc::ExecutorAddr> address = (*jit)->lookup(kernel->symbol);
   if (!address)

@@ -1,4 +1,5 @@
-//===- X86Machine.cpp - levels and features of x86 processors ---------------===//
+//===- X86Machine.cpp - levels and features of x86 processors
+//---------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -27,9 +28,12 @@ struct Level {
   StringLiteral needs;
 };
 constexpr Level kLevels[] = {
-    {"x86-64-v2", EFF_FEATURE_X86_64_V2, "cx16,popcnt,sahf,sse3,sse4.1,sse4.2,ssse3"},
-    {"x86-64-v3", EFF_FEATURE_X86_64_V3, "avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"},
-    {"x86-64-v4", EFF_FEATURE_X86_64_V4, "avx512f,avx512bw,avx512cd,avx512dq,avx512vl"},
+    {"x86-64-v2", EFF_FEATURE_X86_64_V2,
+     "cx16,popcnt,sahf,sse3,sse4.1,sse4.2,ssse3"},
+    {"x86-64-v3", EFF_FEATURE_X86_64_V3,
+     "avx,avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"},
+    {"x86-64-v4", EFF_FEATURE_X86_64_V4,
+     "avx512f,avx512bw,avx512cd,avx512dq,avx512vl"},
 };
 /// A feature beyond the levels, with the lowest level that kernels use it at.
 struct Feature {
@@ -65,15 +69,21 @@ Expected<X86Machine> X86Machine::parse(StringRef name) {
     }
   }
   if (!known)
-    return makeError(ErrorCode::BadTarget, "unknown x86 target '" + name + "'", {}, {},
-                     "targets are native, " + join(levels(), ", ") + ", each with +FEATURE");
+    return makeError(
+        ErrorCode::BadTarget, "unknown x86 target '" + name + "'", {}, {},
+        "targets are native, " + join(levels(), ", ") + ", each with +FEATURE");
   for (StringRef part : ArrayRef(parts).drop_front()) {
-    const Feature *feature = find_if(kFeatures, [&](const Feature &f) { return f.name == part; });
+    const Feature *feature =
+        find_if(kFeatures, [&](const Feature &f) { return f.name == part; });
     if (feature == std::end(kFeatures))
-      return makeError(ErrorCode::BadTarget, "unknown feature '" + part + "' in target '" + name + "'", {}, {},
-                       "features are vnni, bf16, avxvnni");
+      return makeError(ErrorCode::BadTarget,
+                       "unknown feature '" + part + "' in target '" + name +
+                           "'",
+                       {}, {}, "features are vnni, bf16, avxvnni");
     if (!(bits & feature->level))
-      return makeError(ErrorCode::BadTarget, "feature '" + part + "' needs a higher level than " + parts[0]);
+      return makeError(ErrorCode::BadTarget,
+                       "feature '" + part + "' needs a higher level than " +
+                           parts[0]);
     bits |= feature->bit;
   }
   return X86Machine(bits);
@@ -90,7 +100,8 @@ X86Machine X86Machine::host(std::string *reason) {
       if (!found.lookup(need))
         missing.push_back(need);
     if (!missing.empty()) {
-      why = "no " + level.name.str() + ": the processor lacks " + join(missing, ", ");
+      why = "no " + level.name.str() + ": the processor lacks " +
+            join(missing, ", ");
       break;
     }
     bits |= level.bit;
@@ -98,7 +109,8 @@ X86Machine X86Machine::host(std::string *reason) {
   SmallVector<StringRef> extras, absent;
   for (const Feature &feature : kFeatures) {
     // AVX-VNNI serves processors without AVX-512 alone.
-    bool superseded = feature.level == EFF_FEATURE_X86_64_V3 && (bits & EFF_FEATURE_X86_64_V4);
+    bool superseded = feature.level == EFF_FEATURE_X86_64_V3 &&
+                      (bits & EFF_FEATURE_X86_64_V4);
     if (!(bits & feature.level) || superseded)
       continue;
     if (found.lookup(feature.llvmName)) {
@@ -108,7 +120,8 @@ X86Machine X86Machine::host(std::string *reason) {
       absent.push_back(feature.name);
     }
   }
-  // Code is never emitted for less than v2; such a processor is refused when the model is loaded.
+  // Code is never emitted for less than v2; such a processor is refused when
+  // the model is loaded.
   X86Machine machine(bits | EFF_FEATURE_X86_64_V2);
   if (reason) {
     *reason = sys::getHostCPUName().str() + ": " + machine.name();
@@ -165,7 +178,9 @@ int64_t X86Machine::isa() const {
 }
 
 int X86Machine::vectorBits() const {
-  return has(EFF_FEATURE_X86_64_V4) ? 512 : has(EFF_FEATURE_X86_64_V3) ? 256 : 128;
+  return has(EFF_FEATURE_X86_64_V4)   ? 512
+         : has(EFF_FEATURE_X86_64_V3) ? 256
+                                      : 128;
 }
 
 } // namespace effc

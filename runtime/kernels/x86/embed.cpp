@@ -5,9 +5,10 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// embed: ids s32 [rows], w [vocab][d] in the format that the constant `format` says, y f32 [rows][ldy].
-/// Values are those of the format, exactly (int4 and int8: q * scale, rounded once). Threads split the columns, so that a
-/// single row is shared too.
+/// embed: ids s32 [rows], w [vocab][d] in the format that the constant `format`
+/// says, y f32 [rows][ldy]. Values are those of the format, exactly (int4 and
+/// int8: q * scale, rounded once). Threads split the columns, so that a single
+/// row is shared too.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -30,15 +31,18 @@ enum Format : int64_t {
 /// One row of the table.
 class TableRow {
 public:
-  EFF_INLINE TableRow(const void *table, int64_t id) : table(static_cast<const uint8_t *>(table)), id(id) {
+  EFF_INLINE TableRow(const void *table, int64_t id)
+      : table(static_cast<const uint8_t *>(table)), id(id) {
     int64_t d = EFF_SPEC(d), panels = ceilDiv(EFF_SPEC(vocab), 16);
     if (EFF_SPEC(format) == kQuad16)
       scales = this->table + panels * ceilDiv(d, 4) * 64 + id * 4;
     if (EFF_SPEC(format) == kNibble16)
-      scales = this->table + panels * ceilDiv(d, 8) * 64 + (id / 16 * ceilDiv(d, EFF_SPEC(group)) * 16 + id % 16) * 4;
+      scales = this->table + panels * ceilDiv(d, 8) * 64 +
+               (id / 16 * ceilDiv(d, EFF_SPEC(group)) * 16 + id % 16) * 4;
   }
 
-  /// Columns [k, k + 16); those from `count` on are of no interest. k is a multiple of 16.
+  /// Columns [k, k + 16); those from `count` on are of no interest. k is a
+  /// multiple of 16.
   EFF_INLINE f32x16 get(int64_t k, int64_t count) const {
     int64_t d = EFF_SPEC(d);
     switch (EFF_SPEC(format)) {
@@ -46,15 +50,18 @@ public:
       return load(reinterpret_cast<const float *>(table) + id * d + k);
     case kRowBf16:
     case kRowF16: {
-      u16x16 bits = *reinterpret_cast<const detail::u16x16u *>(table + (id * d + k) * 2);
+      u16x16 bits =
+          *reinterpret_cast<const detail::u16x16u *>(table + (id * d + k) * 2);
       u32x16 wide = __builtin_convertvector(bits, u32x16);
       return EFF_SPEC(format) == kRowBf16 ? bf16(wide) : half(wide);
     }
     case kPanel16:
-      return (f32x16)gather(table + ((id / 16 * d + k) * 16 + id % 16) * 4, 1, count);
+      return (f32x16)gather(table + ((id / 16 * d + k) * 16 + id % 16) * 4, 1,
+                            count);
     case kPanel32Bf16:
     case kPanel32F16: {
-      u32x16 bits = gather(table + ((id / 32 * d + k) * 16 + id % 16) * 4, 1, count);
+      u32x16 bits =
+          gather(table + ((id / 32 * d + k) * 16 + id % 16) * 4, 1, count);
       bits = bits >> static_cast<uint32_t>(id % 32 / 16 * 16);
       return EFF_SPEC(format) == kPanel32Bf16 ? bf16(bits) : half(bits);
     }
@@ -70,11 +77,16 @@ public:
   }
 
 private:
-  static EFF_INLINE float fromDword(const uint8_t *p) { return fromBits(loadDword(p)); }
-  EFF_INLINE float groupScale(int64_t k) const { return fromDword(scales + k / EFF_SPEC(group) * 64); }
+  static EFF_INLINE float fromDword(const uint8_t *p) {
+    return fromBits(loadDword(p));
+  }
+  EFF_INLINE float groupScale(int64_t k) const {
+    return fromDword(scales + k / EFF_SPEC(group) * 64);
+  }
 
   /// Dwords 64 bytes apart, each of them `repeat` times.
-  static EFF_INLINE u32x16 gather(const uint8_t *p, int64_t repeat, int64_t count) {
+  static EFF_INLINE u32x16 gather(const uint8_t *p, int64_t repeat,
+                                  int64_t count) {
     uint32_t lanes[16] = {};
 #pragma clang loop unroll(disable)
     for (int64_t i = 0; i < 16 && i < count; ++i)
@@ -82,11 +94,15 @@ private:
     return loadBits(lanes);
   }
   /// Integers of 32 / depth bits, `depth` in a dword.
-  EFF_INLINE f32x16 integers(int64_t panelStep, int64_t k, int64_t depth, int64_t count) const {
-    u32x16 bits = gather(table + ((panelStep + k / depth) * 16 + id % 16) * 4, depth, count);
+  EFF_INLINE f32x16 integers(int64_t panelStep, int64_t k, int64_t depth,
+                             int64_t count) const {
+    u32x16 bits = gather(table + ((panelStep + k / depth) * 16 + id % 16) * 4,
+                         depth, count);
     i32x16 width = splat(static_cast<int32_t>(32 / depth));
-    i32x16 shift = 32 - width - (iota() & static_cast<int32_t>(depth - 1)) * width;
-    return __builtin_convertvector((i32x16)(bits << (u32x16)shift) >> (32 - width), f32x16);
+    i32x16 shift =
+        32 - width - (iota() & static_cast<int32_t>(depth - 1)) * width;
+    return __builtin_convertvector(
+        (i32x16)(bits << (u32x16)shift) >> (32 - width), f32x16);
   }
 
   const uint8_t *table;

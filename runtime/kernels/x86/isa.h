@@ -11,7 +11,8 @@
 
 namespace kernels {
 
-/// What the code may use; the value of the constant `isa`, set by lib/Target/X86 from the target.
+/// What the code may use; the value of the constant `isa`, set by
+/// lib/Target/X86 from the target.
 enum Isa : int64_t {
   kIsaV2 = 0,     ///< SSE4.2
   kIsaV3 = 1,     ///< AVX2, FMA, F16C
@@ -22,11 +23,15 @@ enum Isa : int64_t {
 
 } // namespace kernels
 
-/// Every constant that a kernel may have; a spec gives those of its family and the rest are 0.
-#define EFF_SPEC_CONSTANTS(X)                                                                                          \
-  X(isa) X(batch) X(tokens) X(rows) X(n) X(k) X(d) X(ldx) X(ldy) X(ldz) X(ldq) X(ldk) X(ldv) X(ldu) X(lddt) X(ldb)     \
-  X(ldc) X(ld) X(extras) X(group) X(groups) X(vocab) X(format) X(channels) X(height) X(width) X(ph) X(pw) X(eps_bits)  \
-  X(norm_before_gate) X(heads) X(kv_heads) X(head_dim) X(half) X(interleaved) X(scale_bits) X(capacity) X(causal)      \
-  X(window) X(softcap_bits) X(kernel) X(silu) X(chunk)
+/// Every constant that a kernel may have; a spec gives those of its family and
+/// the rest are 0.
+#define EFF_SPEC_CONSTANTS(X)                                                  \
+  X(isa)                                                                       \
+  X(batch) X(tokens) X(rows) X(n) X(k) X(d) X(ldx) X(ldy) X(ldz) X(ldq) X(ldk) \
+      X(ldv) X(ldu) X(lddt) X(ldb) X(ldc) X(ld) X(extras) X(group) X(groups)   \
+          X(vocab) X(format) X(channels) X(height) X(width) X(ph) X(pw)        \
+              X(eps_bits) X(norm_before_gate) X(heads) X(kv_heads) X(head_dim) \
+                  X(half) X(interleaved) X(scale_bits) X(capacity) X(causal)   \
+                      X(window) X(softcap_bits) X(kernel) X(silu) X(chunk)
 
 #endif // EFF_KERNELS_X86_ISA_H

@@ -7,14 +7,18 @@
 /// \file
 /// linear_f32, linear_bf16, linear_f16, linear_i8, linear_i4.
 ///
-/// Operands: x f32 [rows][ldx]; w packed (below); y f32 [rows][ldy]; extras as the epilogue asks.
+/// Operands: x f32 [rows][ldx]; w packed (below); y f32 [rows][ldy]; extras as
+/// the epilogue asks.
 ///   f32:       [n/16][k][16] f32
-///   bf16, f16: [n/32][k][16] dwords, low half column c, high half column c + 16
-///   i8:        [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]
-///   i4:        [n/16][k/8][16] dwords of 8 nibbles, low first, then f32 scale[n/16][k/group][16]
-/// Weights widen exactly; sums are f32, one chain of multiply-adds over k in order. i8 multiplies the sum by the
-/// column's scale; i4 multiplies each group's sum by its scale and adds those. Against sums in f64 over the same
-/// weights the error is at most about k * 2^-24 * sum |x w|; tests use 4 * sqrt(k) * 2^-24 of it.
+///   bf16, f16: [n/32][k][16] dwords, low half column c, high half column c +
+///   16 i8:        [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]
+///   i4:        [n/16][k/8][16] dwords of 8 nibbles, low first, then f32
+///   scale[n/16][k/group][16]
+/// Weights widen exactly; sums are f32, one chain of multiply-adds over k in
+/// order. i8 multiplies the sum by the column's scale; i4 multiplies each
+/// group's sum by its scale and adds those. Against sums in f64 over the same
+/// weights the error is at most about k * 2^-24 * sum |x w|; tests use 4 *
+/// sqrt(k) * 2^-24 of it.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -23,9 +27,6 @@
 
 namespace kernels {
 namespace {
-
-/// How far ahead of their use weights are asked for.
-constexpr int64_t kAhead = 4096;
 
 /// body(kk) for kk = 0 .. Count - 1; a loop where the body is long.
 template <int R, int Count, class Body> EFF_INLINE void eachK(Body body) {
@@ -40,8 +41,9 @@ template <int R, int Count, class Body> EFF_INLINE void eachK(Body body) {
   }
 }
 
-/// Formats whose sums need no work between the first k and the last. `Base::widen` takes the weights of the next k from a
-/// step's 64 bytes and moves those of the k behind it into their place.
+/// Formats whose sums need no work between the first k and the last.
+/// `Base::widen` takes the weights of the next k from a step's 64 bytes and
+/// moves those of the k behind it into their place.
 template <class Base> struct Dense : Base {
   using Activations = const float *;
   static constexpr int kVectors = Base::kVectors;
@@ -52,13 +54,13 @@ template <class Base> struct Dense : Base {
 
   /// One step of `Count` values of k for all rows and panels.
   template <int R, int P, int Count>
-  static EFF_INLINE void step(const float *x, const uint8_t *w, f32x16 (&acc)[R * P * kVectors]) {
+  static EFF_INLINE void step(const float *x, const uint8_t *w,
+                              f32x16 (&acc)[R * P * kVectors]) {
     u32x16 bits[P];
 #pragma clang loop unroll(full)
     for (int p = 0; p < P; ++p) {
       const uint8_t *at = w + p * panelBytes();
-      if (R <= 4)
-        __builtin_prefetch(at + kAhead);
+      __builtin_prefetch(at + ahead(R));
       bits[p] = loadBits(at);
     }
     eachK<R, Count>([&](int kk) {
@@ -81,7 +83,8 @@ template <class Base> struct Dense : Base {
   }
 
   template <int R, int P>
-  static EFF_INLINE void accumulate(const LinearArgs<Dense> &a, int64_t row, const uint8_t *w,
+  static EFF_INLINE void accumulate(const LinearArgs<Dense> &a, int64_t row,
+                                    const uint8_t *w,
                                     f32x16 (&sums)[R * P * kVectors]) {
     f32x16 acc[R * P * kVectors] = {};
     const float *x = a.x + row * EFF_SPEC(ldx);
@@ -105,7 +108,8 @@ template <class Base> struct Dense : Base {
 
   /// The k % kStep values that are left.
   template <int R, int P, int Count>
-  static EFF_INLINE void lastStep(const float *x, const uint8_t *w, f32x16 (&acc)[R * P * kVectors]) {
+  static EFF_INLINE void lastStep(const float *x, const uint8_t *w,
+                                  f32x16 (&acc)[R * P * kVectors]) {
     if constexpr (Count > 0) {
       if (EFF_SPEC(k) % kStep == Count)
         step<R, P, Count>(x, w, acc);
@@ -114,9 +118,12 @@ template <class Base> struct Dense : Base {
     }
   }
 
-  static EFF_INLINE f32x16 scaled(const LinearArgs<Dense> &a, f32x16 sum, int64_t, int64_t col) {
+  static EFF_INLINE f32x16 scaled(const LinearArgs<Dense> &a, f32x16 sum,
+                                  int64_t, int64_t col) {
     if constexpr (Base::kScaled)
-      return sum * load(reinterpret_cast<const float *>(a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes()) + col);
+      return sum * load(reinterpret_cast<const float *>(
+                            a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes()) +
+                        col);
     return sum;
   }
 };
@@ -125,7 +132,9 @@ struct F32 {
   static constexpr int kVectors = 1;
   static constexpr int64_t kStep = 1;
   static constexpr bool kScaled = false;
-  static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) { w[0] = (f32x16)bits; }
+  static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) {
+    w[0] = (f32x16)bits;
+  }
 };
 
 struct Bf16 {
@@ -173,17 +182,21 @@ struct I4 {
   static constexpr int kVectors = 1;
   static constexpr int64_t kStep = 8;
 
-  static EFF_INLINE int64_t panelBytes() { return ceilDiv(EFF_SPEC(k), kStep) * 64; }
-  static EFF_INLINE int64_t groups() { return ceilDiv(EFF_SPEC(k), EFF_SPEC(group)); }
+  static EFF_INLINE int64_t panelBytes() {
+    return ceilDiv(EFF_SPEC(k), kStep) * 64;
+  }
+  static EFF_INLINE int64_t groups() {
+    return ceilDiv(EFF_SPEC(k), EFF_SPEC(group));
+  }
 
   template <int R, int P, int Count>
-  static EFF_INLINE void step(const float *x, const uint8_t *w, f32x16 (&acc)[R * P]) {
+  static EFF_INLINE void step(const float *x, const uint8_t *w,
+                              f32x16 (&acc)[R * P]) {
     u32x16 bits[P];
 #pragma clang loop unroll(full)
     for (int p = 0; p < P; ++p) {
       const uint8_t *at = w + p * panelBytes();
-      if (R <= 4)
-        __builtin_prefetch(at + kAhead);
+      __builtin_prefetch(at + ahead(R));
       bits[p] = loadBits(at);
     }
     eachK<R, Count>([&](int kk) {
@@ -203,7 +216,8 @@ struct I4 {
     });
   }
   template <int R, int P, int Count>
-  static EFF_INLINE void lastStep(const float *x, const uint8_t *w, f32x16 (&acc)[R * P]) {
+  static EFF_INLINE void lastStep(const float *x, const uint8_t *w,
+                                  f32x16 (&acc)[R * P]) {
     if constexpr (Count > 0) {
       if (EFF_SPEC(k) % kStep == Count)
         step<R, P, Count>(x, w, acc);
@@ -213,16 +227,19 @@ struct I4 {
   }
 
   template <int R, int P>
-  static EFF_INLINE void accumulate(const LinearArgs<I4> &a, int64_t row, const uint8_t *w, f32x16 (&sums)[R * P]) {
+  static EFF_INLINE void accumulate(const LinearArgs<I4> &a, int64_t row,
+                                    const uint8_t *w, f32x16 (&sums)[R * P]) {
     const float *x = a.x + row * EFF_SPEC(ldx);
-    const float *scales = reinterpret_cast<const float *>(a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes());
+    const float *scales = reinterpret_cast<const float *>(
+        a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes());
     scales += (w - a.w) / panelBytes() * groups() * 16;
 #pragma clang loop unroll(full)
     for (int i = 0; i < R * P; ++i)
       sums[i] = f32x16{};
     for (int64_t g = 0; g < groups(); ++g) {
       f32x16 acc[R * P] = {};
-      int64_t s = g * (EFF_SPEC(group) / kStep), end = least(s + EFF_SPEC(group) / kStep, EFF_SPEC(k) / kStep);
+      int64_t s = g * (EFF_SPEC(group) / kStep),
+              end = least(s + EFF_SPEC(group) / kStep, EFF_SPEC(k) / kStep);
 #pragma clang loop unroll(disable)
       for (; s < end; ++s)
         step<R, P, kStep>(x + s * kStep, w + s * 64, acc);
@@ -238,11 +255,17 @@ struct I4 {
     }
   }
 
-  static EFF_INLINE f32x16 scaled(const LinearArgs<I4> &, f32x16 sum, int64_t, int64_t) { return sum; }
+  static EFF_INLINE f32x16 scaled(const LinearArgs<I4> &, f32x16 sum, int64_t,
+                                  int64_t) {
+    return sum;
+  }
 };
 
-template <class F> EFF_INLINE void run(void *const *operands, const eff_call *call, int32_t thread, int32_t threads) {
-  LinearArgs<F> a = {static_cast<const float *>(operands[0]), static_cast<const uint8_t *>(operands[1]),
+template <class F>
+EFF_INLINE void run(void *const *operands, const eff_call *call, int32_t thread,
+                    int32_t threads) {
+  LinearArgs<F> a = {static_cast<const float *>(operands[0]),
+                     static_cast<const uint8_t *>(operands[1]),
                      static_cast<float *>(operands[2]), operands + 3};
   linearForTarget<F>(a, call, thread, threads);
 }
@@ -250,8 +273,18 @@ template <class F> EFF_INLINE void run(void *const *operands, const eff_call *ca
 } // namespace
 } // namespace kernels
 
-EFF_KERNEL(linear_f32) { kernels::run<kernels::Dense<kernels::F32>>(operands, call, thread, threads); }
-EFF_KERNEL(linear_bf16) { kernels::run<kernels::Dense<kernels::Bf16>>(operands, call, thread, threads); }
-EFF_KERNEL(linear_f16) { kernels::run<kernels::Dense<kernels::F16>>(operands, call, thread, threads); }
-EFF_KERNEL(linear_i8) { kernels::run<kernels::Dense<kernels::I8>>(operands, call, thread, threads); }
-EFF_KERNEL(linear_i4) { kernels::run<kernels::I4>(operands, call, thread, threads); }
+EFF_KERNEL(linear_f32) {
+  kernels::run<kernels::Dense<kernels::F32>>(operands, call, thread, threads);
+}
+EFF_KERNEL(linear_bf16) {
+  kernels::run<kernels::Dense<kernels::Bf16>>(operands, call, thread, threads);
+}
+EFF_KERNEL(linear_f16) {
+  kernels::run<kernels::Dense<kernels::F16>>(operands, call, thread, threads);
+}
+EFF_KERNEL(linear_i8) {
+  kernels::run<kernels::Dense<kernels::I8>>(operands, call, thread, threads);
+}
+EFF_KERNEL(linear_i4) {
+  kernels::run<kernels::I4>(operands, call, thread, threads);
+}

@@ -5,13 +5,16 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// y[r][c] = epilogue(sum_k x[r][k] * w[c][k]) for packed weights. A format says how 64 bytes of a panel become
-/// vectors of 16 weights; the loops below are the same for all formats.
+/// y[r][c] = epilogue(sum_k x[r][k] * w[c][k]) for packed weights. A format
+/// says how 64 bytes of a panel become vectors of 16 weights; the loops below
+/// are the same for all formats.
 ///
-/// One tile is R rows by P panels whose sums stay in registers over all of k. Every sum runs over k in order, in one
-/// chain of multiply-adds, so a result is the same bit for bit whatever the number of rows, tiles and threads.
-/// Threads split the panels; a group of panels that fits the second-level cache is finished for all rows before the
-/// next one is read, so weights come from memory once.
+/// One tile is R rows by P panels whose sums stay in registers over all of k.
+/// Every sum runs over k in order, in one chain of multiply-adds, so a result
+/// is the same bit for bit whatever the number of rows, tiles and threads.
+/// Threads split the panels; a group of panels that fits the second-level cache
+/// is finished for all rows before the next one is read, so weights come from
+/// memory once.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -22,12 +25,16 @@
 
 namespace kernels {
 
-/// Shape of the register tile and the caches that an instruction set comes with.
-template <int Vectors, int Rows, int PairRows, int64_t PanelBytes> struct Machine {
+/// Shape of the register tile and the caches that an instruction set comes
+/// with.
+template <int Vectors, int Rows, int PairRows, int64_t PanelBytes>
+struct Machine {
   static constexpr int kVectors = Vectors; ///< accumulators of 16 lanes
   static constexpr int64_t kPanelBytes = PanelBytes;
   /// Most rows of a tile whose panels are one or two vectors wide.
-  static constexpr int rows(int vectors) { return vectors == 1 ? Rows : PairRows; }
+  static constexpr int rows(int vectors) {
+    return vectors == 1 ? Rows : PairRows;
+  }
 };
 using MachineV4 = Machine<24, 12, 12, 768 << 10>;
 using MachineV3 = Machine<6, 6, 2, 160 << 10>;
@@ -38,15 +45,25 @@ constexpr int floorPow2(int x) { return x >= 4 ? 4 : x >= 2 ? 2 : 1; }
 
 /// Panels of a tile of `rows` rows.
 template <class M> constexpr int panelsOf(int rows, int vectors) {
-  int panels = rows * vectors > M::kVectors ? 1 : floorPow2(M::kVectors / (rows * vectors));
+  int panels = rows * vectors > M::kVectors
+                   ? 1
+                   : floorPow2(M::kVectors / (rows * vectors));
   int limit = vectors == 1 ? 4 : 2;
   return panels < limit ? panels : limit;
 }
 
-template <class F> EFF_INLINE int64_t panelCount() { return ceilDiv(EFF_SPEC(n), 16 * F::kVectors); }
-/// Panels that threads do not divide: those of a tall tile, so that chunks need no code for rests; one for few rows.
+/// How far ahead of their use weights are asked for, in bytes. Tall tiles read
+/// one or two panels at a time, and slowly.
+constexpr int64_t ahead(int rows) { return rows <= 4 ? 2048 : 4096; }
+
+template <class F> EFF_INLINE int64_t panelCount() {
+  return ceilDiv(EFF_SPEC(n), 16 * F::kVectors);
+}
+/// Panels that threads do not divide: those of a tall tile, so that chunks need
+/// no code for rests; one for few rows.
 template <class F, class M> EFF_INLINE int64_t panelUnit() {
-  return EFF_SPEC(rows) > 4 ? panelsOf<M>(M::rows(F::kVectors), F::kVectors) : 1;
+  return EFF_SPEC(rows) > 4 ? panelsOf<M>(M::rows(F::kVectors), F::kVectors)
+                            : 1;
 }
 
 /// Operands of one linear; `bytes` of a panel are contiguous.
@@ -57,9 +74,11 @@ template <class F> struct LinearArgs {
   void *const *extras;
 };
 
-/// Ends a tile: scales, epilogue, store of `rows` rows of `columns` columns that lie in `sums`.
+/// Ends a tile: scales, epilogue, store of `rows` rows of `columns` columns
+/// that lie in `sums`.
 template <class F>
-EFF_INLINE void finish(const LinearArgs<F> &a, const f32x16 *sums, int64_t row, int rows, int64_t col, int64_t columns) {
+EFF_INLINE void finish(const LinearArgs<F> &a, const f32x16 *sums, int64_t row,
+                       int rows, int64_t col, int64_t columns) {
 #pragma clang loop unroll(disable)
   for (int r = 0; r < rows; ++r) {
     float *y = a.y + (row + r) * EFF_SPEC(ldy);
@@ -82,7 +101,8 @@ EFF_INLINE void finish(const LinearArgs<F> &a, const f32x16 *sums, int64_t row, 
   }
 }
 
-template <class F, int R, int P> void tile(const LinearArgs<F> &a, int64_t row, int64_t panel) {
+template <class F, int R, int P>
+void tile(const LinearArgs<F> &a, int64_t row, int64_t panel) {
   constexpr int V = F::kVectors;
   alignas(64) f32x16 sums[R * P * V];
   F::template accumulate<R, P>(a, row, a.w + panel * F::panelBytes(), sums);
@@ -90,22 +110,27 @@ template <class F, int R, int P> void tile(const LinearArgs<F> &a, int64_t row, 
 }
 
 /// Panels [begin, end) for R rows.
-template <class F, class M, int R> EFF_INLINE void rowTile(const LinearArgs<F> &a, int64_t row, int64_t begin, int64_t end) {
+template <class F, class M, int R>
+EFF_INLINE void rowTile(const LinearArgs<F> &a, int64_t row, int64_t begin,
+                        int64_t end) {
   constexpr int P = panelsOf<M>(R, F::kVectors);
   int64_t panel = begin;
   for (; panel + P <= end; panel += P)
     tile<F, R, P>(a, row, panel);
-  // Where threads share out panels in twos and fours, a rest is left at the last column alone.
+  // Where threads share out panels in twos and fours, a rest is left at the
+  // last column alone.
   bool whole = panelUnit<F, M>() % P == 0 && panelCount<F>() % P == 0;
   if (P > 1 && !whole)
     for (; panel < end; ++panel)
       tile<F, R, 1>(a, row, panel);
 }
 
-/// All rows: tiles of R rows, then lower ones for the rest. Heights are 12, 8, 6, 4, 3, 2, 1. `left` is what is left of a
-/// constant number of rows: where it folds to less than R there is no code for such a tile.
+/// All rows: tiles of R rows, then lower ones for the rest. Heights are 12, 8,
+/// 6, 4, 3, 2, 1. `left` is what is left of a constant number of rows: where it
+/// folds to less than R there is no code for such a tile.
 template <class F, class M, int R>
-EFF_INLINE void allRows(const LinearArgs<F> &a, int64_t row, int64_t rows, int64_t left, int64_t begin, int64_t end) {
+EFF_INLINE void allRows(const LinearArgs<F> &a, int64_t row, int64_t rows,
+                        int64_t left, int64_t begin, int64_t end) {
   constexpr int kNext = R > 8 ? 8 : R > 6 ? 6 : R > 4 ? 4 : R - 1;
   if constexpr (R <= M::rows(F::kVectors)) {
     // An unknown number of rows takes fewer heights.
@@ -119,18 +144,23 @@ EFF_INLINE void allRows(const LinearArgs<F> &a, int64_t row, int64_t rows, int64
     allRows<F, M, kNext>(a, row, rows, left, begin, end);
 }
 
-template <class F, class M> EFF_INLINE void linear(const LinearArgs<F> &a, const eff_call *call, int32_t thread, int32_t threads) {
+template <class F, class M>
+EFF_INLINE void linear(const LinearArgs<F> &a, const eff_call *call,
+                       int32_t thread, int32_t threads) {
   int64_t unit = panelUnit<F, M>();
   Range panels = split(ceilDiv(panelCount<F>(), unit), thread, threads);
   panels = {panels.begin * unit, least(panels.end * unit, panelCount<F>())};
   int64_t group = most(M::kPanelBytes / F::panelBytes() & ~int64_t(3), 4);
 #pragma clang loop unroll(disable)
   for (int64_t begin = panels.begin; begin < panels.end; begin += group)
-    allRows<F, M, 12>(a, 0, rowCount(call), EFF_SPEC(rows), begin, least(begin + group, panels.end));
+    allRows<F, M, 12>(a, 0, rowCount(call), EFF_SPEC(rows), begin,
+                      least(begin + group, panels.end));
 }
 
 /// Chooses the register tile of the target.
-template <class F> EFF_INLINE void linearForTarget(const LinearArgs<F> &a, const eff_call *call, int32_t thread, int32_t threads) {
+template <class F>
+EFF_INLINE void linearForTarget(const LinearArgs<F> &a, const eff_call *call,
+                                int32_t thread, int32_t threads) {
   if (EFF_SPEC(isa) >= kIsaV4)
     linear<F, MachineV4>(a, call, thread, threads);
   else if (EFF_SPEC(isa) >= kIsaV3)

@@ -5,7 +5,8 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// eff_math_<op> computes MLIR's math.<op> on 16 lanes; the compiler inlines it into epilogues.
+/// eff_math_<op> computes MLIR's math.<op> on 16 lanes; the compiler inlines it
+/// into epilogues.
 ///
 //===----------------------------------------------------------------------===//
 

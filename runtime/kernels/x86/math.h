@@ -5,40 +5,51 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Elementary functions for kernels and epilogues, without tables or calls. Largest errors in ulp of the f32 result, with
-/// subnormal arguments and results flushed (unittests/Target/MathTest samples the whole range): exp 1.2, exp2 1.2, expm1 2.3,
-/// log 0.9, log2 1.4, log10 2.1, log1p 2.5, tanh 3.1, sigmoid and silu 2.4, erf 6.1 (3.6e-7 absolute), pow 0.51,
-/// sin and cos 1.6 for |x| <= 1e6.
+/// Elementary functions for kernels and epilogues, without tables or calls.
+/// Largest errors in ulp of the f32 result, with subnormal arguments and
+/// results flushed (unittests/Target/MathTest samples the whole range):
+/// exp 1.2, exp2 1.2, expm1 2.3, log 0.9, log2 1.4, log10 2.1, log1p 2.5,
+/// tanh 3.1, sigmoid and silu 2.4, erf 6.1 (3.6e-7 absolute), pow 0.51, sin and
+/// cos 1.6 for |x| <= 1e6.
 ///
 //===----------------------------------------------------------------------===//
 
 #ifndef EFF_KERNELS_X86_MATH_H
 #define EFF_KERNELS_X86_MATH_H
 
-#include "runtime/kernels/x86/vec.h"
+#include "runtime/kernels/x86/spec.h"
 
 namespace kernels {
 
 EFF_INLINE f32x16 infinity() { return (f32x16)splat(0x7f800000u); }
 EFF_INLINE f32x16 quietNan() { return (f32x16)splat(0x7fc00000u); }
 EFF_INLINE f32x16 copySign(f32x16 magnitude, f32x16 sign) {
-  return (f32x16)(((u32x16)magnitude & 0x7fffffffu) | ((u32x16)sign & 0x80000000u));
+  return (f32x16)(((u32x16)magnitude & 0x7fffffffu) |
+                  ((u32x16)sign & 0x80000000u));
 }
 
-/// Rounds |x| < 2^22 to the nearest integer; `bits` gets the integer. NaN stays NaN.
-EFF_INLINE f32x16 nearest(f32x16 x, i32x16 &bits) {
-  f32x16 t = x + 12582912.0f; // 1.5 * 2^23: the integer appears in the low bits
-  bits = (i32x16)t - 0x4b400000;
-  return t - 12582912.0f;
+/// x rounded to the nearest integer, |x| < 2^22; NaN stays NaN.
+EFF_INLINE f32x16 nearest(f32x16 x) {
+  // Adding 1.5 * 2^23 leaves no bits behind the point.
+  return (x + 12582912.0f) - 12582912.0f;
+}
+/// The integer that `nearest` gave.
+EFF_INLINE i32x16 integer(f32x16 k) {
+  return (i32x16)(k + 12582912.0f) - 0x4b400000;
 }
 
-/// y * 2^n for n in [-252, 254], in two exact steps.
-EFF_INLINE f32x16 scalePow2(f32x16 y, i32x16 n) {
-  i32x16 half = n >> 1;
+/// y * 2^k for an integer k in [-252, 254].
+EFF_INLINE f32x16 scalePow2(f32x16 y, f32x16 k) {
+  if (EFF_SPEC(isa) >= kIsaV4)
+    return (f32x16)__builtin_ia32_scalefps512_mask(
+        y, k, y, static_cast<uint16_t>(-1), 4);
+  // Two exact steps, so that the last one rounds results that are subnormal.
+  i32x16 n = integer(k), half = n >> 1;
   return y * (f32x16)((half + 127) << 23) * (f32x16)((n - half + 127) << 23);
 }
 
-/// e^r - 1 for |r| <= ln(2) / 2, divided by r: polynomial of degree 6 (1 + r / 2 + r^2 / 6 + ...).
+/// e^r - 1 for |r| <= ln(2) / 2, divided by r: polynomial of degree 6 (1 + r /
+/// 2 + r^2 / 6 + ...).
 EFF_INLINE f32x16 expPolynomial(f32x16 r) {
   f32x16 p = splat(1.0f / 5040);
   p = p * r + 1.0f / 720;
@@ -51,39 +62,37 @@ EFF_INLINE f32x16 expPolynomial(f32x16 r) {
 
 /// Clamp that keeps NaN.
 EFF_INLINE f32x16 clamp(f32x16 x, float low, float high) {
-  x = x < low ? splat(low) : x;
-  return x > high ? splat(high) : x;
+  x = splat(low) > x ? splat(low) : x;
+  return splat(high) < x ? splat(high) : x;
 }
 
 EFF_INLINE f32x16 exp(f32x16 x) {
   x = clamp(x, -104.0f, 89.0f);
-  i32x16 n;
-  f32x16 k = nearest(x * 1.44269504f, n);
+  f32x16 k = nearest(x * 1.44269504f);
   f32x16 r = x - k * 0.693359375f; // exact: 9 bits of k times 9 bits
   r = r - k * -2.12194440e-4f;
-  return scalePow2(expPolynomial(r) * r + 1.0f, n);
+  return scalePow2(expPolynomial(r) * r + 1.0f, k);
 }
 
 EFF_INLINE f32x16 exp2(f32x16 x) {
   x = clamp(x, -150.0f, 129.0f);
-  i32x16 n;
-  f32x16 r = (x - nearest(x, n)) * 0.693147182f;
-  return scalePow2(expPolynomial(r) * r + 1.0f, n);
+  f32x16 k = nearest(x);
+  f32x16 r = (x - k) * 0.693147182f;
+  return scalePow2(expPolynomial(r) * r + 1.0f, k);
 }
 
 EFF_INLINE f32x16 expm1(f32x16 x) {
   f32x16 bounded = clamp(x, -104.0f, 89.0f);
-  i32x16 n;
-  f32x16 k = nearest(bounded * 1.44269504f, n);
+  f32x16 k = nearest(bounded * 1.44269504f);
   f32x16 r = bounded - k * 0.693359375f;
   r = r - k * -2.12194440e-4f;
   f32x16 m = expPolynomial(r) * r;
-  // 2^n (m + 1) - 1 = 2^n m + (2^n - 1), where 2^n - 1 is exact for -24 < n < 24.
-  i32x16 exponent = n < -30 ? splat(-30) : n;
-  exponent = exponent > 30 ? splat(30) : exponent;
+  // 2^n (m + 1) - 1 = 2^n m + (2^n - 1), where 2^n - 1 is exact for -24 < n
+  // < 24.
+  i32x16 exponent = integer(clamp(k, -30.0f, 30.0f));
   f32x16 power = (f32x16)((exponent + 127) << 23);
   f32x16 y = m * power + (power - 1.0f);
-  y = n > 24 ? scalePow2(m + 1.0f, n) : y;
+  y = k > 24.0f ? scalePow2(m + 1.0f, k) : y;
   return x == 0.0f ? x : y;
 }
 
@@ -94,7 +103,8 @@ EFF_INLINE f32x16 splitExponent(f32x16 x, f32x16 &m) {
   return __builtin_convertvector(e, f32x16);
 }
 
-/// Results of logarithms for arguments that are not positive finite numbers; subnormal ones count as 0.
+/// Results of logarithms for arguments that are not positive finite numbers;
+/// subnormal ones count as 0.
 EFF_INLINE f32x16 logSpecial(f32x16 x, f32x16 y) {
   y = x == infinity() ? x : y;
   y = x < 1.17549435e-38f ? -infinity() : y;
@@ -139,7 +149,8 @@ EFF_INLINE f32x16 log10(f32x16 x) {
   f32x16 e = splitExponent(x, m);
   f32x16 z = m - 1.0f;
   f32x16 y = logPolynomial(z) - z * z * 0.5f;
-  return logSpecial(x, (y * 0.434294482f + e * 4.60503907e-6f) + z * 0.434294482f + e * 0.301025391f);
+  return logSpecial(x, (y * 0.434294482f + e * 4.60503907e-6f) +
+                           z * 0.434294482f + e * 0.301025391f);
 }
 
 /// ln(1 + x): the rounding of 1 + x is put right by x / ((1 + x) - 1).
@@ -161,7 +172,8 @@ EFF_INLINE f32x16 tanh(f32x16 x) {
   return x == x ? y : x;
 }
 
-/// Rational approximation x P(x^2) / Q(x^2) on |x| < 3.75, beyond which erf rounds to 1.
+/// Rational approximation x P(x^2) / Q(x^2) on |x| < 3.75, beyond which erf
+/// rounds to 1.
 EFF_INLINE f32x16 erf(f32x16 x) {
   f32x16 b = clamp(x, -3.7439211627767994f, 3.7439211627767994f);
   f32x16 s = b * b;
@@ -177,14 +189,16 @@ EFF_INLINE f32x16 erf(f32x16 x) {
   q = q * s + 0.11098505178285362f;
   q = q * s + 0.49746925110067538f;
   q = q * s + 1.0f;
-  return b * p / q;
+  return abs(x) > 3.7439211627767994f ? copySign(splat(1.0f), x) : b * p / q;
 }
 
 namespace detail {
-/// x - n * pi / 2 in f64 for eight lanes, n the nearest integer; the first product is exact for |x| <= 1.6e6.
+/// x - n * pi / 2 in f64 for eight lanes, n the nearest integer; the first
+/// product is exact for |x| <= 1.6e6.
 EFF_INLINE f64x8 reduceQuarter(f64x8 x, f64x8 &n) {
   n = (x * 0.63661977236758134 + 6755399441055744.0) - 6755399441055744.0;
-  f64x8 r = x - n * 1.57079632673412561417; // 33 bits of pi / 2, so that the product is exact
+  f64x8 r = x - n * 1.57079632673412561417; // 33 bits of pi / 2, so that the
+                                            // product is exact
   return r - n * 6.07710050650619224932e-11;
 }
 } // namespace detail
@@ -197,14 +211,14 @@ EFF_INLINE void sincos(f32x16 x, f32x16 &sine, f32x16 &cosine) {
   f32x8 high = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
   f64x8 r0 = detail::reduceQuarter(__builtin_convertvector(low, f64x8), n0);
   f64x8 r1 = detail::reduceQuarter(__builtin_convertvector(high, f64x8), n1);
-  f32x16 r = __builtin_shufflevector(__builtin_convertvector(r0, f32x8), __builtin_convertvector(r1, f32x8), 0, 1, 2, 3,
-                                     4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  f32x16 n = __builtin_shufflevector(__builtin_convertvector(n0, f32x8), __builtin_convertvector(n1, f32x8), 0, 1, 2, 3,
-                                     4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  i32x16 quadrant;
+  f32x16 r = __builtin_shufflevector(
+      __builtin_convertvector(r0, f32x8), __builtin_convertvector(r1, f32x8), 0,
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  f32x16 n = __builtin_shufflevector(
+      __builtin_convertvector(n0, f32x8), __builtin_convertvector(n1, f32x8), 0,
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   // n < 2^24 is exact in f32; n mod 4 is all that is asked for.
-  n = n - 4.0f * __builtin_elementwise_floor(n * 0.25f);
-  nearest(n, quadrant);
+  i32x16 quadrant = integer(n - 4.0f * __builtin_elementwise_floor(n * 0.25f));
   f32x16 z = r * r;
   f32x16 s = splat(-1.9515295891e-4f);
   s = s * z + 8.3321608736e-3f;
@@ -236,7 +250,8 @@ EFF_INLINE f64x8 powPositive(f64x8 x, f64x8 y) {
   p = p * z + 1.0 / 5;
   p = p * z + 1.0 / 3;
   p = p * z + 1.0;
-  f64x8 t = y * (__builtin_convertvector(e, f64x8) + 2.8853900817779268 * s * p);
+  f64x8 t =
+      y * (__builtin_convertvector(e, f64x8) + 2.8853900817779268 * s * p);
   t = t < -160.0 ? f64x8{} - 160.0 : t;
   t = t > 160.0 ? f64x8{} + 160.0 : t;
   f64x8 shifted = t + 6755399441055744.0;
@@ -264,14 +279,19 @@ EFF_INLINE f32x16 pow(f32x16 x, f32x16 y) {
   f32x8 parts[2];
 #pragma clang loop unroll(full)
   for (int i = 0; i < 2; ++i) {
-    f32x8 u = i ? __builtin_shufflevector(normal, normal, 8, 9, 10, 11, 12, 13, 14, 15)
-                : __builtin_shufflevector(normal, normal, 0, 1, 2, 3, 4, 5, 6, 7);
+    f32x8 u =
+        i ? __builtin_shufflevector(normal, normal, 8, 9, 10, 11, 12, 13, 14,
+                                    15)
+          : __builtin_shufflevector(normal, normal, 0, 1, 2, 3, 4, 5, 6, 7);
     f32x8 v = i ? __builtin_shufflevector(y, y, 8, 9, 10, 11, 12, 13, 14, 15)
                 : __builtin_shufflevector(y, y, 0, 1, 2, 3, 4, 5, 6, 7);
     parts[i] = __builtin_convertvector(
-        detail::powPositive(__builtin_convertvector(u, f64x8), __builtin_convertvector(v, f64x8)), f32x8);
+        detail::powPositive(__builtin_convertvector(u, f64x8),
+                            __builtin_convertvector(v, f64x8)),
+        f32x8);
   }
-  f32x16 r = __builtin_shufflevector(parts[0], parts[1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  f32x16 r = __builtin_shufflevector(parts[0], parts[1], 0, 1, 2, 3, 4, 5, 6, 7,
+                                     8, 9, 10, 11, 12, 13, 14, 15);
   f32x16 zero = {};
   r = a < 1.17549435e-38f ? (y < 0.0f ? infinity() : zero) : r;
   r = a == infinity() ? (y < 0.0f ? zero : infinity()) : r;

@@ -5,12 +5,14 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// quantize_rows: x f32 [rows][ldx], q s8 [rows][k rounded up to 4] zero padded, scale f32 [rows]; exactly eff.quantize
-/// patchify:      x f32 [batch][channels][height][width], y f32 [batch * patches][channels * ph * pw]
-/// cache_append:  x f32 [batch * tokens][ldx], cache f32 [slot][heads][capacity][head_dim]
-/// select_rows:   x f32 [batch * tokens][ldx], y f32 [logit rows][ldy]
-/// copy_rows:     x f32 [rows][ldx], y f32 [rows][ldy]
-/// sample:        logits f32 [rows][ld], ids s32 [rows]: the first of the largest; NaN is never chosen
+/// quantize_rows: x f32 [rows][ldx], q s8 [rows][k rounded up to 4] zero
+/// padded, scale f32 [rows]; exactly eff.quantize patchify:      x f32
+/// [batch][channels][height][width], y f32 [batch * patches][channels * ph *
+/// pw] cache_append:  x f32 [batch * tokens][ldx], cache f32
+/// [slot][heads][capacity][head_dim] select_rows:   x f32 [batch *
+/// tokens][ldx], y f32 [logit rows][ldy] copy_rows:     x f32 [rows][ldx], y
+/// f32 [rows][ldy] sample:        logits f32 [rows][ld], ids s32 [rows]: the
+/// first of the largest; NaN is never chosen
 ///
 //===----------------------------------------------------------------------===//
 
@@ -25,7 +27,8 @@ EFF_INLINE void copy(const float *from, float *to, int64_t count) {
     storeFirst(to + i, load(from + i), count - i);
 }
 
-/// 16 integers within [-127, 127] as bytes; those from `count` on are not stored.
+/// 16 integers within [-127, 127] as bytes; those from `count` on are not
+/// stored.
 EFF_INLINE void storeBytes(int8_t *q, i32x16 v, int64_t count) {
   i8x16 bytes = __builtin_convertvector(v, i8x16);
   if (count >= 16) {
@@ -46,7 +49,8 @@ EFF_KERNEL(quantize_rows) {
   int64_t k = EFF_SPEC(k), ldq = ceilDiv(k, 4) * 4;
   Range rows = split(rowCount(call), thread, threads);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float *x = static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx);
+    const float *x =
+        static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx);
     int8_t *q = static_cast<int8_t *>(operands[1]) + row * ldq;
     f32x16 largest = {};
     for (int64_t i = 0; i < k; i += 16)
@@ -55,7 +59,8 @@ EFF_KERNEL(quantize_rows) {
     scale = scale > 0.0f ? scale : 1.0f;
     static_cast<float *>(operands[2])[row] = scale;
     for (int64_t i = 0; i < ldq; i += 16) {
-      f32x16 v = __builtin_elementwise_roundeven(keepFirst(load(x + i), k - i, f32x16{}) / scale);
+      f32x16 v = __builtin_elementwise_roundeven(
+          keepFirst(load(x + i), k - i, f32x16{}) / scale);
       v = min(max(v, splat(-127.0f)), splat(127.0f));
       storeBytes(q + i, __builtin_convertvector(v, i32x16), ldq - i);
     }
@@ -64,13 +69,15 @@ EFF_KERNEL(quantize_rows) {
 
 EFF_KERNEL(patchify) {
   (void)call;
-  int64_t channels = EFF_SPEC(channels), height = EFF_SPEC(height), width = EFF_SPEC(width), ph = EFF_SPEC(ph),
-          pw = EFF_SPEC(pw), across = width / pw, patches = height / ph * across;
+  int64_t channels = EFF_SPEC(channels), height = EFF_SPEC(height),
+          width = EFF_SPEC(width), ph = EFF_SPEC(ph), pw = EFF_SPEC(pw),
+          across = width / pw, patches = height / ph * across;
   Range rows = split(EFF_SPEC(batch) * patches, thread, threads);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     float *y = static_cast<float *>(operands[1]) + row * channels * ph * pw;
     int64_t patch = row % patches;
-    const float *x = static_cast<const float *>(operands[0]) + row / patches * channels * height * width +
+    const float *x = static_cast<const float *>(operands[0]) +
+                     row / patches * channels * height * width +
                      patch / across * ph * width + patch % across * pw;
 #pragma clang loop unroll(disable)
     for (int64_t line = 0; line < channels * ph; ++line)
@@ -79,12 +86,16 @@ EFF_KERNEL(patchify) {
 }
 
 EFF_KERNEL(cache_append) {
-  int64_t heads = EFF_SPEC(heads), d = EFF_SPEC(head_dim), capacity = EFF_SPEC(capacity), tokens = EFF_SPEC(tokens);
+  int64_t heads = EFF_SPEC(heads), d = EFF_SPEC(head_dim),
+          capacity = EFF_SPEC(capacity), tokens = EFF_SPEC(tokens);
   Range items = split(EFF_SPEC(batch) * heads, thread, threads);
   for (int64_t item = items.begin; item < items.end; ++item) {
     int64_t b = item / heads, head = item % heads;
-    const float *x = static_cast<const float *>(operands[0]) + b * tokens * EFF_SPEC(ldx) + head * d;
-    float *cache = static_cast<float *>(operands[1]) + ((call->slot[b] * heads + head) * capacity + call->past[b]) * d;
+    const float *x = static_cast<const float *>(operands[0]) +
+                     b * tokens * EFF_SPEC(ldx) + head * d;
+    float *cache =
+        static_cast<float *>(operands[1]) +
+        ((call->slot[b] * heads + head) * capacity + call->past[b]) * d;
     for (int64_t t = 0; t < call->valid[b]; ++t)
       copy(x + t * EFF_SPEC(ldx), cache + t * d, d);
   }
@@ -92,9 +103,11 @@ EFF_KERNEL(cache_append) {
 
 EFF_KERNEL(select_rows) {
   int64_t tokens = EFF_SPEC(tokens);
-  Range rows = split(EFF_SPEC(batch) * (call->all_logits ? tokens : 1), thread, threads);
+  Range rows =
+      split(EFF_SPEC(batch) * (call->all_logits ? tokens : 1), thread, threads);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    int64_t from = call->all_logits ? row : row * tokens + most(call->valid[row] - 1, 0);
+    int64_t from =
+        call->all_logits ? row : row * tokens + most(call->valid[row] - 1, 0);
     copy(static_cast<const float *>(operands[0]) + from * EFF_SPEC(ldx),
          static_cast<float *>(operands[1]) + row * EFF_SPEC(ldy), EFF_SPEC(d));
   }
@@ -112,7 +125,8 @@ EFF_KERNEL(sample) {
   f32x16 lowest = (f32x16)splat(0xff800000u);
   Range rows = split(rowCount(call), thread, threads);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float *x = static_cast<const float *>(operands[0]) + row * EFF_SPEC(ld);
+    const float *x =
+        static_cast<const float *>(operands[0]) + row * EFF_SPEC(ld);
     f32x16 best = lowest;
     i32x16 where = splat(0x7fffffff);
     for (int64_t i = 0; i < vocab; i += 16) {

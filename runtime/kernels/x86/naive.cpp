@@ -1,4 +1,5 @@
-//===- naive.cpp - kernel families in plain loops ---------------------------===//
+//===- naive.cpp - kernel families in plain loops
+//---------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -31,10 +32,14 @@ public:
     std::memcpy(&f, &u, 4);
     return f;
   }
-  template <class T> T *op(int i) const { return static_cast<T *>(operands[i]); }
+  template <class T> T *op(int i) const {
+    return static_cast<T *>(operands[i]);
+  }
   int64_t rows() const { return c("rows") ? c("rows") : call.logit_rows; }
   /// Start of a row's slot in a state or cache.
-  float *slot(int i, int64_t b, int64_t elements) const { return op<float>(i) + call.slot[b] * elements; }
+  float *slot(int i, int64_t b, int64_t elements) const {
+    return op<float>(i) + call.slot[b] * elements;
+  }
 
   const Constants &constants;
   void *const *operands;
@@ -48,7 +53,8 @@ double halfToDouble(uint16_t h) {
   double sign = h & 0x8000 ? -1 : 1;
   if (exponent == 31)
     return mantissa ? NAN : sign * INFINITY;
-  return sign * (exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24));
+  return sign * (exponent ? std::ldexp(1024 + mantissa, exponent - 25)
+                          : std::ldexp(mantissa, -24));
 }
 double bf16ToDouble(uint16_t h) {
   uint32_t u = static_cast<uint32_t>(h) << 16;
@@ -58,7 +64,8 @@ double bf16ToDouble(uint16_t h) {
 }
 
 /// Element (n, k) of a packed weight in the format that embed numbers.
-double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows, int64_t columns, int64_t group) {
+double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
+              int64_t columns, int64_t group) {
   const auto *bytes = static_cast<const uint8_t *>(w);
   auto f32 = [&](int64_t at) {
     float f;
@@ -95,16 +102,22 @@ double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
     int64_t at = ((n / 16 * steps + k / 8) * 16 + n % 16) * 4 + k % 8 / 2;
     int q = bytes[at] >> k % 2 * 4 & 15;
     q = q >= 8 ? q - 16 : q;
-    return q * f32(panels * steps * 64 + ((n / 16 * groups + k / group) * 16 + n % 16) * 4);
+    return q * f32(panels * steps * 64 +
+                   ((n / 16 * groups + k / group) * 16 + n % 16) * 4);
   }
   }
 }
 
 int64_t formatOf(const std::string &family) {
-  return family == "linear_f32" ? 3 : family == "linear_bf16" ? 4 : family == "linear_f16" ? 5 : family == "linear_i4" ? 7 : 6;
+  return family == "linear_f32"    ? 3
+         : family == "linear_bf16" ? 4
+         : family == "linear_f16"  ? 5
+         : family == "linear_i4"   ? 7
+                                   : 6;
 }
 
-void linear(const Step &s, const std::string &family, const Epilogue &epilogue, double *largest = nullptr) {
+void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
+            double *largest = nullptr) {
   bool quantized = family == "linear_i8a8";
   int64_t n = s.c("n"), k = s.c("k"), ldq = (k + 3) / 4 * 4;
   const void *w = s.operands[quantized ? 2 : 1];
@@ -113,9 +126,11 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue, 
     for (int64_t c = 0; c < n; ++c) {
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
-        double x = quantized ? s.op<int8_t>(0)[r * ldq + i] * static_cast<double>(s.op<float>(1)[r])
+        double x = quantized ? s.op<int8_t>(0)[r * ldq + i] *
+                                   static_cast<double>(s.op<float>(1)[r])
                              : s.op<float>(0)[r * s.c("ldx") + i];
-        double product = x * weight(w, formatOf(family), c, i, n, k, s.c("group"));
+        double product =
+            x * weight(w, formatOf(family), c, i, n, k, s.c("group"));
         sum += product;
         magnitude += std::fabs(product);
       }
@@ -123,7 +138,8 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue, 
         *largest = std::max(*largest, magnitude);
         continue;
       }
-      y[r * s.c("ldy") + c] = static_cast<float>(epilogue ? epilogue(sum, r, c) : sum);
+      y[r * s.c("ldy") + c] =
+          static_cast<float>(epilogue ? epilogue(sum, r, c) : sum);
     }
 }
 
@@ -139,26 +155,31 @@ void quantizeRows(const Step &s) {
     scale = scale > 0 ? scale : 1;
     s.op<float>(2)[r] = scale;
     for (int64_t i = 0; i < ldq; ++i)
-      q[i] = i < k ? static_cast<int8_t>(std::clamp(std::nearbyint(x[i] / scale), -127.0f, 127.0f)) : 0;
+      q[i] = i < k ? static_cast<int8_t>(std::clamp(
+                         std::nearbyint(x[i] / scale), -127.0f, 127.0f))
+                   : 0;
   }
 }
 
 void embed(const Step &s) {
   for (int64_t r = 0; r < s.rows(); ++r)
     for (int64_t i = 0; i < s.c("d"); ++i)
-      s.op<float>(2)[r * s.c("ldy") + i] = static_cast<float>(weight(s.operands[1], s.c("format"), s.op<int32_t>(0)[r], i,
-                                                                     s.c("vocab"), s.c("d"), s.c("group")));
+      s.op<float>(2)[r * s.c("ldy") + i] = static_cast<float>(
+          weight(s.operands[1], s.c("format"), s.op<int32_t>(0)[r], i,
+                 s.c("vocab"), s.c("d"), s.c("group")));
 }
 
 void patchify(const Step &s) {
-  int64_t ch = s.c("channels"), h = s.c("height"), w = s.c("width"), ph = s.c("ph"), pw = s.c("pw"), gw = w / pw;
+  int64_t ch = s.c("channels"), h = s.c("height"), w = s.c("width"),
+          ph = s.c("ph"), pw = s.c("pw"), gw = w / pw;
   float *y = s.op<float>(1);
   for (int64_t b = 0; b < s.c("batch"); ++b)
     for (int64_t p = 0; p < h / ph * gw; ++p)
       for (int64_t i = 0; i < ch; ++i)
         for (int64_t u = 0; u < ph; ++u)
           for (int64_t v = 0; v < pw; ++v)
-            *y++ = s.op<float>(0)[((b * ch + i) * h + p / gw * ph + u) * w + p % gw * pw + v];
+            *y++ = s.op<float>(
+                0)[((b * ch + i) * h + p / gw * ph + u) * w + p % gw * pw + v];
 }
 
 void norm(const Step &s, const std::string &family) {
@@ -188,7 +209,8 @@ void norm(const Step &s, const std::string &family) {
         double y = (x[i] - mean) * factor * w[gated ? g + i : i];
         if (gated && s.c("norm_before_gate"))
           y *= gate[i];
-        out[r * s.c("ldy") + g + i] = static_cast<float>(y + (bias ? bias[i] : 0));
+        out[r * s.c("ldy") + g + i] =
+            static_cast<float>(y + (bias ? bias[i] : 0));
       }
     }
 }
@@ -204,10 +226,14 @@ void rope(const Step &s) {
         for (int64_t i = 0; i < d; ++i)
           y[i] = x[i];
         for (int64_t i = 0; i < half; ++i) {
-          float angle = static_cast<float>(s.call.past[b] + t) * s.op<float>(1)[i];
-          double c = s.bits("scale_bits") * std::cos(static_cast<double>(angle));
-          double n = s.bits("scale_bits") * std::sin(static_cast<double>(angle));
-          int64_t a = s.c("interleaved") ? 2 * i : i, e = s.c("interleaved") ? 2 * i + 1 : i + half;
+          float angle =
+              static_cast<float>(s.call.past[b] + t) * s.op<float>(1)[i];
+          double c =
+              s.bits("scale_bits") * std::cos(static_cast<double>(angle));
+          double n =
+              s.bits("scale_bits") * std::sin(static_cast<double>(angle));
+          int64_t a = s.c("interleaved") ? 2 * i : i,
+                  e = s.c("interleaved") ? 2 * i + 1 : i + half;
           double x1 = x[a], x2 = x[e];
           y[a] = static_cast<float>(x1 * c - x2 * n);
           y[e] = static_cast<float>(x2 * c + x1 * n);
@@ -221,22 +247,29 @@ void cacheAppend(const Step &s) {
     for (int64_t t = 0; t < s.call.valid[b]; ++t)
       for (int64_t h = 0; h < heads; ++h)
         for (int64_t i = 0; i < d; ++i)
-          s.slot(1, b, heads * capacity * d)[(h * capacity + s.call.past[b] + t) * d + i] =
+          s.slot(1, b,
+                 heads * capacity *
+                     d)[(h * capacity + s.call.past[b] + t) * d + i] =
               s.op<float>(0)[(b * s.c("tokens") + t) * s.c("ldx") + h * d + i];
 }
 
 void attention(const Step &s, bool cached) {
-  int64_t heads = s.c("heads"), kv = s.c("kv_heads"), d = s.c("head_dim"), capacity = s.c("capacity");
+  int64_t heads = s.c("heads"), kv = s.c("kv_heads"), d = s.c("head_dim"),
+          capacity = s.c("capacity");
   int64_t tokens = s.c("tokens"), window = s.c("window");
   double scale = s.bits("scale_bits"), cap = s.bits("softcap_bits");
   for (int64_t b = 0; b < s.c("batch"); ++b)
     for (int64_t t = 0; t < s.call.valid[b]; ++t)
       for (int64_t h = 0; h < heads; ++h) {
-        int64_t g = h * kv / heads, past = cached ? s.call.past[b] : 0, i = past + t;
+        int64_t g = h * kv / heads, past = cached ? s.call.past[b] : 0,
+                i = past + t;
         auto element = [&](int operand, int64_t j, int64_t e) {
           if (cached)
-            return s.slot(operand, b, kv * capacity * d)[(g * capacity + j) * d + e];
-          return s.op<float>(operand)[(b * tokens + j) * s.c(operand == 1 ? "ldk" : "ldv") + g * d + e];
+            return s.slot(operand, b,
+                          kv * capacity * d)[(g * capacity + j) * d + e];
+          return s.op<float>(
+              operand)[(b * tokens + j) * s.c(operand == 1 ? "ldk" : "ldv") +
+                       g * d + e];
         };
         const float *q = s.op<float>(0) + (b * tokens + t) * s.c("ldq") + h * d;
         std::vector<double> p;
@@ -261,7 +294,8 @@ void attention(const Step &s, bool cached) {
           double y = 0;
           for (size_t j = 0; j < p.size(); ++j)
             y += p[j] / total * element(2, seen[j], e);
-          s.op<float>(3)[(b * tokens + t) * s.c("ldy") + h * d + e] = static_cast<float>(y);
+          s.op<float>(3)[(b * tokens + t) * s.c("ldy") + h * d + e] =
+              static_cast<float>(y);
         }
       }
 }
@@ -280,7 +314,8 @@ void conv1d(const Step &s) {
         double y = s.op<float>(2) ? s.op<float>(2)[c] : 0;
         for (int64_t j = 0; j < k; ++j)
           y += static_cast<double>(s.op<float>(1)[c * k + j]) * xp[t + j];
-        s.op<float>(4)[(b * tokens + t) * s.c("ldy") + c] = static_cast<float>(s.c("silu") ? silu(y) : y);
+        s.op<float>(4)[(b * tokens + t) * s.c("ldy") + c] =
+            static_cast<float>(s.c("silu") ? silu(y) : y);
       }
       for (int64_t j = 0; j < k - 1; ++j)
         state[j * channels + c] = xp[s.call.valid[b] + j];
@@ -288,7 +323,8 @@ void conv1d(const Step &s) {
 }
 
 void ssmScan(const Step &s) {
-  int64_t channels = s.c("channels"), n = s.c("n"), tokens = s.c("tokens"), groups = s.c("groups");
+  int64_t channels = s.c("channels"), n = s.c("n"), tokens = s.c("tokens"),
+          groups = s.c("groups");
   for (int64_t b = 0; b < s.c("batch"); ++b)
     for (int64_t d = 0; d < channels; ++d) {
       float *state = s.slot(7, b, n * channels);
@@ -297,9 +333,11 @@ void ssmScan(const Step &s) {
         h[i] = state[i * channels + d];
       for (int64_t t = 0; t < s.call.valid[b]; ++t) {
         int64_t r = b * tokens + t, g = d * groups / channels;
-        double u = s.op<float>(0)[r * s.c("ldu") + d], dt = s.op<float>(1)[r * s.c("lddt") + d], y = 0;
+        double u = s.op<float>(0)[r * s.c("ldu") + d],
+               dt = s.op<float>(1)[r * s.c("lddt") + d], y = 0;
         for (int64_t i = 0; i < n; ++i) {
-          h[i] = std::exp(dt * s.op<float>(2)[d * n + i]) * h[i] + dt * u * s.op<float>(3)[r * s.c("ldb") + g * n + i];
+          h[i] = std::exp(dt * s.op<float>(2)[d * n + i]) * h[i] +
+                 dt * u * s.op<float>(3)[r * s.c("ldb") + g * n + i];
           y += h[i] * s.op<float>(4)[r * s.c("ldc") + g * n + i];
         }
         if (s.op<float>(5))
@@ -314,18 +352,21 @@ void ssmScan(const Step &s) {
 }
 
 void ssdScan(const Step &s) {
-  int64_t heads = s.c("heads"), p = s.c("head_dim"), n = s.c("n"), tokens = s.c("tokens"), groups = s.c("groups");
+  int64_t heads = s.c("heads"), p = s.c("head_dim"), n = s.c("n"),
+          tokens = s.c("tokens"), groups = s.c("groups");
   for (int64_t b = 0; b < s.c("batch"); ++b)
     for (int64_t i = 0; i < heads; ++i) {
       float *state = s.slot(6, b, heads * n * p) + i * n * p;
       std::vector<double> h(state, state + n * p);
       for (int64_t t = 0; t < s.call.valid[b]; ++t) {
         int64_t r = b * tokens + t, g = i * groups / heads;
-        double dt = s.op<float>(1)[r * s.c("lddt") + i], a = std::exp(dt * s.op<float>(2)[i]);
+        double dt = s.op<float>(1)[r * s.c("lddt") + i],
+               a = std::exp(dt * s.op<float>(2)[i]);
         for (int64_t e = 0; e < p; ++e) {
           double x = s.op<float>(0)[r * s.c("ldx") + i * p + e], y = 0;
           for (int64_t m = 0; m < n; ++m) {
-            h[m * p + e] = a * h[m * p + e] + dt * x * s.op<float>(3)[r * s.c("ldb") + g * n + m];
+            h[m * p + e] = a * h[m * p + e] +
+                           dt * x * s.op<float>(3)[r * s.c("ldb") + g * n + m];
             y += h[m * p + e] * s.op<float>(4)[r * s.c("ldc") + g * n + m];
           }
           if (s.op<float>(5))
@@ -338,7 +379,8 @@ void ssdScan(const Step &s) {
 }
 
 void copyRow(const Step &s, int64_t from, int64_t to) {
-  std::memcpy(s.op<float>(1) + to * s.c("ldy"), s.op<float>(0) + from * s.c("ldx"), s.c("d") * 4);
+  std::memcpy(s.op<float>(1) + to * s.c("ldy"),
+              s.op<float>(0) + from * s.c("ldx"), s.c("d") * 4);
 }
 void selectRows(const Step &s) {
   if (s.call.all_logits)
@@ -351,13 +393,15 @@ void selectRows(const Step &s) {
 void sample(const Step &s) {
   for (int64_t r = 0; r < s.rows(); ++r) {
     const float *x = s.op<float>(0) + r * s.c("ld");
-    s.op<int32_t>(1)[r] = static_cast<int32_t>(std::max_element(x, x + s.c("vocab")) - x);
+    s.op<int32_t>(1)[r] =
+        static_cast<int32_t>(std::max_element(x, x + s.c("vocab")) - x);
   }
 }
 
 } // namespace
 
-bool run(const std::string &family, const Constants &constants, void *const *operands, const eff_call &call,
+bool run(const std::string &family, const Constants &constants,
+         void *const *operands, const eff_call &call,
          const Epilogue &epilogue) {
   Step s(constants, operands, call);
   if (family.rfind("linear_", 0) == 0)
@@ -368,7 +412,8 @@ bool run(const std::string &family, const Constants &constants, void *const *ope
     embed(s);
   else if (family == "patchify")
     patchify(s);
-  else if (family == "rms_norm" || family == "layer_norm" || family == "gated_norm")
+  else if (family == "rms_norm" || family == "layer_norm" ||
+           family == "gated_norm")
     norm(s, family);
   else if (family == "rope")
     rope(s);
@@ -394,8 +439,8 @@ bool run(const std::string &family, const Constants &constants, void *const *ope
   return true;
 }
 
-double largestMagnitude(const std::string &family, const Constants &constants, void *const *operands,
-                        const eff_call &call) {
+double largestMagnitude(const std::string &family, const Constants &constants,
+                        void *const *operands, const eff_call &call) {
   double largest = 0;
   linear(Step(constants, operands, call), family, nullptr, &largest);
   return largest;

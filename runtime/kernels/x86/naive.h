@@ -5,8 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Every kernel family in scalar loops with sums in f64: what the fast kernels are tested against. Operands and
-/// constants are those of include/effc/Target/KernelSpec.h.
+/// Every kernel family in scalar loops with sums in f64: what the fast kernels
+/// are tested against. Operands and constants are those of
+/// include/effc/Target/KernelSpec.h.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -26,12 +27,13 @@ using Constants = std::map<std::string, int64_t>;
 using Epilogue = std::function<double(double acc, int64_t row, int64_t col)>;
 
 /// Runs a family; false when there is none of this name.
-bool run(const std::string &family, const Constants &constants, void *const *operands, const eff_call &call,
+bool run(const std::string &family, const Constants &constants,
+         void *const *operands, const eff_call &call,
          const Epilogue &epilogue = nullptr);
 
 /// Largest sum of |x w| that run("linear_*") met: the scale of rounding errors.
-double largestMagnitude(const std::string &family, const Constants &constants, void *const *operands,
-                        const eff_call &call);
+double largestMagnitude(const std::string &family, const Constants &constants,
+                        void *const *operands, const eff_call &call);
 
 } // namespace kernels::naive
 

@@ -8,8 +8,9 @@
 /// rms_norm:   x [rows][ldx], w [group], y [rows][ldy]
 /// layer_norm: x [rows][ldx], w [d], bias? [d], y [rows][ldy]
 /// gated_norm: x [rows][ldx], z [rows][ldz], w [d], y [rows][ldy]
-/// All f32; y may be x or z. Sums are f32 in 64 lanes that are added at the end; 1 / sqrt is a division. Within
-/// 1e-5 * |y| + 1e-6 of f64 arithmetic. Threads split rows and groups.
+/// All f32; y may be x or z. Sums are f32 in 64 lanes that are added at the
+/// end; 1 / sqrt is a division. Within 1e-5 * |y| + 1e-6 of f64 arithmetic.
+/// Threads split rows and groups.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -19,7 +20,8 @@
 namespace kernels {
 namespace {
 
-/// Sum of value(i) .. over `count` elements; lanes beyond the last are left out.
+/// Sum of value(i) .. over `count` elements; lanes beyond the last are left
+/// out.
 template <class Value> EFF_INLINE float sumOver(int64_t count, Value value) {
   f32x16 acc[4] = {};
   int64_t i = 0;
@@ -41,7 +43,8 @@ template <class Body> EFF_INLINE void forEach(int64_t count, Body body) {
 }
 
 EFF_INLINE float inverseRoot(float meanSquare) {
-  return 1.0f / __builtin_elementwise_sqrt(meanSquare + fromBits(EFF_SPEC(eps_bits)));
+  return 1.0f /
+         __builtin_elementwise_sqrt(meanSquare + fromBits(EFF_SPEC(eps_bits)));
 }
 
 } // namespace
@@ -55,25 +58,31 @@ EFF_KERNEL(rms_norm) {
   Range items = split(rowCount(call) * groups, thread, threads);
   for (int64_t item = items.begin; item < items.end; ++item) {
     int64_t row = item / groups, start = item % groups * group;
-    const float *x = static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx) + start;
+    const float *x =
+        static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx) + start;
     float *y = static_cast<float *>(operands[2]) + row * EFF_SPEC(ldy) + start;
     float square = sumOver(group, [&](int64_t i) {
       f32x16 v = load(x + i);
       return v * v;
     });
     f32x16 factor = splat(inverseRoot(square / static_cast<float>(group)));
-    forEach(group, [&](int64_t i, int64_t left) { storeFirst(y + i, load(x + i) * factor * load(w + i), left); });
+    forEach(group, [&](int64_t i, int64_t left) {
+      storeFirst(y + i, load(x + i) * factor * load(w + i), left);
+    });
   }
 }
 
 EFF_KERNEL(layer_norm) {
-  const float *w = static_cast<const float *>(operands[1]), *bias = static_cast<const float *>(operands[2]);
+  const float *w = static_cast<const float *>(operands[1]),
+              *bias = static_cast<const float *>(operands[2]);
   Range rows = split(rowCount(call), thread, threads);
   int64_t d = EFF_SPEC(d);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float *x = static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx);
+    const float *x =
+        static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx);
     float *y = static_cast<float *>(operands[3]) + row * EFF_SPEC(ldy);
-    f32x16 mean = splat(sumOver(d, [&](int64_t i) { return load(x + i); }) / static_cast<float>(d));
+    f32x16 mean = splat(sumOver(d, [&](int64_t i) { return load(x + i); }) /
+                        static_cast<float>(d));
     float square = sumOver(d, [&](int64_t i) {
       f32x16 v = load(x + i) - mean;
       return v * v;
@@ -91,8 +100,10 @@ EFF_KERNEL(gated_norm) {
   Range items = split(rowCount(call) * groups, thread, threads);
   for (int64_t item = items.begin; item < items.end; ++item) {
     int64_t row = item / groups, start = item % groups * group;
-    const float *x = static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx) + start;
-    const float *z = static_cast<const float *>(operands[1]) + row * EFF_SPEC(ldz) + start;
+    const float *x =
+        static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx) + start;
+    const float *z =
+        static_cast<const float *>(operands[1]) + row * EFF_SPEC(ldz) + start;
     const float *w = static_cast<const float *>(operands[2]) + start;
     float *y = static_cast<float *>(operands[3]) + row * EFF_SPEC(ldy) + start;
     if (EFF_SPEC(norm_before_gate)) {
@@ -102,16 +113,22 @@ EFF_KERNEL(gated_norm) {
       });
       f32x16 factor = splat(inverseRoot(square / static_cast<float>(group)));
       forEach(group, [&](int64_t i, int64_t left) {
-        storeFirst(y + i, load(x + i) * factor * load(w + i) * silu(load(z + i)), left);
+        storeFirst(y + i,
+                   load(x + i) * factor * load(w + i) * silu(load(z + i)),
+                   left);
       });
       continue;
     }
-    forEach(group, [&](int64_t i, int64_t left) { storeFirst(y + i, load(x + i) * silu(load(z + i)), left); });
+    forEach(group, [&](int64_t i, int64_t left) {
+      storeFirst(y + i, load(x + i) * silu(load(z + i)), left);
+    });
     float square = sumOver(group, [&](int64_t i) {
       f32x16 v = load(y + i);
       return v * v;
     });
     f32x16 factor = splat(inverseRoot(square / static_cast<float>(group)));
-    forEach(group, [&](int64_t i, int64_t left) { storeFirst(y + i, load(y + i) * factor * load(w + i), left); });
+    forEach(group, [&](int64_t i, int64_t left) {
+      storeFirst(y + i, load(y + i) * factor * load(w + i), left);
+    });
   }
 }

@@ -5,10 +5,10 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Turns a KernelSpec into a relocatable object: links the family's bitcode with the
-/// spec's constants and epilogue, folds, inlines and emits. All of it happens in one
-/// LLVMContext of its own, so any number of threads may call at once; equal arguments
-/// give equal bytes.
+/// Turns a KernelSpec into a relocatable object: links the family's bitcode
+/// with the spec's constants and epilogue, folds, inlines and emits. All of it
+/// happens in one LLVMContext of its own, so any number of threads may call at
+/// once; equal arguments give equal bytes.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -35,16 +35,22 @@ struct CompiledKernel {
 /// What to show of a kernel instead of an object.
 enum class KernelText { LLVMIR, Assembly };
 
-/// Fails with EFF0501 for a family, constant or epilogue that there is no code for.
-llvm::Expected<CompiledKernel> compileKernel(const KernelSpec &spec, const X86Machine &machine, llvm::StringRef symbol);
+/// Fails with EFF0501 for a family, constant or epilogue that there is no code
+/// for.
+llvm::Expected<CompiledKernel> compileKernel(const KernelSpec &spec,
+                                             const X86Machine &machine,
+                                             llvm::StringRef symbol);
 
 /// The kernel as text, for people.
-llvm::Expected<std::string> printKernel(const KernelSpec &spec, const X86Machine &machine, llvm::StringRef symbol,
+llvm::Expected<std::string> printKernel(const KernelSpec &spec,
+                                        const X86Machine &machine,
+                                        llvm::StringRef symbol,
                                         KernelText kind);
 
 /// Families that compileKernel knows, sorted.
 llvm::ArrayRef<llvm::StringRef> kernelFamilies();
-/// Whether the ops of an epilogue can be compiled; the error names the first that cannot.
+/// Whether the ops of an epilogue can be compiled; the error names the first
+/// that cannot.
 llvm::Error checkEpilogue(llvm::StringRef epilogue);
 
 } // namespace effc

@@ -5,7 +5,8 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Compiles a kernel and maps it into the process that asks, for tests and benchmarks.
+/// Compiles a kernel and maps it into the process that asks, for tests and
+/// benchmarks.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -22,9 +23,11 @@ namespace effc {
 /// A kernel that can be called; the code lives as long as this does.
 class LoadedKernel {
 public:
-  static llvm::Expected<LoadedKernel> load(const KernelSpec &spec, const X86Machine &machine);
+  static llvm::Expected<LoadedKernel> load(const KernelSpec &spec,
+                                           const X86Machine &machine);
 
-  void operator()(void *const *operands, const eff_call &call, int32_t thread = 0, int32_t threads = 1) const {
+  void operator()(void *const *operands, const eff_call &call,
+                  int32_t thread = 0, int32_t threads = 1) const {
     run(operands, &call, thread, threads);
   }
 

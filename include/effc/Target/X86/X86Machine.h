@@ -5,8 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// What code may be emitted for: one of the levels of the psABI and the features
-/// beyond it that kernels use. Written "x86-64-v3", "x86-64-v4+vnni+bf16".
+/// What code may be emitted for: one of the levels of the psABI and the
+/// features beyond it that kernels use. Written "x86-64-v3",
+/// "x86-64-v4+vnni+bf16".
 ///
 //===----------------------------------------------------------------------===//
 
@@ -26,7 +27,8 @@ class X86Machine {
 public:
   /// From its name; "native" and "host" are the machine that this runs on.
   static llvm::Expected<X86Machine> parse(llvm::StringRef name);
-  /// The machine that this runs on. `reason`, if given, gets a sentence that says what was found and what was not.
+  /// The machine that this runs on. `reason`, if given, gets a sentence that
+  /// says what was found and what was not.
   static X86Machine host(std::string *reason = nullptr);
   /// Every name that parse accepts without a "+", worst first.
   static std::vector<std::string> levels();
@@ -37,7 +39,9 @@ public:
   uint64_t features() const { return bits; }
   bool has(uint64_t feature) const { return (bits & feature) == feature; }
   /// Whether code for this machine runs on `other`.
-  bool runsOn(const X86Machine &other) const { return (bits & ~other.bits) == 0; }
+  bool runsOn(const X86Machine &other) const {
+    return (bits & ~other.bits) == 0;
+  }
   /// Whether code for this machine runs here.
   bool runsHere() const;
 
