@@ -148,6 +148,7 @@ static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a, Val
   if (a.keys && q[2] == 1)
     meaning->causal = true;
   a.mask = *meaning;
+  g.windowed |= meaning->window > 0;
   Match m;
   m.needs = {a.query.base, a.key.base, a.value.base};
   m.covers = std::move(covers);
@@ -344,6 +345,7 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
     scale = 1 / std::sqrt(static_cast<double>(width));
   // The attribute counts the tokens before the query, eff.attention the query too.
   int64_t window = root.getInt("local_window_size", -1);
+  g.windowed |= window > 0;
   std::optional<RopeTable> table;
   std::optional<RopeFrequencies> frequencies;
   if (root.getInt("do_rotary", 0) != 0) {

@@ -118,6 +118,8 @@ public:
   llvm::MapVector<mlir::Operation *, std::string> reasons;
   /// The base of the rotary frequencies in the model's configuration, 0 when it names none.
   double ropeTheta = 0;
+  /// An attention with a window was recognised.
+  bool windowed = false;
 
 private:
   bool isLayout(onnx::NodeOp node) const;

@@ -171,7 +171,8 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   if (!root.is("Conv"))
     return std::nullopt;
   Value x = root.getInput(0), w = root.getInput(1), b = root.getInput(2), out = root->getResult(0);
-  if (!Graph::isFloat(x) || Graph::rank(x) != 4 || !g.constant(w) || root.getInt("group", 1) != 1)
+  if (!Graph::isFloat(x) || Graph::rank(x) != 4 || Graph::rank(w) != 4 || !g.constant(w) ||
+      root.getInt("group", 1) != 1)
     return std::nullopt;
   ArrayRef<int64_t> in = Graph::shape(x), kernel = Graph::shape(w);
   int64_t outputs = kernel[0], ph = kernel[2], pw = kernel[3];

@@ -68,7 +68,7 @@ static std::optional<Match> rmsOp(Graph &g, onnx::NodeOp root) {
   bool known = root.is("RMSNormalization") || root.is("SimplifiedLayerNormalization") ||
                root.is("SimplifiedLayerNormalization", "com.microsoft");
   Value x = root.getInput(0), w = root.getInput(1);
-  if (!known || !x || !w || Graph::axis(root, -1, Graph::rank(x)) != Graph::rank(x) - 1 ||
+  if (!known || !x || !w || Graph::rank(x) == 0 || Graph::axis(root, -1, Graph::rank(x)) != Graph::rank(x) - 1 ||
       !g.isFeatureVector(w, Graph::shape(x).back()))
     return std::nullopt;
   for (Value extra : root->getResults().drop_front())
@@ -138,9 +138,9 @@ static Value normalised(Graph &g, Value v, double &eps, SmallVectorImpl<Operatio
 }
 
 static std::optional<Match> rmsDecomposed(Graph &g, onnx::NodeOp root) {
-  if (!root.is("Mul"))
-    return std::nullopt;
   Value out = root->getResult(0);
+  if (!root.is("Mul") || Graph::rank(out) == 0)
+    return std::nullopt;
   auto pair = g.either(root, [&](Value w) { return g.isFeatureVector(w, Graph::shape(out).back()); });
   if (!pair || Graph::shape(pair->second) != Graph::shape(out))
     return std::nullopt;
@@ -159,7 +159,7 @@ static std::optional<Match> skipNorm(Graph &g, onnx::NodeOp root) {
     return std::nullopt;
   Value x = root.getInput(0), skip = root.getInput(1), gamma = root.getInput(2);
   Value beta = simple ? Value() : root.getInput(3), bias = root.getInput(simple ? 3 : 4);
-  if (!x || !skip || !gamma || Graph::shape(x) != Graph::shape(skip))
+  if (!x || !skip || !gamma || Graph::rank(x) == 0 || Graph::shape(x) != Graph::shape(skip))
     return std::nullopt;
   int64_t size = Graph::shape(x).back();
   if (!g.isFeatureVector(gamma, size) || (beta && !g.isFeatureVector(beta, size)))
@@ -213,7 +213,7 @@ static std::optional<Match> gatedNorm(Graph &g, onnx::NodeOp root) {
     return std::nullopt;
   Value x = root.getInput(0);
   Value z = root.getInput(ours ? 1 : 2), w = root.getInput(ours ? 2 : 1);
-  if (!x || !z || !w || Graph::shape(x) != Graph::shape(z) || !g.isConstant(w))
+  if (!x || !z || !w || Graph::rank(x) == 0 || Graph::shape(x) != Graph::shape(z) || !g.isConstant(w))
     return std::nullopt;
   int64_t size = Graph::shape(x).back(), scale = numElements(Graph::shape(w));
   int64_t group = ours ? root.getInt("group_size", size) : scale;

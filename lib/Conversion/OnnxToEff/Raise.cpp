@@ -294,7 +294,7 @@ FailureOr<func::FuncOp> Raiser::emit() {
   Emitter emitter(graph, effModule, function);
   int64_t capacity = config.maxLength > 0 ? config.maxLength : 2048;
   // A window that masks bound to a short past cannot show never matters for sequences that fit into it.
-  if (config.window > 0)
+  if (config.window > 0 && !graph.windowed)
     capacity = std::min(capacity, config.window);
   emitter.capacity = options.maxLength > 0 ? std::min(capacity, options.maxLength) : capacity;
 

@@ -142,7 +142,8 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
   Value x = root.getInput(0), out = root->getResult(0);
   Value cos = root.getInput(standard ? 1 : 2), sin = root.getInput(standard ? 2 : 3);
   Value ids = root.getInput(standard ? 3 : 1);
-  if (!cos || !sin || (Graph::rank(x) != 3 && Graph::rank(x) != 4) || !g.isConstant(cos))
+  if (!cos || !sin || (Graph::rank(x) != 3 && Graph::rank(x) != 4) || !g.isConstant(cos) ||
+      Graph::rank(cos) < 2)
     return std::nullopt;
   int64_t tokens = g.options.tokens, rank = Graph::rank(cos);
   std::vector<int64_t> positions = callPositions(g);

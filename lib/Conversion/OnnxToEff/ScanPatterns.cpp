@@ -126,7 +126,8 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
   onnx::NodeOp scan = s->scan;
   Value u = scan.getInput(0), dt = scan.getInput(1), a = scan.getInput(2), b = scan.getInput(3), c = scan.getInput(4),
         past = scan.getInput(5);
-  if (!u || !dt || !a || !b || !c || !past || Graph::rank(u) != 3 || Graph::rank(b) != 4 || Graph::rank(a) != 2)
+  if (!u || !dt || !a || !b || !c || !past || Graph::rank(u) != 3 || Graph::shape(dt) != Graph::shape(u) ||
+      Graph::rank(b) != 4 || Graph::rank(a) != 2)
     return std::nullopt;
   int64_t batch = Graph::shape(u)[0], tokens = Graph::shape(u)[1];
   SelectiveScan op;
@@ -177,7 +178,7 @@ static std::optional<Match> ssdScan(Graph &g, onnx::NodeOp root) {
   onnx::NodeOp scan = s->scan;
   Value x = scan.getInput(0), dt = scan.getInput(1), a = scan.getInput(2), b = scan.getInput(3), c = scan.getInput(4),
         past = scan.getInput(5);
-  if (!x || !dt || !a || !b || !c || !past || Graph::rank(x) != 4 || Graph::rank(b) != 4)
+  if (!x || !dt || !a || !b || !c || !past || Graph::rank(x) != 4 || Graph::rank(dt) != 3 || Graph::rank(b) != 4)
     return std::nullopt;
   ArrayRef<int64_t> shape = Graph::shape(x);
   SsdScan op;

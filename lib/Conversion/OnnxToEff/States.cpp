@@ -87,12 +87,16 @@ Value stateOperand(onnx::NodeOp node, Value present) {
     return node->getResult(0) == present ? Value() : slot(1, 4) ? slot(1, 4) : slot(2, 5);
   if (node.is("GroupQueryAttention", "com.microsoft"))
     return slot(1, 3) ? slot(1, 3) : slot(2, 4);
+  if (node.is("Scan")) { // its first results are its states, which its first operands start
+    unsigned result = cast<OpResult>(present).getResultNumber();
+    int64_t scanned = node.getInt("num_scan_inputs", 0);
+    return result + scanned < node->getNumOperands() ? node.getInput(result) : Value();
+  }
   StringRef type = node.getOpType();
   return llvm::StringSwitch<Value>(type)
       .Case("LinearAttention", slot(1, 3))
       .Cases({"CausalConvWithState", "CausalConv1d"}, slot(1, 3))
       .Cases({"SelectiveScan", "SSDScan"}, slot(1, 5))
-      .Case("Scan", node->getNumOperands() ? node.getInput(0) : Value())
       .Default(Value());
 }
 
