@@ -1,4 +1,4 @@
-//===- AttentionOps.cpp - attention and its caches --------------------------===//
+//===- AttentionOps.cpp - attention and its caches ------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -25,7 +25,8 @@ template <typename T> struct Keys {
 };
 } // namespace
 
-/// The keys or values of row `b`; of a cache, those of `count` tokens must be there.
+/// The keys or values of row `b`; of a cache, those of `count` tokens must be
+/// there.
 template <typename T>
 static llvm::Expected<Keys<T>> getKeys(eff::AttentionOp op, Value value,
                                        int64_t b, int64_t count,
@@ -46,8 +47,7 @@ static llvm::Expected<Keys<T>> getKeys(eff::AttentionOp op, Value value,
   return Keys<T>{(*buffer)->data(), stride};
 }
 
-template <typename T>
-llvm::Error evaluate(eff::AttentionOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call) {
   const Tensor<T> &query = call.get(op.getQuery());
   int64_t batch = query.shape[0], tokens = query.shape[1];
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads();
@@ -113,7 +113,8 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
   int64_t stride = input.shape[2];
   if (llvm::Error error = call.checkRows(op, batch, tokens))
     return error;
-  int64_t capacity = cast<eff::CacheType>(op.getCache().getType()).getCapacity();
+  int64_t capacity =
+      cast<eff::CacheType>(op.getCache().getType()).getCapacity();
   for (int64_t b = 0; b < batch; ++b) {
     llvm::Expected<std::vector<T> *> buffer =
         call.getBuffer(op, op.getCache(), b);
@@ -132,8 +133,7 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
-template <typename T>
-llvm::Error evaluate(eff::RopeOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   llvm::Expected<const Weight<T> *> weight = call.getWeight(op.getInvFreq());
   if (!weight)

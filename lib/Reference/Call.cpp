@@ -1,4 +1,4 @@
-//===- Call.cpp - one call of the reference interpreter ---------------------===//
+//===- Call.cpp - one call of the reference interpreter -------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -109,8 +109,8 @@ llvm::Expected<const T *> Call<T>::getOptional(Value value) {
 }
 
 template <typename T>
-llvm::Expected<std::vector<T> *>
-Call<T>::getBuffer(Operation *op, Value value, int64_t row) {
+llvm::Expected<std::vector<T> *> Call<T>::getBuffer(Operation *op, Value value,
+                                                    int64_t row) {
   Operation *symbol = resources.lookup(value);
   if (!symbol)
     return cannotInterpret(op, "a state or cache does not come from eff.use");
@@ -152,8 +152,7 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
         return llvm::Error::success();
       })
       .Case([&](func::CallOp callee) -> llvm::Error {
-        auto function =
-            module.lookupSymbol<func::FuncOp>(callee.getCallee());
+        auto function = module.lookupSymbol<func::FuncOp>(callee.getCallee());
         if (!function || function.isExternal())
           return cannotInterpret(callee, "the callee has no body");
         std::vector<Tensor<T>> inputs;
@@ -171,13 +170,15 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
           set(value, std::move(tensor));
         return llvm::Error::success();
       })
-      .template Case<eff::AttentionOp, eff::CacheAppendOp, eff::RopeOp, eff::Conv2DOp,
-            eff::DequantizeOp, eff::EmbedOp, eff::LinearOp, eff::QuantizeOp,
-            eff::SampleOp, eff::SelectRowsOp, eff::SplitOp, eff::GatedNormOp,
-            eff::LayerNormOp, eff::RmsNormOp, eff::CausalConv1DOp,
-            eff::SsdScanOp, eff::SsmScanOp, eff::ReadOp, arith::ConstantOp>(
+      .template Case<
+          eff::AttentionOp, eff::CacheAppendOp, eff::RopeOp, eff::Conv2DOp,
+          eff::DequantizeOp, eff::EmbedOp, eff::LinearOp, eff::QuantizeOp,
+          eff::SampleOp, eff::SelectRowsOp, eff::SplitOp, eff::GatedNormOp,
+          eff::LayerNormOp, eff::RmsNormOp, eff::CausalConv1DOp, eff::SsdScanOp,
+          eff::SsmScanOp, eff::ReadOp, arith::ConstantOp>(
           [&](auto typed) { return evaluate(typed, *this); })
-      .Case([&](linalg::LinalgOp linalgOp) { return evaluate(linalgOp, *this); })
+      .Case(
+          [&](linalg::LinalgOp linalgOp) { return evaluate(linalgOp, *this); })
       .Default([&](Operation *other) {
         if (isa_and_nonnull<tensor::TensorDialect>(other->getDialect()))
           return evaluateTensorOp(other, *this);

@@ -5,9 +5,10 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// What the evaluators of the op families share: the values computed so far, and what the
-/// call brings (rows, past, valid). An evaluator reads operands with get, getWeight and
-/// getBuffer and defines results with set. Verifiers have promised shapes and types.
+/// What the evaluators of the op families share: the values computed so far,
+/// and what the call brings (rows, past, valid). An evaluator reads operands
+/// with get, getWeight and getBuffer and defines results with set. Verifiers
+/// have promised shapes and types.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -29,7 +30,8 @@ namespace effc::reference {
 template <typename T> struct Weight {
   llvm::SmallVector<int64_t, 2> shape;
   std::vector<T> values;
-  /// Of an int8 weight, for int8 activations: the integers and the scale of each row.
+  /// Of an int8 weight, for int8 activations: the integers and the scale of
+  /// each row.
   std::vector<int8_t> quantized;
   std::vector<float> scales;
 };
@@ -50,8 +52,8 @@ public:
        bool allLogits)
       : allLogits(allLogits), module(module), weights(weights), rows(rows) {}
 
-  llvm::Expected<std::vector<Tensor<T>>>
-  run(mlir::func::FuncOp function, std::vector<Tensor<T>> inputs);
+  llvm::Expected<std::vector<Tensor<T>>> run(mlir::func::FuncOp function,
+                                             std::vector<Tensor<T>> inputs);
 
   const Tensor<T> &get(mlir::Value value) const {
     return *tensors.find(value)->second;
@@ -67,12 +69,12 @@ public:
   llvm::Expected<std::vector<T> *> getBuffer(mlir::Operation *op,
                                              mlir::Value value, int64_t row);
 
-  /// Checks that the call has a row for each row of a batch, and no more valid tokens than there are.
+  /// Checks that the call has a row for each row of a batch, and no more valid
+  /// tokens than there are.
   llvm::Error checkRows(mlir::Operation *op, int64_t batch,
                         int64_t tokens) const;
   int64_t getPast(int64_t row) const {
-    return rows.empty() || !rows[row].sequence ? 0
-                                               : rows[row].sequence->length;
+    return rows.empty() || !rows[row].sequence ? 0 : rows[row].sequence->length;
   }
   int64_t getValid(int64_t row, int64_t tokens) const {
     return rows.empty() || rows[row].valid < 0 ? tokens : rows[row].valid;
@@ -96,7 +98,8 @@ private:
 //===----------------------------------------------------------------------===//
 
 template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call);
-template <typename T> llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::Conv2DOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::DequantizeOp op, Call<T> &call);
@@ -109,7 +112,8 @@ template <typename T> llvm::Error evaluate(eff::SplitOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::GatedNormOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::LayerNormOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::RmsNormOp op, Call<T> &call);
-template <typename T> llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::ReadOp op, Call<T> &call);

@@ -1,4 +1,4 @@
-//===- Interpreter.cpp - the meaning of the eff dialect ---------------------===//
+//===- Interpreter.cpp - the meaning of the eff dialect -------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -86,20 +86,19 @@ static llvm::Error checkInputs(func::FuncOp function,
         dyn_cast<RankedTensorType>(function.getArgument(index).getType());
     std::string what = "input " + std::to_string(index);
     if (!type)
-      return makeError(ErrorCode::CannotInterpret,
-                       what + " of '" + function.getName() +
-                           "' is not a tensor");
+      return makeError(ErrorCode::CannotInterpret, what + " of '" +
+                                                       function.getName() +
+                                                       "' is not a tensor");
     if (type.getShape() != ArrayRef<int64_t>(input.shape))
       return makeError(ErrorCode::BadInput, what + " has another shape than '" +
-                                                function.getName() +
-                                                "' takes");
+                                                function.getName() + "' takes");
     if (type.getElementType().isIntOrIndex() != input.isInteger)
       return makeError(ErrorCode::BadInput,
-                       what + (input.isInteger ? " has integers, floats"
-                                               : " has floats, integers") +
+                       what +
+                           (input.isInteger ? " has integers, floats"
+                                            : " has floats, integers") +
                            " are needed");
-    size_t held =
-        input.isInteger ? input.integers.size() : input.floats.size();
+    size_t held = input.isInteger ? input.integers.size() : input.floats.size();
     if (held != size_t(input.getNumElements()))
       return makeError(ErrorCode::BadInput,
                        what + " holds another number of elements than its "

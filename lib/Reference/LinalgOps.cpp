@@ -1,4 +1,4 @@
-//===- LinalgOps.cpp - structured ops as loops over their maps --------------===//
+//===- LinalgOps.cpp - structured ops as loops over their maps ------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -54,10 +54,10 @@ static std::optional<Access> getAccess(AffineMap map, ArrayRef<int64_t> shape) {
   return access;
 }
 
-template <typename T>
-llvm::Error evaluate(linalg::LinalgOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(linalg::LinalgOp op, Call<T> &call) {
   llvm::SmallVector<int64_t> ranges = op.getStaticLoopRanges();
-  if (!op.hasPureTensorSemantics() || llvm::is_contained(ranges, ShapedType::kDynamic))
+  if (!op.hasPureTensorSemantics() ||
+      llvm::is_contained(ranges, ShapedType::kDynamic))
     return cannotInterpret(op, "it is not on tensors of static shape");
   unsigned inputs = op.getNumDpsInputs(), outputs = op.getNumDpsInits();
 

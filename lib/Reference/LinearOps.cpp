@@ -1,4 +1,4 @@
-//===- LinearOps.cpp - linears, embeddings, patches -------------------------===//
+//===- LinearOps.cpp - linears, embeddings, patches -----------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -54,8 +54,7 @@ static llvm::Error applyEpilogue(eff::LinearOp op, Tensor<T> &result,
   return llvm::Error::success();
 }
 
-template <typename T>
-llvm::Error evaluate(eff::LinearOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::LinearOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   llvm::Expected<const Weight<T> *> weight = call.getWeight(op.getWeight());
   if (!weight)
@@ -149,8 +148,7 @@ template <typename T> llvm::Error evaluate(eff::EmbedOp op, Call<T> &call) {
                              llvm::Twine(vocab));
       }
       auto first = (*table)->values.begin() + id * d;
-      std::copy(first, first + d,
-                result.floats.begin() + (b * tokens + t) * d);
+      std::copy(first, first + d, result.floats.begin() + (b * tokens + t) * d);
     }
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();

@@ -1,4 +1,4 @@
-//===- Multiply.cpp - the one hot loop of the reference ---------------------===//
+//===- Multiply.cpp - the one hot loop of the reference -------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -9,7 +9,8 @@
 namespace effc::reference {
 
 namespace {
-/// Partial sums that run side by side, so that the compiler may use vectors without reordering sums by itself.
+/// Partial sums that run side by side, so that the compiler may use vectors
+/// without reordering sums by itself.
 constexpr int64_t kLanes = 16;
 
 template <typename T> T dot(const T *a, const T *b, int64_t k) {

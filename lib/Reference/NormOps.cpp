@@ -1,4 +1,4 @@
-//===- NormOps.cpp - normalisations -----------------------------------------===//
+//===- NormOps.cpp - normalisations ---------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -11,8 +11,7 @@ using namespace mlir;
 namespace effc::reference {
 
 /// `1 / sqrt(mean(x^2) + eps)`.
-template <typename T>
-static T inverseRms(const T *x, int64_t count, T eps) {
+template <typename T> static T inverseRms(const T *x, int64_t count, T eps) {
   T sum = 0;
   for (int64_t i = 0; i < count; ++i)
     sum += x[i] * x[i];
@@ -24,8 +23,7 @@ template <typename T> static T toFloat(const APFloat &value) {
   return T(value.convertToDouble());
 }
 
-template <typename T>
-llvm::Error evaluate(eff::RmsNormOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::RmsNormOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   llvm::Expected<const T *> weight = call.getOptional(op.getWeight());
   if (!weight)
@@ -46,8 +44,7 @@ llvm::Error evaluate(eff::RmsNormOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
-template <typename T>
-llvm::Error evaluate(eff::LayerNormOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::LayerNormOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   llvm::Expected<const T *> weight = call.getOptional(op.getWeight());
   if (!weight)
@@ -75,8 +72,7 @@ llvm::Error evaluate(eff::LayerNormOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
-template <typename T>
-llvm::Error evaluate(eff::GatedNormOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::GatedNormOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   const Tensor<T> &gate = call.get(op.getGate());
   llvm::Expected<const T *> weight = call.getOptional(op.getWeight());

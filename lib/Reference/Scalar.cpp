@@ -1,4 +1,4 @@
-//===- Scalar.cpp - scalar code of the reference interpreter ----------------===//
+//===- Scalar.cpp - scalar code of the reference interpreter --------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -23,7 +23,8 @@ static void roundSmall(const Instruction<T> &i, Scalar<T> *r) {
   r[i.result].f = T(value.convertToDouble());
 }
 
-/// An instruction that rounds a register to a float type of at most 16 bits, in place.
+/// An instruction that rounds a register to a float type of at most 16 bits, in
+/// place.
 template <typename T>
 static std::optional<Instruction<T>> makeRounding(Type type, unsigned number) {
   type = getElementTypeOrSelf(type);
@@ -37,7 +38,8 @@ static std::optional<Instruction<T>> makeRounding(Type type, unsigned number) {
     instruction.apply = [](const Instruction<T> &i, Scalar<T> *r) {
       r[i.result].f = eff::fromF16(eff::toF16(float(r[i.result].f)));
     };
-  else if (auto small = dyn_cast<FloatType>(type); small && small.getWidth() <= 8) {
+  else if (auto small = dyn_cast<FloatType>(type);
+           small && small.getWidth() <= 8) {
     instruction.apply = roundSmall<T>;
     instruction.detail = APFloat::SemanticsToEnum(small.getFloatSemantics());
   } else
@@ -45,7 +47,8 @@ static std::optional<Instruction<T>> makeRounding(Type type, unsigned number) {
   return instruction;
 }
 
-/// `tensor[indices..]`; an index outside is an error of the program, which reads the nearest element.
+/// `tensor[indices..]`; an index outside is an error of the program, which
+/// reads the nearest element.
 template <typename T>
 static void extract(const Instruction<T> &i, Scalar<T> *r) {
   int64_t offset = 0;
@@ -66,7 +69,8 @@ llvm::Expected<unsigned> Program<T>::getRegister(Operation *user, Value value,
   if (found != numbers.end())
     return found->second;
   // A scalar from outside keeps its value while the program runs.
-  if (isa<ShapedType>(value.getType()) || !value.getType().isIntOrIndexOrFloat())
+  if (isa<ShapedType>(value.getType()) ||
+      !value.getType().isIntOrIndexOrFloat())
     return cannotInterpret(user, "an operand is not a scalar");
   const Tensor<T> &scalar = call.get(value);
   unsigned number = registers.size();
@@ -122,8 +126,8 @@ llvm::Error Program<T>::add(Operation *op, Call<T> &call) {
 }
 
 template <typename T>
-llvm::Expected<Program<T>>
-Program<T>::compile(Block &block, unsigned loops, Call<T> &call) {
+llvm::Expected<Program<T>> Program<T>::compile(Block &block, unsigned loops,
+                                               Call<T> &call) {
   Program program;
   program.firstLoop = block.getNumArguments();
   program.registers.resize(block.getNumArguments() + loops);

@@ -35,8 +35,9 @@ template <typename T> struct Instruction {
 /// Scalar code: the body of an epilogue or of a linalg op, or a single op.
 template <typename T> class Program {
 public:
-  /// Compiles a block. Its arguments are the first registers, then come the indices of `loops` loops (linalg.index).
-  /// Values from outside must be known to `call`.
+  /// Compiles a block. Its arguments are the first registers, then come the
+  /// indices of `loops` loops (linalg.index). Values from outside must be known
+  /// to `call`.
   static llvm::Expected<Program> compile(mlir::Block &block, unsigned loops,
                                          Call<T> &call);
   /// Compiles one op whose operands are the first registers.
@@ -55,7 +56,8 @@ public:
   }
 
 private:
-  /// Adds an op; its operands must have registers, constants and values from outside get theirs.
+  /// Adds an op; its operands must have registers, constants and values from
+  /// outside get theirs.
   llvm::Error add(mlir::Operation *op, Call<T> &call);
   llvm::Expected<unsigned> getRegister(mlir::Operation *user, mlir::Value value,
                                        Call<T> &call);
@@ -67,7 +69,8 @@ private:
   unsigned firstLoop = 0;
 };
 
-/// Sets the instruction's function for an arith or math op; false when the op is not known.
+/// Sets the instruction's function for an arith or math op; false when the op
+/// is not known.
 template <typename T>
 bool selectInstruction(mlir::Operation *op, Instruction<T> &instruction);
 

@@ -1,4 +1,4 @@
-//===- ScalarOps.cpp - arith and math ops on scalars ------------------------===//
+//===- ScalarOps.cpp - arith and math ops on scalars ----------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -39,7 +39,8 @@ void setInteger(const Instruction<T> &i, Scalar<T> *r, int64_t value) {
   r[i.result].i = wrap(value, i.resultWidth);
 }
 
-/// Division by zero and overflow are undefined in the dialect; here they give 0.
+/// Division by zero and overflow are undefined in the dialect; here they give
+/// 0.
 int64_t divide(int64_t a, int64_t b) {
   if (b == 0 || (b == -1 && a == std::numeric_limits<int64_t>::min()))
     return 0;
@@ -159,6 +160,7 @@ template <typename T> T minimum(T a, T b) {
     };                                                                         \
   })
 
+// clang-format off: the tables below have one op on a line.
 template <typename T>
 static void selectArithFloat(Operation *op,
                              typename Instruction<T>::Apply &apply) {
@@ -256,11 +258,12 @@ static void selectMath(Operation *op, typename Instruction<T>::Apply &apply) {
   EFFC_FLOAT(math::TanOp, std::tan(f(i, r, 0)))
   EFFC_FLOAT(math::TanhOp, std::tanh(f(i, r, 0)))
   EFFC_FLOAT(math::TruncOp, std::trunc(f(i, r, 0)))
-  EFFC_INT(math::AbsIOp, std::llabs(n(i, r, 0)))
+  EFFC_INT(math::AbsIOp, n(i, r, 0) < 0 ? -uint64_t(n(i, r, 0)) : n(i, r, 0))
   EFFC_INT(math::IsNaNOp, std::isnan(f(i, r, 0)))
   EFFC_INT(math::IsInfOp, std::isinf(f(i, r, 0)))
   EFFC_INT(math::IsFiniteOp, std::isfinite(f(i, r, 0)));
 }
+// clang-format on
 #undef EFFC_FLOAT
 #undef EFFC_INT
 

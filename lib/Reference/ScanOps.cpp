@@ -1,4 +1,4 @@
-//===- ScanOps.cpp - convolutions and state-space scans ---------------------===//
+//===- ScanOps.cpp - convolutions and state-space scans -------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -51,8 +51,7 @@ llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
-template <typename T>
-llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   const Tensor<T> &dt = call.get(op.getDt());
   const Tensor<T> &b = call.get(op.getB()), &c = call.get(op.getC());
@@ -98,8 +97,7 @@ llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
-template <typename T>
-llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   const Tensor<T> &dt = call.get(op.getDt());
   const Tensor<T> &b = call.get(op.getB()), &c = call.get(op.getC());

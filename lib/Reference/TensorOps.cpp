@@ -1,4 +1,4 @@
-//===- TensorOps.cpp - the tensor dialect and constants ---------------------===//
+//===- TensorOps.cpp - the tensor dialect and constants -------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -27,7 +27,8 @@ template <typename E> static E load(const char *bytes, int64_t index) {
   return value;
 }
 
-/// Element `index` of raw little-endian data as a float; nullopt for other types.
+/// Element `index` of raw little-endian data as a float; nullopt for other
+/// types.
 static std::optional<double> loadFloat(Type type, const char *bytes,
                                        int64_t index) {
   if (type.isF32())
@@ -155,15 +156,16 @@ static void copyElement(const Tensor<T> &from, int64_t source, Tensor<T> &to,
 }
 
 namespace {
-/// A box of elements inside a tensor: element (i..) of the box is element `offsets + i * strides` of the tensor.
+/// A box of elements inside a tensor: element (i..) of the box is element
+/// `offsets + i * strides` of the tensor.
 struct Box {
   llvm::SmallVector<int64_t, 4> offsets, sizes, strides;
 
   bool isInside(ArrayRef<int64_t> shape) const {
     for (size_t i = 0; i < shape.size(); ++i) {
       int64_t last = offsets[i] + (sizes[i] - 1) * strides[i];
-      if (sizes[i] > 0 &&
-          (std::min(offsets[i], last) < 0 || std::max(offsets[i], last) >= shape[i]))
+      if (sizes[i] > 0 && (std::min(offsets[i], last) < 0 ||
+                           std::max(offsets[i], last) >= shape[i]))
         return false;
     }
     return true;
@@ -301,7 +303,8 @@ static llvm::Error evaluate(tensor::ExtractOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
-/// Elements stay where they are and get another shape: expand_shape, collapse_shape, reshape, cast.
+/// Elements stay where they are and get another shape: expand_shape,
+/// collapse_shape, reshape, cast.
 template <typename T>
 static llvm::Error evaluateReshape(Operation *op, Call<T> &call) {
   auto type = cast<RankedTensorType>(op->getResult(0).getType());

@@ -1,4 +1,4 @@
-//===- effc-lsp-server.cpp - editor support for effc's IR -------------------===//
+//===- effc-lsp-server.cpp - editor support for effc's IR -----------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //

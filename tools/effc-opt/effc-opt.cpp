@@ -1,4 +1,4 @@
-//===- effc-opt.cpp - runs passes over effc's IR ----------------------------===//
+//===- effc-opt.cpp - runs passes over effc's IR --------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //

@@ -1,4 +1,4 @@
-//===- AttentionTest.cpp - attention, caches, rope --------------------------===//
+//===- AttentionTest.cpp - attention, caches, rope ------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -12,7 +12,8 @@
 namespace effc::reference {
 
 namespace {
-/// Attention over a whole sequence, written down from the definition: every query sees the sequence as `sees` says.
+/// Attention over a whole sequence, written down from the definition: every
+/// query sees the sequence as `sees` says.
 struct Direct {
   size_t heads, kvHeads, headDim, tokens;
   double scale, softcap = 0;
@@ -29,13 +30,15 @@ struct Direct {
             continue;
           double s = 0;
           for (size_t d = 0; d < headDim; ++d)
-            s += q[(i * heads + h) * headDim + d] * k[(j * kvHeads + g) * headDim + d];
+            s += q[(i * heads + h) * headDim + d] *
+                 k[(j * kvHeads + g) * headDim + d];
           s *= scale;
           if (softcap > 0)
             s = softcap * std::tanh(s / softcap);
           total += std::exp(s);
           for (size_t d = 0; d < headDim; ++d)
-            y[(i * heads + h) * headDim + d] += std::exp(s) * v[(j * kvHeads + g) * headDim + d];
+            y[(i * heads + h) * headDim + d] +=
+                std::exp(s) * v[(j * kvHeads + g) * headDim + d];
         }
         for (size_t d = 0; d < headDim && total > 0; ++d)
           y[(i * heads + h) * headDim + d] /= total;
@@ -50,21 +53,30 @@ std::string overTensors(const std::string &attributes) {
   return R"(
     func.func @main(%q: tensor<1x7x24xf32>, %k: tensor<1x7x8xf32>, %v: tensor<1x7x8xf32>) -> tensor<1x7x24xf32> {
       %y = eff.attention %q, %k, %v {heads = 6, kv_heads = 2, scale = 0.5 : f32)" +
-         attributes + R"(} : tensor<1x7x24xf32>, tensor<1x7x8xf32>, tensor<1x7x8xf32>
+         attributes +
+         R"(} : tensor<1x7x24xf32>, tensor<1x7x8xf32>, tensor<1x7x8xf32>
       return %y : tensor<1x7x24xf32>
     })";
 }
 
 /// The same over caches, for a call of `tokens` tokens.
-std::string overCaches(const std::string &name, int tokens, const std::string &attributes) {
+std::string overCaches(const std::string &name, int tokens,
+                       const std::string &attributes) {
   std::string t = std::to_string(tokens);
-  return "func.func @" + name + "(%q: tensor<1x" + t + "x24xf32>, %k: tensor<1x" + t + "x8xf32>, %v: tensor<1x" + t +
-         "x8xf32>) -> tensor<1x" + t + "x24xf32> {\n" + use("kc", "!eff.cache<2x4, capacity = 9, f32>") +
-         use("vc", "!eff.cache<2x4, capacity = 9, f32>") + "eff.cache_append %k, %kc : tensor<1x" + t +
-         "x8xf32>, !eff.cache<2x4, capacity = 9, f32>\neff.cache_append %v, %vc : tensor<1x" + t +
-         "x8xf32>, !eff.cache<2x4, capacity = 9, f32>\n" +
-         "%y = eff.attention %q, %kc, %vc {heads = 6, kv_heads = 2, scale = 0.5 : f32, causal" + attributes +
-         "} : tensor<1x" + t + "x24xf32>, !eff.cache<2x4, capacity = 9, f32>, !eff.cache<2x4, capacity = 9, f32>\n" +
+  return "func.func @" + name + "(%q: tensor<1x" + t +
+         "x24xf32>, %k: tensor<1x" + t + "x8xf32>, %v: tensor<1x" + t +
+         "x8xf32>) -> tensor<1x" + t + "x24xf32> {\n" +
+         use("kc", "!eff.cache<2x4, capacity = 9, f32>") +
+         use("vc", "!eff.cache<2x4, capacity = 9, f32>") +
+         "eff.cache_append %k, %kc : tensor<1x" + t +
+         "x8xf32>, !eff.cache<2x4, capacity = 9, f32>\neff.cache_append %v, "
+         "%vc : tensor<1x" +
+         t + "x8xf32>, !eff.cache<2x4, capacity = 9, f32>\n" +
+         "%y = eff.attention %q, %kc, %vc {heads = 6, kv_heads = 2, scale = "
+         "0.5 : f32, causal" +
+         attributes + "} : tensor<1x" + t +
+         "x24xf32>, !eff.cache<2x4, capacity = 9, f32>, !eff.cache<2x4, "
+         "capacity = 9, f32>\n" +
          "return %y : tensor<1x" + t + "x24xf32>\n}\n";
 }
 
@@ -73,7 +85,8 @@ protected:
   Values q = noise(7 * 24, 1), k = noise(7 * 8, 2), v = noise(7 * 8, 3);
   Direct direct{6, 2, 4, 7, 0.5, 0, [](size_t i, size_t j) { return j <= i; }};
 
-  template <typename T> std::vector<Tensor<T>> inputs(int64_t begin, int64_t tokens) {
+  template <typename T>
+  std::vector<Tensor<T>> inputs(int64_t begin, int64_t tokens) {
     return {tensor<T>({1, tokens, 24}, part(q, begin * 24, tokens * 24)),
             tensor<T>({1, tokens, 8}, part(k, begin * 8, tokens * 8)),
             tensor<T>({1, tokens, 8}, part(v, begin * 8, tokens * 8))};
@@ -86,32 +99,38 @@ protected:
 TEST_F(AttentionTest, Bidirectional) {
   Model model(overTensors(""));
   direct.sees = [](size_t, size_t) { return true; };
-  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v), kDouble);
-  expectNear(model.run<float>(inputs<float>(0, 7))[0].floats, direct(q, k, v), kFloat);
+  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v),
+             kDouble);
+  expectNear(model.run<float>(inputs<float>(0, 7))[0].floats, direct(q, k, v),
+             kFloat);
 }
 
 TEST_F(AttentionTest, Causal) {
   Model model(overTensors(", causal"));
-  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v), kDouble);
+  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v),
+             kDouble);
 }
 
 TEST_F(AttentionTest, Window) {
   Model model(overTensors(", causal, window = 3"));
   direct.sees = [](size_t i, size_t j) { return j <= i && j + 3 > i; };
-  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v), kDouble);
+  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v),
+             kDouble);
 }
 
 TEST_F(AttentionTest, Softcap) {
   Model model(overTensors(", causal, softcap = 0.25 : f32"));
   direct.softcap = 0.25;
-  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v), kDouble);
+  expectNear(model.run<double>(inputs<double>(0, 7))[0].floats, direct(q, k, v),
+             kDouble);
 }
 
 TEST_F(AttentionTest, PaddedKeysAreNotSeen) {
   Model model(overTensors(""));
   direct.sees = [](size_t, size_t j) { return j < 5; };
   auto y = model.run<double>(inputs<double>(0, 7), {{nullptr, 5}})[0].floats;
-  expectNear(Values(y.begin(), y.begin() + 5 * 24), part(direct(q, k, v), 0, 5 * 24), kDouble);
+  expectNear(Values(y.begin(), y.begin() + 5 * 24),
+             part(direct(q, k, v), 0, 5 * 24), kDouble);
   for (double value : y)
     EXPECT_TRUE(std::isfinite(value));
 }
@@ -137,9 +156,15 @@ TEST_F(AttentionTest, ChunksThroughTheCache) {
   Model model(caches + overCaches("three", 3, "") + overCaches("four", 4, ""));
   Values expected = direct(q, k, v);
   Sequence<double> sequence = model.get<double>().createSequence();
-  auto first = model.run<double>(inputs<double>(0, 3), {{&sequence, 3}}, false, "three")[0].floats;
+  auto first = model
+                   .run<double>(inputs<double>(0, 3), {{&sequence, 3}}, false,
+                                "three")[0]
+                   .floats;
   EXPECT_EQ(sequence.length, 3);
-  auto second = model.run<double>(inputs<double>(3, 4), {{&sequence, 4}}, false, "four")[0].floats;
+  auto second =
+      model
+          .run<double>(inputs<double>(3, 4), {{&sequence, 4}}, false, "four")[0]
+          .floats;
   first.insert(first.end(), second.begin(), second.end());
   expectNear(first, expected, kDouble);
 
@@ -147,16 +172,23 @@ TEST_F(AttentionTest, ChunksThroughTheCache) {
   EXPECT_EQ(sequence.length, 0);
   model.run<double>(inputs<double>(0, 4), {{&sequence, 2}}, false, "four");
   EXPECT_EQ(sequence.length, 2);
-  auto middle = model.run<double>(inputs<double>(2, 4), {{&sequence, 4}}, false, "four")[0].floats;
+  auto middle =
+      model
+          .run<double>(inputs<double>(2, 4), {{&sequence, 4}}, false, "four")[0]
+          .floats;
   expectNear(middle, part(expected, 2 * 24, 4 * 24), kDouble);
 }
 
 TEST_F(AttentionTest, WindowReachesIntoTheCache) {
-  Model model(caches + overCaches("three", 3, ", window = 4") + overCaches("four", 4, ", window = 4"));
+  Model model(caches + overCaches("three", 3, ", window = 4") +
+              overCaches("four", 4, ", window = 4"));
   direct.sees = [](size_t i, size_t j) { return j <= i && j + 4 > i; };
   Sequence<double> sequence = model.get<double>().createSequence();
   model.run<double>(inputs<double>(0, 3), {{&sequence, 3}}, false, "three");
-  auto y = model.run<double>(inputs<double>(3, 4), {{&sequence, 4}}, false, "four")[0].floats;
+  auto y =
+      model
+          .run<double>(inputs<double>(3, 4), {{&sequence, 4}}, false, "four")[0]
+          .floats;
   expectNear(y, part(direct(q, k, v), 3 * 24, 4 * 24), kDouble);
 }
 
@@ -165,8 +197,14 @@ TEST_F(AttentionTest, SnapshotIsACopy) {
   Sequence<double> sequence = model.get<double>().createSequence();
   model.run<double>(inputs<double>(0, 3), {{&sequence, 3}}, false, "three");
   Sequence<double> snapshot = sequence;
-  auto once = model.run<double>(inputs<double>(3, 3), {{&sequence, 3}}, false, "three")[0].floats;
-  auto again = model.run<double>(inputs<double>(3, 3), {{&snapshot, 3}}, false, "three")[0].floats;
+  auto once = model
+                  .run<double>(inputs<double>(3, 3), {{&sequence, 3}}, false,
+                               "three")[0]
+                  .floats;
+  auto again = model
+                   .run<double>(inputs<double>(3, 3), {{&snapshot, 3}}, false,
+                                "three")[0]
+                   .floats;
   EXPECT_EQ(once, again);
 }
 
@@ -176,7 +214,9 @@ TEST_F(AttentionTest, FullCacheIsAnErrorAndChangesNothing) {
   model.run<double>(inputs<double>(0, 4), {{&sequence, 4}}, false, "four");
   model.run<double>(inputs<double>(0, 4), {{&sequence, 4}}, false, "four");
   Sequence<double> before = sequence;
-  EXPECT_NE(model.fail(inputs<double>(0, 4), {{&sequence, 4}}, "four").find("EFF0605"), std::string::npos);
+  EXPECT_NE(model.fail(inputs<double>(0, 4), {{&sequence, 4}}, "four")
+                .find("EFF0605"),
+            std::string::npos);
   EXPECT_EQ(sequence.length, before.length);
   EXPECT_EQ(sequence.buffers, before.buffers);
 }
@@ -196,14 +236,16 @@ static std::string rope(const std::string &attributes) {
 }
 
 /// Rotation as a complex product: (x1 + i x2) * scale * exp(i angle).
-static Values rotate(const Values &x, size_t past, bool interleaved, double scale) {
+static Values rotate(const Values &x, size_t past, bool interleaved,
+                     double scale) {
   Values y = x;
   const double frequency[] = {1.0, 0.25};
   for (size_t t = 0; t < 2; ++t)
     for (size_t h = 0; h < 2; ++h)
       for (size_t i = 0; i < 2; ++i) {
         size_t base = t * 10 + h * 5;
-        size_t a = base + (interleaved ? 2 * i : i), b = interleaved ? a + 1 : a + 2;
+        size_t a = base + (interleaved ? 2 * i : i),
+               b = interleaved ? a + 1 : a + 2;
         std::complex<double> z(x[a], x[b]);
         z *= scale * std::polar(1.0, double(past + t) * frequency[i]);
         y[a] = z.real();
@@ -215,10 +257,13 @@ static Values rotate(const Values &x, size_t past, bool interleaved, double scal
 TEST(RopeTest, HalvesAndPairsAtAPosition) {
   Values x = noise(20, 4);
   for (bool interleaved : {false, true}) {
-    Model model(rope(interleaved ? ", interleaved, scale = 0.5 : f32" : ", scale = 0.5 : f32"));
+    Model model(rope(interleaved ? ", interleaved, scale = 0.5 : f32"
+                                 : ", scale = 0.5 : f32"));
     Sequence<double> sequence;
     sequence.length = 6;
-    auto y = model.run<double>({tensor<double>({1, 2, 10}, x)}, {{&sequence, 2}})[0].floats;
+    auto y =
+        model.run<double>({tensor<double>({1, 2, 10}, x)}, {{&sequence, 2}})[0]
+            .floats;
     expectNear(y, rotate(x, 6, interleaved, 0.5), kDouble);
     EXPECT_EQ(sequence.length, 8);
   }

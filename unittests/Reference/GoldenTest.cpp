@@ -1,12 +1,13 @@
-//===- GoldenTest.cpp - whole models against figures made elsewhere ---------===//
+//===- GoldenTest.cpp - whole models against figures made elsewhere -------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
 //
-// examples/models/golden.json holds what Hugging Face's own model code computes from the
-// checkpoints in f32: the largest logits after a prompt and 48 tokens of greedy text. The
-// same must come out of the ONNX files, raised to eff and interpreted.
+// examples/models/golden.json holds what Hugging Face's own model code computes
+// from the checkpoints in f32: the largest logits after a prompt and 48 tokens
+// of greedy text. The same must come out of the ONNX files, raised to eff and
+// interpreted.
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,7 +28,8 @@
 namespace effc::reference {
 
 namespace {
-/// A model of examples/models with the entry points `decode_b1`, `prefill_b1_t8` and `prefill_b2_t8`.
+/// A model of examples/models with the entry points `decode_b1`,
+/// `prefill_b1_t8` and `prefill_b2_t8`.
 class GoldenTest : public testing::TestWithParam<const char *> {
 protected:
   void SetUp() override {
@@ -50,13 +52,15 @@ protected:
     ASSERT_TRUE(prompts && prompts->size() == 4);
   }
 
-  bool raise(mlir::ModuleOp onnx, eff::EntryKind kind, int64_t batch, int64_t tokens) {
+  bool raise(mlir::ModuleOp onnx, eff::EntryKind kind, int64_t batch,
+             int64_t tokens) {
     RaiseOptions options;
     options.kind = kind;
     options.batch = batch;
     options.tokens = tokens;
     options.maxLength = 128;
-    mlir::OwningOpRef<mlir::ModuleOp> bound = mlir::cast<mlir::ModuleOp>(onnx->clone());
+    mlir::OwningOpRef<mlir::ModuleOp> bound =
+        mlir::cast<mlir::ModuleOp>(onnx->clone());
     OnnxBindPassOptions bind;
     bind.batch = batch;
     bind.tokens = tokens;
@@ -64,19 +68,23 @@ protected:
     mlir::PassManager passes(&context);
     passes.addPass(createOnnxBindPass(bind));
     passes.addPass(createOnnxSimplifyPass());
-    return succeeded(passes.run(*bound)) && succeeded(raiseToEff(*bound, *module, options));
+    return succeeded(passes.run(*bound)) &&
+           succeeded(raiseToEff(*bound, *module, options));
   }
 
-  static std::vector<int64_t> integers(const llvm::json::Value &prompt, const char *key) {
+  static std::vector<int64_t> integers(const llvm::json::Value &prompt,
+                                       const char *key) {
     std::vector<int64_t> out;
     for (const llvm::json::Value &value : *prompt.getAsObject()->getArray(key))
       out.push_back(*value.getAsInteger());
     return out;
   }
 
-  /// Runs an entry point; ids are padded with zeros. Returns the logits of each row.
-  std::vector<std::vector<float>> run(const char *entry, int64_t tokens, std::vector<std::vector<int64_t>> ids,
-                                      std::vector<Sequence<float> *> sequences) {
+  /// Runs an entry point; ids are padded with zeros. Returns the logits of each
+  /// row.
+  std::vector<std::vector<float>>
+  run(const char *entry, int64_t tokens, std::vector<std::vector<int64_t>> ids,
+      std::vector<Sequence<float> *> sequences) {
     std::vector<int64_t> padded;
     std::vector<Row<float>> rows;
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -85,7 +93,8 @@ protected:
       padded.insert(padded.end(), ids[i].begin(), ids[i].end());
     }
     int64_t batch = ids.size();
-    auto outputs = interpreter->run(entry, {Tensor<float>::fromIntegers({batch, tokens}, padded)}, rows);
+    auto outputs = interpreter->run(
+        entry, {Tensor<float>::fromIntegers({batch, tokens}, padded)}, rows);
     std::vector<std::vector<float>> logits(batch, std::vector<float>(1));
     if (!outputs) {
       ADD_FAILURE() << llvm::toString(outputs.takeError());
@@ -115,7 +124,8 @@ protected:
 };
 } // namespace
 
-// Tolerance: the figures are rounded sums in another order; 1e-3 is what golden.json itself promises.
+// Tolerance: the figures are rounded sums in another order; 1e-3 is what
+// golden.json itself promises.
 TEST_P(GoldenTest, LogitsAndGreedyText) {
   for (const llvm::json::Value &prompt : *prompts) {
     Sequence<float> sequence = interpreter->createSequence();
@@ -123,7 +133,8 @@ TEST_P(GoldenTest, LogitsAndGreedyText) {
     for (int64_t id : integers(prompt, "ids"))
       logits = step(sequence, id);
     std::vector<int64_t> top = integers(prompt, "last_top_ids");
-    const llvm::json::Array &expected = *prompt.getAsObject()->getArray("last_top_logits");
+    const llvm::json::Array &expected =
+        *prompt.getAsObject()->getArray("last_top_logits");
     for (size_t i = 0; i < top.size(); ++i)
       EXPECT_NEAR(logits[top[i]], *expected[i].getAsNumber(), 1e-3);
     std::vector<int64_t> greedy;
@@ -147,20 +158,28 @@ TEST_P(GoldenTest, PaddedChunksAndBatches) {
       ASSERT_NEAR(a[i], b[i], 1e-4);
   };
   Sequence<float> chunked = interpreter->createSequence();
-  near(run("prefill_b1_t8", 8, {{ids.begin(), ids.begin() + 8}}, {&chunked})[0], steps[7]);
-  near(run("prefill_b1_t8", 8, {{ids.begin() + 8, ids.begin() + 13}}, {&chunked})[0], steps[12]);
+  near(run("prefill_b1_t8", 8, {{ids.begin(), ids.begin() + 8}}, {&chunked})[0],
+       steps[7]);
+  near(run("prefill_b1_t8", 8, {{ids.begin() + 8, ids.begin() + 13}},
+           {&chunked})[0],
+       steps[12]);
   EXPECT_EQ(chunked.length, 13);
   near(step(chunked, ids[13]), step(single, ids[13]));
 
   Sequence<float> a = interpreter->createSequence(), b = a;
-  auto both = run("prefill_b2_t8", 8, {{ids.begin(), ids.begin() + 3}, {ids.begin(), ids.begin() + 6}}, {&a, &b});
+  auto both =
+      run("prefill_b2_t8", 8,
+          {{ids.begin(), ids.begin() + 3}, {ids.begin(), ids.begin() + 6}},
+          {&a, &b});
   near(both[0], steps[2]);
   near(both[1], steps[5]);
   near(step(a, ids[3]), steps[3]);
   near(step(b, ids[6]), steps[6]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GoldenTest, testing::Values("llama-tiny", "mamba-tiny", "mamba2-tiny", "mamba2-16m"),
+INSTANTIATE_TEST_SUITE_P(Models, GoldenTest,
+                         testing::Values("llama-tiny", "mamba-tiny",
+                                         "mamba2-tiny", "mamba2-16m"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -1,4 +1,4 @@
-//===- InterpreterTest.cpp - calls, sequences, errors -----------------------===//
+//===- InterpreterTest.cpp - calls, sequences, errors ---------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -8,16 +8,22 @@
 
 namespace effc::reference {
 
-static bool contains(const std::string &text, const char *part) { return text.find(part) != std::string::npos; }
+static bool contains(const std::string &text, const char *part) {
+  return text.find(part) != std::string::npos;
+}
 
-static const char kIdentity[] = "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> { return %x : tensor<2xf32> }";
+static const char kIdentity[] = "func.func @main(%x: tensor<2xf32>) -> "
+                                "tensor<2xf32> { return %x : tensor<2xf32> }";
 
 TEST(InterpreterTest, WrongInputsAreErrors) {
   Model model(kIdentity);
   EXPECT_TRUE(contains(model.fail({}), "takes 1 inputs, got 0"));
-  EXPECT_TRUE(contains(model.fail({tensor<double>({3}, {1, 2, 3})}), "another shape"));
-  EXPECT_TRUE(contains(model.fail({Tensor<double>::fromIntegers({2}, {1, 2})}), "has integers, floats are needed"));
-  EXPECT_TRUE(contains(model.fail({tensor<double>({2}, {1, 2, 3})}), "another number of elements"));
+  EXPECT_TRUE(
+      contains(model.fail({tensor<double>({3}, {1, 2, 3})}), "another shape"));
+  EXPECT_TRUE(contains(model.fail({Tensor<double>::fromIntegers({2}, {1, 2})}),
+                       "has integers, floats are needed"));
+  EXPECT_TRUE(contains(model.fail({tensor<double>({2}, {1, 2, 3})}),
+                       "another number of elements"));
   EXPECT_TRUE(contains(model.fail({}, {}, "nowhere"), "no function 'nowhere'"));
 }
 
@@ -35,9 +41,11 @@ TEST(InterpreterTest, UnknownOpsAreNamed) {
 
 TEST(InterpreterTest, FunctionsWithoutBodyOrWithBranchesAreErrors) {
   Model external("func.func private @main(tensor<2xf32>) -> tensor<2xf32>");
-  EXPECT_TRUE(contains(external.fail({tensor<double>({2}, {1, 2})}), "has no body"));
+  EXPECT_TRUE(
+      contains(external.fail({tensor<double>({2}, {1, 2})}), "has no body"));
   Model weightArgument("func.func @main(%w: !eff.weight<2, f32>) { return }");
-  EXPECT_TRUE(contains(weightArgument.fail({tensor<double>({2}, {1, 2})}), "is not a tensor"));
+  EXPECT_TRUE(contains(weightArgument.fail({tensor<double>({2}, {1, 2})}),
+                       "is not a tensor"));
 }
 
 TEST(InterpreterTest, CallsOtherFunctions) {
@@ -51,7 +59,8 @@ TEST(InterpreterTest, CallsOtherFunctions) {
       %z = call @double(%y) : (tensor<2xf32>) -> tensor<2xf32>
       return %z : tensor<2xf32>
     })");
-  expectNear(model.run<double>({tensor<double>({2}, {1, 2})})[0].floats, {4, 8}, 0);
+  expectNear(model.run<double>({tensor<double>({2}, {1, 2})})[0].floats, {4, 8},
+             0);
 }
 
 static const char kStateful[] = R"(
@@ -75,7 +84,10 @@ TEST(InterpreterTest, RowsAreIndependent) {
   EXPECT_TRUE(a.buffers.at("c").empty());
   model.run<double>({tensor<double>({2, 1, 1}, {1, 10})}, {{&a, 1}, {&b, 1}});
   // The rows change places and keep their states.
-  auto y = model.run<double>({tensor<double>({2, 1, 1}, {20, 2})}, {{&b, 1}, {&a, 1}})[0].floats;
+  auto y = model
+               .run<double>({tensor<double>({2, 1, 1}, {20, 2})},
+                            {{&b, 1}, {&a, 1}})[0]
+               .floats;
   expectNear(y, {30, 3}, 0);
   EXPECT_EQ(a.buffers.at("c"), (Values{1, 3}));
   EXPECT_EQ(b.buffers.at("c"), (Values{10, 30}));
@@ -104,11 +116,14 @@ TEST(InterpreterTest, MissingOrForeignSequencesAreErrors) {
   auto inputs = std::vector<Tensor<double>>{tensor<double>({2, 1, 1}, {1, 10})};
   Sequence<double> a = model.get<double>().createSequence(), foreign;
   EXPECT_TRUE(contains(model.fail(inputs), "no sequence for batch row 0"));
-  EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}, {}}), "no sequence for batch row 1"));
+  EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}, {}}),
+                       "no sequence for batch row 1"));
   EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}}), "the call has 1 rows"));
-  EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}, {&foreign, 1}}), "another model"));
+  EXPECT_TRUE(
+      contains(model.fail(inputs, {{&a, 1}, {&foreign, 1}}), "another model"));
   Sequence<double> b = a;
-  EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}, {&b, 2}}), "more tokens are valid"));
+  EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}, {&b, 2}}),
+                       "more tokens are valid"));
   // None of the failed calls has left a trace.
   EXPECT_EQ(a.buffers, model.get<double>().createSequence().buffers);
 }

@@ -1,11 +1,11 @@
-//===- LayoutTest.cpp - sizes and offsets of packed weights -----------------===//
+//===- LayoutTest.cpp - sizes and offsets of packed weights ---------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
 
-#include "Model.h"
 #include "effc/Dialect/Eff/Layout.h"
+#include "Model.h"
 
 #include "mlir/AsmParser/AsmParser.h"
 
@@ -33,9 +33,9 @@ TEST_F(LayoutTest, SizesFollowTheDescriptions) {
             2 * 7 * 64);
   EXPECT_EQ(parse("!eff.weight<17x9, #eff.int8, quad16>").getPackedBytes(),
             32 * 12 + 32 * 4 + 32 * 4);
-  EXPECT_EQ(
-      parse("!eff.weight<17x130, #eff.int4<group = 64>, nibble16>").getPackedBytes(),
-      2 * 17 * 64 + 2 * 3 * 16 * 4);
+  EXPECT_EQ(parse("!eff.weight<17x130, #eff.int4<group = 64>, nibble16>")
+                .getPackedBytes(),
+            2 * 17 * 64 + 2 * 3 * 16 * 4);
 }
 
 TEST_F(LayoutTest, PartsStartAtMultiplesOf64) {
@@ -60,17 +60,20 @@ TEST_F(LayoutTest, OffsetsOfTheDescribedElements) {
   EXPECT_EQ(getValueOffset(quad, 18, 9), ((3 + 2) * 16 + 2) * 4 + 1);
   EXPECT_EQ(getScaleOffset(quad, 18, 9), 32 * 12 + 18 * 4);
   EXPECT_EQ(getSumOffset(quad, 18), 32 * 12 + 32 * 4 + 18 * 4);
-  WeightType nibble = parse("!eff.weight<32x24, #eff.int4<group = 8>, nibble16>");
+  WeightType nibble =
+      parse("!eff.weight<32x24, #eff.int4<group = 8>, nibble16>");
   EXPECT_EQ(getValueOffset(nibble, 18, 13), ((3 + 1) * 16 + 2) * 4 + 2);
   EXPECT_EQ(getValueShift(nibble, 13), 4);
-  EXPECT_EQ(getScaleOffset(nibble, 18, 13), 2 * 3 * 64 + ((3 + 1) * 16 + 2) * 4);
+  EXPECT_EQ(getScaleOffset(nibble, 18, 13),
+            2 * 3 * 64 + ((3 + 1) * 16 + 2) * 4);
 }
 
 // Every value has a place of its own inside the values' bytes.
 TEST_F(LayoutTest, PlacesAreDistinct) {
   for (const char *text :
        {"!eff.weight<35x11, f32>", "!eff.weight<35x11, f32, panel16>",
-        "!eff.weight<35x11, f16, panel32_pair>", "!eff.weight<35x11, #eff.int4>",
+        "!eff.weight<35x11, f16, panel32_pair>",
+        "!eff.weight<35x11, #eff.int4>",
         "!eff.weight<35x11, #eff.int8, quad16>",
         "!eff.weight<35x11, #eff.int4, nibble16>"}) {
     WeightType type = parse(text);

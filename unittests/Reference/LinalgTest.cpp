@@ -1,4 +1,4 @@
-//===- LinalgTest.cpp - structured ops --------------------------------------===//
+//===- LinalgTest.cpp - structured ops ------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -27,7 +27,8 @@ TEST(LinalgTest, GenericReduction) {
   Values x = noise(12, 1), y(3);
   for (int i = 0; i < 12; ++i)
     y[i / 4] += x[i] * x[i];
-  expectNear(model.run<double>({tensor<double>({3, 4}, x)})[0].floats, y, kDouble);
+  expectNear(model.run<double>({tensor<double>({3, 4}, x)})[0].floats, y,
+             kDouble);
 }
 
 TEST(LinalgTest, GenericWithIndicesConstantsAndCapturedValues) {
@@ -55,7 +56,8 @@ TEST(LinalgTest, GenericWithIndicesConstantsAndCapturedValues) {
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 2; ++j)
       y[i * 2 + j] = x[j * 3 + 2 - i] + 10 * i + x[3 + i];
-  expectNear(model.run<double>({tensor<double>({2, 3}, x)})[0].floats, y, kDouble);
+  expectNear(model.run<double>({tensor<double>({2, 3}, x)})[0].floats, y,
+             kDouble);
 }
 
 TEST(LinalgTest, BroadcastTransposeReduceMap) {
@@ -96,7 +98,11 @@ TEST(LinalgTest, NamedContractions) {
   for (int i = 0; i < 8; ++i)
     for (int k = 0; k < 3; ++k)
       y[i] += x[i / 4 * 3 + k] * w[k * 4 + i % 4];
-  expectNear(model.run<double>({tensor<double>({2, 3}, x), tensor<double>({3, 4}, w)})[0].floats, y, kDouble);
+  expectNear(model
+                 .run<double>(
+                     {tensor<double>({2, 3}, x), tensor<double>({3, 4}, w)})[0]
+                 .floats,
+             y, kDouble);
 }
 
 // A window: the map is a sum of two loops.
@@ -114,7 +120,9 @@ TEST(LinalgTest, Pooling) {
       } -> tensor<3xf32>
       return %y : tensor<3xf32>
     })");
-  expectNear(model.run<double>({tensor<double>({6}, {1, 2, 7, 3, -1, -9})})[0].floats, {2, 7, -1}, 0);
+  expectNear(
+      model.run<double>({tensor<double>({6}, {1, 2, 7, 3, -1, -9})})[0].floats,
+      {2, 7, -1}, 0);
 }
 
 } // namespace effc::reference

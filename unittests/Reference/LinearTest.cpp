@@ -1,4 +1,4 @@
-//===- LinearTest.cpp - linears, embeddings, patches ------------------------===//
+//===- LinearTest.cpp - linears, embeddings, patches ----------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -9,7 +9,8 @@
 
 namespace effc::reference {
 
-static Values product(const Values &x, const Values &w, size_t m, size_t n, size_t k) {
+static Values product(const Values &x, const Values &w, size_t m, size_t n,
+                      size_t k) {
   Values y(m * n);
   for (size_t i = 0; i < m * n; ++i)
     for (size_t j = 0; j < k; ++j)
@@ -26,15 +27,19 @@ TEST(LinearTest, Plain) {
       return %y : tensor<1x3x5xf32>
     })");
   Values y = product(x, w, 3, 5, 37);
-  expectNear(model.run<double>({tensor<double>({1, 3, 37}, x)})[0].floats, y, kDouble);
-  expectNear(model.run<float>({tensor<float>({1, 3, 37}, x)})[0].floats, y, kFloat);
+  expectNear(model.run<double>({tensor<double>({1, 3, 37}, x)})[0].floats, y,
+             kDouble);
+  expectNear(model.run<float>({tensor<float>({1, 3, 37}, x)})[0].floats, y,
+             kFloat);
 }
 
 TEST(LinearTest, Epilogue) {
-  Values x = noise(2 * 8, 3), w = noise(4 * 8, 4), b = noise(4, 5), r = noise(2 * 4, 6);
+  Values x = noise(2 * 8, 3), w = noise(4 * 8, 4), b = noise(4, 5),
+         r = noise(2 * 4, 6);
   Model model(weight("w", "4x8", w) + weight("b", "4", b) + R"(
     func.func @main(%x: tensor<1x2x8xf32>, %r: tensor<1x2x4xf32>) -> tensor<1x2x4xf32> {)" +
-              use("w", "!eff.weight<4x8, f32>") + use("b", "!eff.weight<4, f32>") + R"(
+              use("w", "!eff.weight<4x8, f32>") +
+              use("b", "!eff.weight<4, f32>") + R"(
       %y = eff.linear %x, %w extras(%b, %r : !eff.weight<4, f32>, tensor<1x2x4xf32>) epilogue {
       ^bb0(%acc: f32, %bias: f32, %residual: f32):
         %half = arith.constant 0.5 : f32
@@ -49,7 +54,11 @@ TEST(LinearTest, Epilogue) {
   Values y = product(x, w, 2, 4, 8);
   for (size_t i = 0; i < y.size(); ++i)
     y[i] = std::tanh(y[i] + b[i % 4]) * 0.5 - r[i];
-  expectNear(model.run<double>({tensor<double>({1, 2, 8}, x), tensor<double>({1, 2, 4}, r)})[0].floats, y, kDouble);
+  expectNear(model
+                 .run<double>({tensor<double>({1, 2, 8}, x),
+                               tensor<double>({1, 2, 4}, r)})[0]
+                 .floats,
+             y, kDouble);
 }
 
 TEST(LinearTest, TransposedSourceAndBF16) {
@@ -62,7 +71,8 @@ TEST(LinearTest, TransposedSourceAndBF16) {
       %y = eff.linear %x, %w : tensor<1x3xf32>, !eff.weight<2x3, bf16> -> tensor<1x2xf32>
       return %y : tensor<1x2xf32>
     })");
-  expectNear(model.run<double>({tensor<double>({1, 3}, {1, 1, 10})})[0].floats, {51.333984375, 66}, 1e-15);
+  expectNear(model.run<double>({tensor<double>({1, 3}, {1, 1, 10})})[0].floats,
+             {51.333984375, 66}, 1e-15);
 }
 
 // Rounded by hand: scale 2 for the first row, 1 for the second.
@@ -86,13 +96,16 @@ TEST(LinearTest, Int4WeightIsRoundedByGroup) {
       %t = eff.read %w : !eff.weight<1x12, #eff.int4<group = 8>> -> tensor<1x12xf32>
       return %t : tensor<1x12xf32>
     })");
-  // Group 1: scale 2; 16 clips to 7 * 2. Group 2: the first extreme is 8, scale -1; -8 clips to -7.
-  expectNear(model.run<double>({})[0].floats, {-16, 4, 0, 0, 0, 0, 0, 14, 8, 1, 3, -7}, 0);
+  // Group 1: scale 2; 16 clips to 7 * 2. Group 2: the first extreme is 8, scale
+  // -1; -8 clips to -7.
+  expectNear(model.run<double>({})[0].floats,
+             {-16, 4, 0, 0, 0, 0, 0, 14, 8, 1, 3, -7}, 0);
 }
 
 TEST(LinearTest, Int8Activations) {
   Values x = noise(2 * 16, 7), w = noise(3 * 16, 8);
-  Model model("eff.weight @w : !eff.weight<3x16, #eff.int8> = " + dense(w, "3x16") + R"(
+  Model model(
+      "eff.weight @w : !eff.weight<3x16, #eff.int8> = " + dense(w, "3x16") + R"(
     func.func @main(%x: tensor<1x2x16xf32>) -> (tensor<1x2x3xf32>, tensor<1x2x16xi8>, tensor<1x2xf32>,
                                                 tensor<1x2x16xf32>) {
       %w = eff.use @w : !eff.weight<3x16, #eff.int8>
@@ -144,12 +157,14 @@ TEST(LinearTest, Conv2D) {
   Values x = noise(2 * 3 * 4 * 6, 9), w = noise(5 * 12, 10), b = noise(5, 11);
   Model model(weight("w", "5x12", w) + weight("b", "5", b) + R"(
     func.func @main(%x: tensor<2x3x4x6xf32>) -> tensor<2x6x5xf32> {)" +
-              use("w", "!eff.weight<5x12, f32>") + use("b", "!eff.weight<5, f32>") + R"(
+              use("w", "!eff.weight<5x12, f32>") +
+              use("b", "!eff.weight<5, f32>") + R"(
       %y = eff.conv2d %x, %w bias %b {patch = array<i64: 2, 2>}
         : tensor<2x3x4x6xf32>, !eff.weight<5x12, f32>, !eff.weight<5, f32> -> tensor<2x6x5xf32>
       return %y : tensor<2x6x5xf32>
     })");
-  // Scattered from the input's side: pixel (r, s) meets kernel element (r % 2, s % 2) of patch (r / 2, s / 2).
+  // Scattered from the input's side: pixel (r, s) meets kernel element (r % 2,
+  // s % 2) of patch (r / 2, s / 2).
   Values y(2 * 6 * 5);
   for (size_t i = 0; i < y.size(); ++i)
     y[i] = b[i % 5];
@@ -159,8 +174,10 @@ TEST(LinearTest, Conv2D) {
         for (size_t s = 0; s < 6; ++s)
           for (size_t o = 0; o < 5; ++o)
             y[(n * 6 + r / 2 * 3 + s / 2) * 5 + o] +=
-                x[((n * 3 + c) * 4 + r) * 6 + s] * w[o * 12 + c * 4 + r % 2 * 2 + s % 2];
-  expectNear(model.run<double>({tensor<double>({2, 3, 4, 6}, x)})[0].floats, y, kDouble);
+                x[((n * 3 + c) * 4 + r) * 6 + s] *
+                w[o * 12 + c * 4 + r % 2 * 2 + s % 2];
+  expectNear(model.run<double>({tensor<double>({2, 3, 4, 6}, x)})[0].floats, y,
+             kDouble);
 }
 
 TEST(LinearTest, Embed) {
@@ -175,13 +192,22 @@ TEST(LinearTest, Embed) {
   for (size_t id : {5, 0, 2})
     for (size_t i = 0; i < 4; ++i)
       y.push_back(w[id * 4 + i]);
-  expectNear(model.run<double>({Tensor<double>::fromIntegers({1, 3}, {5, 0, 2})})[0].floats, y, 0);
-  EXPECT_NE(model.fail({Tensor<double>::fromIntegers({1, 3}, {5, 6, 2})}).find("token id 6"), std::string::npos);
-  EXPECT_NE(model.fail({Tensor<double>::fromIntegers({1, 3}, {-1, 0, 2})}).find("token id -1"), std::string::npos);
+  expectNear(
+      model.run<double>({Tensor<double>::fromIntegers({1, 3}, {5, 0, 2})})[0]
+          .floats,
+      y, 0);
+  EXPECT_NE(model.fail({Tensor<double>::fromIntegers({1, 3}, {5, 6, 2})})
+                .find("token id 6"),
+            std::string::npos);
+  EXPECT_NE(model.fail({Tensor<double>::fromIntegers({1, 3}, {-1, 0, 2})})
+                .find("token id -1"),
+            std::string::npos);
   // Padding may hold any number.
   Row<double> row{nullptr, 1};
-  auto padded = model.run<double>({Tensor<double>::fromIntegers({1, 3}, {5, 99, -3})}, {row});
-  expectNear(Values(padded[0].floats.begin(), padded[0].floats.begin() + 4), part(y, 0, 4), 0);
+  auto padded = model.run<double>(
+      {Tensor<double>::fromIntegers({1, 3}, {5, 99, -3})}, {row});
+  expectNear(Values(padded[0].floats.begin(), padded[0].floats.begin() + 4),
+             part(y, 0, 4), 0);
 }
 
 TEST(LinearTest, SelectRowsAndHead) {
@@ -200,13 +226,16 @@ TEST(LinearTest, SelectRowsAndHead) {
   expectNear(outputs[0].floats, all, kDouble);
   for (size_t row = 0; row < 6; ++row) {
     Values logits = part(all, row * 5, 5);
-    EXPECT_EQ(outputs[1].integers[row], std::max_element(logits.begin(), logits.end()) - logits.begin());
+    EXPECT_EQ(outputs[1].integers[row],
+              std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
   // Row 0 ends at token 1, row 1 at token 2.
   auto last = model.run<double>({tensor<double>({2, 3, 4}, x)}, rows)[0];
   EXPECT_EQ(last.getDefinedRows(), 2);
-  expectNear(Values(last.floats.begin(), last.floats.begin() + 5), part(all, 5, 5), kDouble);
-  expectNear(Values(last.floats.begin() + 5, last.floats.begin() + 10), part(all, 25, 5), kDouble);
+  expectNear(Values(last.floats.begin(), last.floats.begin() + 5),
+             part(all, 5, 5), kDouble);
+  expectNear(Values(last.floats.begin() + 5, last.floats.begin() + 10),
+             part(all, 25, 5), kDouble);
 }
 
 TEST(LinearTest, SampleTakesTheFirstOfEqual) {
@@ -215,7 +244,8 @@ TEST(LinearTest, SampleTakesTheFirstOfEqual) {
       %id = eff.sample %x : tensor<2x4xf32> -> tensor<2xi32>
       return %id : tensor<2xi32>
     })");
-  auto ids = model.run<double>({tensor<double>({2, 4}, {1, 7, 7, 2, -3, -3, -4, -3})})[0];
+  auto ids = model.run<double>(
+      {tensor<double>({2, 4}, {1, 7, 7, 2, -3, -3, -4, -3})})[0];
   EXPECT_EQ(ids.integers, (std::vector<int64_t>{1, 0}));
 }
 
@@ -225,7 +255,8 @@ TEST(LinearTest, Split) {
       %a, %b, %c = eff.split %x : tensor<2x6xf32> -> tensor<2x1xf32>, tensor<2x3xf32>, tensor<2x2xf32>
       return %a, %b, %c : tensor<2x1xf32>, tensor<2x3xf32>, tensor<2x2xf32>
     })");
-  auto parts = model.run<double>({tensor<double>({2, 6}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11})});
+  auto parts = model.run<double>(
+      {tensor<double>({2, 6}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11})});
   expectNear(parts[0].floats, {0, 6}, 0);
   expectNear(parts[1].floats, {1, 2, 3, 7, 8, 9}, 0);
   expectNear(parts[2].floats, {4, 5, 10, 11}, 0);

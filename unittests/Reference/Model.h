@@ -23,7 +23,8 @@ namespace effc::reference {
 
 using Values = std::vector<double>;
 
-/// Numbers in [-1, 1) that are multiples of 2^-10, so that f32, and sums of few, hold them exactly.
+/// Numbers in [-1, 1) that are multiples of 2^-10, so that f32, and sums of
+/// few, hold them exactly.
 inline Values noise(int64_t count, uint64_t seed) {
   Values values(count);
   for (double &value : values) {
@@ -38,7 +39,8 @@ inline std::string dense(const Values &values, const std::string &shape) {
   std::vector<float> floats(values.begin(), values.end());
   // A single element in hexadecimal would need another spelling.
   if (floats.size() == 1)
-    return "dense<" + std::to_string(floats[0]) + "> : tensor<" + shape + "xf32>";
+    return "dense<" + std::to_string(floats[0]) + "> : tensor<" + shape +
+           "xf32>";
   llvm::StringRef bytes(reinterpret_cast<const char *>(floats.data()),
                         floats.size() * 4);
   return "dense<\"0x" + llvm::toHex(bytes) + "\"> : tensor<" + shape + "xf32>";
@@ -47,8 +49,8 @@ inline std::string dense(const Values &values, const std::string &shape) {
 /// `eff.weight @NAME : !eff.weight<SHAPE, f32> = ..`.
 inline std::string weight(const std::string &name, const std::string &shape,
                           const Values &values) {
-  return "eff.weight @" + name + " : !eff.weight<" + shape + ", f32> = " +
-         dense(values, shape) + "\n";
+  return "eff.weight @" + name + " : !eff.weight<" + shape +
+         ", f32> = " + dense(values, shape) + "\n";
 }
 
 /// `%NAME = eff.use @NAME : TYPE`.
@@ -95,7 +97,8 @@ public:
     return std::vector<Tensor<T>>(8);
   }
 
-  /// The message of the error that a call gives; the test fails when there is none.
+  /// The message of the error that a call gives; the test fails when there is
+  /// none.
   std::string fail(const std::vector<Tensor<double>> &inputs,
                    const std::vector<Row<double>> &rows = {},
                    const char *function = "main") {
@@ -123,7 +126,8 @@ inline Values part(const Values &values, int64_t begin, int64_t count) {
   return Values(values.begin() + begin, values.begin() + begin + count);
 }
 
-/// Compares element by element, to a tolerance relative to the largest expected magnitude.
+/// Compares element by element, to a tolerance relative to the largest expected
+/// magnitude.
 template <typename T>
 void expectNear(const std::vector<T> &actual, const Values &expected,
                 double tolerance) {
@@ -136,7 +140,8 @@ void expectNear(const std::vector<T> &actual, const Values &expected,
         << "element " << i;
 }
 
-/// Tolerance of a double evaluation: rounding of sums of at most a few hundred terms.
+/// Tolerance of a double evaluation: rounding of sums of at most a few hundred
+/// terms.
 inline constexpr double kDouble = 1e-13;
 /// Tolerance of a float evaluation of the same.
 inline constexpr double kFloat = 1e-5;

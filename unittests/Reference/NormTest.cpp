@@ -1,4 +1,4 @@
-//===- NormTest.cpp - normalisations ----------------------------------------===//
+//===- NormTest.cpp - normalisations --------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -25,8 +25,10 @@ TEST(NormTest, RmsNorm) {
     })");
   for (size_t i = 0; i < x.size(); ++i)
     y.push_back(x[i] / rms(x, i / 24 * 24, 24, 0.125) * w[i % 24]);
-  expectNear(model.run<double>({tensor<double>({1, 2, 24}, x)})[0].floats, y, kDouble);
-  expectNear(model.run<float>({tensor<float>({1, 2, 24}, x)})[0].floats, y, kFloat);
+  expectNear(model.run<double>({tensor<double>({1, 2, 24}, x)})[0].floats, y,
+             kDouble);
+  expectNear(model.run<float>({tensor<float>({1, 2, 24}, x)})[0].floats, y,
+             kFloat);
 }
 
 TEST(NormTest, RmsNormOfEachHead) {
@@ -39,14 +41,16 @@ TEST(NormTest, RmsNormOfEachHead) {
     })");
   for (size_t i = 0; i < x.size(); ++i)
     y.push_back(x[i] / rms(x, i / 8 * 8, 8, 0) * w[i % 8]);
-  expectNear(model.run<double>({tensor<double>({1, 2, 24}, x)})[0].floats, y, kDouble);
+  expectNear(model.run<double>({tensor<double>({1, 2, 24}, x)})[0].floats, y,
+             kDouble);
 }
 
 TEST(NormTest, LayerNorm) {
   Values x = noise(3 * 16, 5), w = noise(16, 6), b = noise(16, 7), y, plain;
   Model model(weight("w", "16", w) + weight("b", "16", b) + R"(
     func.func @main(%x: tensor<1x3x16xf32>) -> (tensor<1x3x16xf32>, tensor<1x3x16xf32>) {)" +
-              use("w", "!eff.weight<16, f32>") + use("b", "!eff.weight<16, f32>") + R"(
+              use("w", "!eff.weight<16, f32>") +
+              use("b", "!eff.weight<16, f32>") + R"(
       %y = eff.layer_norm %x, %w bias %b {eps = 0.25 : f32}
         : tensor<1x3x16xf32>, !eff.weight<16, f32>, !eff.weight<16, f32>
       %z = eff.layer_norm %x, %w {eps = 0.25 : f32} : tensor<1x3x16xf32>, !eff.weight<16, f32>
@@ -59,7 +63,8 @@ TEST(NormTest, LayerNorm) {
       mean += x[i / 16 * 16 + j] / 16;
       square += x[i / 16 * 16 + j] * x[i / 16 * 16 + j] / 16;
     }
-    plain.push_back((x[i] - mean) / std::sqrt(square - mean * mean + 0.25) * w[i % 16]);
+    plain.push_back((x[i] - mean) / std::sqrt(square - mean * mean + 0.25) *
+                    w[i % 16]);
     y.push_back(plain.back() + b[i % 16]);
   }
   auto outputs = model.run<double>({tensor<double>({1, 3, 16}, x)});
@@ -79,7 +84,11 @@ TEST(NormTest, GatedNormGatesFirst) {
     h.push_back(x[i] * silu(z[i]));
   for (size_t i = 0; i < x.size(); ++i)
     y.push_back(h[i] / rms(h, i / 4 * 4, 4, 0.125) * w[i % 12]);
-  expectNear(model.run<double>({tensor<double>({2, 12}, x), tensor<double>({2, 12}, z)})[0].floats, y, kDouble);
+  expectNear(model
+                 .run<double>({tensor<double>({2, 12}, x),
+                               tensor<double>({2, 12}, z)})[0]
+                 .floats,
+             y, kDouble);
 }
 
 TEST(NormTest, GatedNormNormsFirst) {
@@ -92,7 +101,11 @@ TEST(NormTest, GatedNormNormsFirst) {
     })");
   for (size_t i = 0; i < x.size(); ++i)
     y.push_back(x[i] / rms(x, i / 12 * 12, 12, 0.125) * w[i % 12] * silu(z[i]));
-  expectNear(model.run<double>({tensor<double>({2, 12}, x), tensor<double>({2, 12}, z)})[0].floats, y, kDouble);
+  expectNear(model
+                 .run<double>({tensor<double>({2, 12}, x),
+                               tensor<double>({2, 12}, z)})[0]
+                 .floats,
+             y, kDouble);
 }
 
 } // namespace effc::reference

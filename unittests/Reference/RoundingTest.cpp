@@ -1,4 +1,4 @@
-//===- RoundingTest.cpp - rounding to weight formats ------------------------===//
+//===- RoundingTest.cpp - rounding to weight formats ----------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -22,7 +22,8 @@ static uint64_t convert(float value, const llvm::fltSemantics &semantics) {
   return number.bitcastToAPInt().getZExtValue();
 }
 
-// LLVM's software floats are the independent reference; all exponents and both signs are met.
+// LLVM's software floats are the independent reference; all exponents and both
+// signs are met.
 TEST(RoundingTest, HalfFormatsAgreeWithSoftwareFloats) {
   uint64_t seed = 1;
   for (int i = 0; i < 200000; ++i) {
@@ -72,7 +73,8 @@ TEST(RoundingTest, Int4) {
   EXPECT_EQ(roundInt4(group, q.data()), 2.0f);
   EXPECT_EQ(q, (std::vector<int8_t>{-8, 2, 7, 0, -2, 0, 7, 7}));
   group[0] = 15.5;
-  // The largest is positive now: it becomes -8 with a negative scale, and so is exact.
+  // The largest is positive now: it becomes -8 with a negative scale, and so is
+  // exact.
   EXPECT_EQ(roundInt4(group, q.data()), -2.0f);
   EXPECT_EQ(q[2], -8);
 }

@@ -1,4 +1,4 @@
-//===- TensorTest.cpp - constants and the tensor dialect --------------------===//
+//===- TensorTest.cpp - constants and the tensor dialect ------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -35,7 +35,10 @@ TEST(TensorTest, InsertSliceAtAComputedOffset) {
       %z = tensor.insert_slice %y into %x[%i, %j] [1, 2] [1, 1] : tensor<1x2xf32> into tensor<2x4xf32>
       return %z : tensor<2x4xf32>
     })");
-  expectNear(model.run<double>({tensor<double>({2, 4}, count(8)), tensor<double>({1, 2}, {70, 80})})[0].floats,
+  expectNear(model
+                 .run<double>({tensor<double>({2, 4}, count(8)),
+                               tensor<double>({1, 2}, {70, 80})})[0]
+                 .floats,
              {0, 1, 2, 3, 4, 5, 70, 80}, 0);
 }
 
@@ -46,7 +49,8 @@ TEST(TensorTest, SliceOutsideIsAnError) {
       %y = tensor.extract_slice %x[%i] [2] [1] : tensor<4xf32> to tensor<2xf32>
       return %y : tensor<2xf32>
     })");
-  EXPECT_NE(model.fail({tensor<double>({4}, count(4))}).find("not inside"), std::string::npos);
+  EXPECT_NE(model.fail({tensor<double>({4}, count(4))}).find("not inside"),
+            std::string::npos);
 }
 
 TEST(TensorTest, ConcatPadReshape) {
@@ -62,10 +66,12 @@ TEST(TensorTest, ConcatPadReshape) {
       } : tensor<2x3xf32> to tensor<4x3xf32>
       return %c, %e, %p : tensor<2x3xf32>, tensor<1x6xf32>, tensor<4x3xf32>
     })");
-  auto outputs = model.run<double>({tensor<double>({2, 2}, count(4)), tensor<double>({2, 1}, {8, 9})});
+  auto outputs = model.run<double>(
+      {tensor<double>({2, 2}, count(4)), tensor<double>({2, 1}, {8, 9})});
   expectNear(outputs[0].floats, {0, 1, 8, 2, 3, 9}, 0);
   expectNear(outputs[1].floats, {0, 1, 8, 2, 3, 9}, 0);
-  EXPECT_EQ(llvm::ArrayRef<int64_t>(outputs[1].shape), llvm::ArrayRef<int64_t>({1, 6}));
+  EXPECT_EQ(llvm::ArrayRef<int64_t>(outputs[1].shape),
+            llvm::ArrayRef<int64_t>({1, 6}));
   expectNear(outputs[2].floats, {-1, -1, -1, 0, 1, 8, 2, 3, 9, -1, -1, -1}, 0);
 }
 
@@ -129,7 +135,8 @@ TEST(TensorTest, AbsentAndShortResourcesAreErrors) {
       return %a : tensor<3xf32>
     }
     {-# dialect_resources: { builtin: { w: "0x040000000000803F000000C0" } } #-})");
-  EXPECT_NE(shortWeight.fail({}).find("12 bytes are needed, 8 are there"), std::string::npos);
+  EXPECT_NE(shortWeight.fail({}).find("12 bytes are needed, 8 are there"),
+            std::string::npos);
 }
 
 } // namespace effc::reference

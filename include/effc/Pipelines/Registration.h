@@ -13,10 +13,12 @@ class DialectRegistry;
 
 namespace effc {
 
-/// Adds every dialect that effc reads or makes on its way, and the external models of their interfaces.
+/// Adds every dialect that effc reads or makes on its way, and the external
+/// models of their interfaces.
 void registerDialects(mlir::DialectRegistry &registry);
 
-/// Registers every pass and pipeline of effc, and MLIR's general ones, under their command line names.
+/// Registers every pass and pipeline of effc, and MLIR's general ones, under
+/// their command line names.
 void registerPasses();
 
 } // namespace effc

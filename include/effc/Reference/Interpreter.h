@@ -5,13 +5,15 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Runs functions of the eff dialect, and of the arith, math, tensor and linalg ops that
-/// stand beside it, in plain loops. What it computes is what the ops mean: raising,
-/// compression and kernels are tested against it. T is float or double; a double
-/// interpreter computes with the same (rounded) weights in double.
+/// Runs functions of the eff dialect, and of the arith, math, tensor and linalg
+/// ops that stand beside it, in plain loops. What it computes is what the ops
+/// mean: raising, compression and kernels are tested against it. T is float or
+/// double; a double interpreter computes with the same (rounded) weights in
+/// double.
 ///
-/// Weights are decoded once, when first used. A quantised weight is the value that rounding
-/// to nearest gives (include/effc/Dialect/Eff/Rounding.h), dequantised.
+/// Weights are decoded once, when first used. A quantised weight is the value
+/// that rounding to nearest gives (include/effc/Dialect/Eff/Rounding.h),
+/// dequantised.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -35,7 +37,8 @@ namespace effc::reference {
 template <typename T> struct Sequence {
   /// Tokens consumed so far: `past` of the next call.
   int64_t length = 0;
-  /// By symbol. A state has the shape of its type; a cache is `[tokens so far][heads][head_dim]`.
+  /// By symbol. A state has the shape of its type; a cache is `[tokens so
+  /// far][heads][head_dim]`.
   std::map<std::string, std::vector<T>> buffers;
 };
 
@@ -60,16 +63,19 @@ public:
   /// Makes a sequence empty.
   void reset(Sequence<T> &sequence) const { sequence = createSequence(); }
 
-  /// Calls a function. `rows` has one element for each batch row, or is empty when nothing is padded and no state is
-  /// used. Then each sequence has `valid` tokens more. With `allLogits`, `eff.select_rows` keeps every position.
-  /// After an error the sequences are as they were.
-  llvm::Expected<std::vector<Tensor<T>>>
-  run(mlir::func::FuncOp function, llvm::ArrayRef<Tensor<T>> inputs,
-      llvm::ArrayRef<Row<T>> rows = {}, bool allLogits = false);
+  /// Calls a function. `rows` has one element for each batch row, or is empty
+  /// when nothing is padded and no state is used. Then each sequence has
+  /// `valid` tokens more. With `allLogits`, `eff.select_rows` keeps every
+  /// position. After an error the sequences are as they were.
+  llvm::Expected<std::vector<Tensor<T>>> run(mlir::func::FuncOp function,
+                                             llvm::ArrayRef<Tensor<T>> inputs,
+                                             llvm::ArrayRef<Row<T>> rows = {},
+                                             bool allLogits = false);
   /// The same, for a function of the module by name.
-  llvm::Expected<std::vector<Tensor<T>>>
-  run(llvm::StringRef function, llvm::ArrayRef<Tensor<T>> inputs,
-      llvm::ArrayRef<Row<T>> rows = {}, bool allLogits = false);
+  llvm::Expected<std::vector<Tensor<T>>> run(llvm::StringRef function,
+                                             llvm::ArrayRef<Tensor<T>> inputs,
+                                             llvm::ArrayRef<Row<T>> rows = {},
+                                             bool allLogits = false);
 
   mlir::ModuleOp getModule() const { return module; }
 

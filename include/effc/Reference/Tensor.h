@@ -15,15 +15,18 @@
 
 namespace effc::reference {
 
-/// A dense row-major tensor. Every float type is held as T (float or double), every integer type as int64_t.
+/// A dense row-major tensor. Every float type is held as T (float or double),
+/// every integer type as int64_t.
 template <typename T> struct Tensor {
   llvm::SmallVector<int64_t, 4> shape;
   /// Elements of a float tensor; empty for integers.
   std::vector<T> floats;
-  /// Elements of an integer tensor, sign-extended (i1: 0 or 1); empty for floats.
+  /// Elements of an integer tensor, sign-extended (i1: 0 or 1); empty for
+  /// floats.
   std::vector<int64_t> integers;
   bool isInteger = false;
-  /// Leading rows that hold values; the others, left out as `eff.select_rows` allows, are 0. -1: all.
+  /// Leading rows that hold values; the others, left out as `eff.select_rows`
+  /// allows, are 0. -1: all.
   int64_t definedRows = -1;
 
   Tensor() = default;

@@ -1,4 +1,4 @@
-//===- EffDialect.cpp - the eff dialect -------------------------------------===//
+//===- EffDialect.cpp - the eff dialect -----------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -44,9 +44,11 @@ void EffDialect::registerAttributes() {
 static LogicalResult verifyEntry(Operation *op, Attribute value) {
   auto entry = dyn_cast<EntryAttr>(value);
   if (!entry || !isa<FunctionOpInterface>(op))
-    return op->emitOpError("C1: 'eff.entry' must be an #eff.entry attribute of a function");
+    return op->emitOpError(
+        "C1: 'eff.entry' must be an #eff.entry attribute of a function");
   if (entry.getBatch() < 1 || entry.getTokens() < 1)
-    return op->emitOpError("C2: batch and tokens of an entry point must be positive, got ")
+    return op->emitOpError(
+               "C2: batch and tokens of an entry point must be positive, got ")
            << entry.getBatch() << " and " << entry.getTokens();
   if (entry.getKind() == EntryKind::Decode && entry.getTokens() != 1)
     return op->emitOpError("C2: a decode entry point has one token, got ")
@@ -57,9 +59,11 @@ static LogicalResult verifyEntry(Operation *op, Attribute value) {
 static LogicalResult verifyModel(Operation *op, Attribute value) {
   auto model = dyn_cast<ModelAttr>(value);
   if (!model || !isa<ModuleOp>(op))
-    return op->emitOpError("C1: 'eff.model' must be an #eff.model attribute of a module");
+    return op->emitOpError(
+        "C1: 'eff.model' must be an #eff.model attribute of a module");
   if (model.getVocab() < 0 || model.getMaxLength() < 0)
-    return op->emitOpError("C2: vocab and max_length of a model must not be negative, got ")
+    return op->emitOpError(
+               "C2: vocab and max_length of a model must not be negative, got ")
            << model.getVocab() << " and " << model.getMaxLength();
   return success();
 }

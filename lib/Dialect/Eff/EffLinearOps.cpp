@@ -1,4 +1,4 @@
-//===- EffLinearOps.cpp - linears, embeddings, patches ----------------------===//
+//===- EffLinearOps.cpp - linears, embeddings, patches --------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -54,8 +54,8 @@ int64_t Conv2DOp::getTraffic() {
 
 LogicalResult DequantizeOp::verify() {
   ArrayRef<int64_t> input = getShapeOf(getInput());
-  if (failed(checkShape(*this, "C1", "the scale", getScale(),
-                        input.drop_back())))
+  if (failed(
+          checkShape(*this, "C1", "the scale", getScale(), input.drop_back())))
     return failure();
   return checkShape(*this, "C1", "the result", getResult(), input);
 }

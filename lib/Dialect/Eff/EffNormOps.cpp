@@ -1,4 +1,4 @@
-//===- EffNormOps.cpp - normalisations --------------------------------------===//
+//===- EffNormOps.cpp - normalisations ------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //

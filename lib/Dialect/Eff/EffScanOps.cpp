@@ -1,4 +1,4 @@
-//===- EffScanOps.cpp - convolutions and state-space scans ------------------===//
+//===- EffScanOps.cpp - convolutions and state-space scans ----------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -38,7 +38,8 @@ LogicalResult CausalConv1DOp::verify() {
 SmallVector<Value> CausalConv1DOp::getStateOperands() { return {getState()}; }
 
 int64_t CausalConv1DOp::getFlops() {
-  return 2 * getResult().getType().getNumElements() * getShapeOf(getWeight())[1];
+  return 2 * getResult().getType().getNumElements() *
+         getShapeOf(getWeight())[1];
 }
 
 int64_t CausalConv1DOp::getTraffic() {
@@ -70,7 +71,8 @@ LogicalResult SsdScanOp::verify() {
   if (failed(checkShape(*this, "C3", "the state", getState(),
                         {heads, n, input[2] / heads})))
     return failure();
-  return checkShape(*this, "C2", "B and C", getB(), {batch, tokens, groups * n});
+  return checkShape(*this, "C2", "B and C", getB(),
+                    {batch, tokens, groups * n});
 }
 
 SmallVector<Value> SsdScanOp::getStateOperands() { return {getState()}; }

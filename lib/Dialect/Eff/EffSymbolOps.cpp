@@ -1,4 +1,4 @@
-//===- EffSymbolOps.cpp - weights, states and caches as symbols -------------===//
+//===- EffSymbolOps.cpp - weights, states and caches as symbols -----------===//
 //
 // Part of effc, under the Apache License v2.0.
 //

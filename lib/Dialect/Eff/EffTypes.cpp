@@ -1,4 +1,4 @@
-//===- EffTypes.cpp - types of the eff dialect ------------------------------===//
+//===- EffTypes.cpp - types of the eff dialect ----------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -85,7 +85,8 @@ void EffDialect::registerTypes() {
       >();
 }
 
-/// Positive dimensions whose product stays far from overflow in any size computed from it.
+/// Positive dimensions whose product stays far from overflow in any size
+/// computed from it.
 static LogicalResult
 verifyDimensions(function_ref<InFlightDiagnostic()> emitError,
                  ArrayRef<int64_t> shape) {

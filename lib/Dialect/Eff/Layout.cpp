@@ -1,4 +1,4 @@
-//===- Layout.cpp - where a packed weight's parts lie -----------------------===//
+//===- Layout.cpp - where a packed weight's parts lie ---------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -81,7 +81,8 @@ int64_t getValueOffset(WeightType type, int64_t n, int64_t k) {
   case Layout::Panel16:
     return ((panel * columns + k) * 16 + lane) * 4;
   case Layout::Panel32Pair:
-    // Column c of the panel is the low half of dword c, column c + 16 its high half.
+    // Column c of the panel is the low half of dword c, column c + 16 its high
+    // half.
     return ((panel * columns + k) * 16 + lane % 16) * 4 + lane / 16 * 2;
   case Layout::Quad16:
     return ((panel * (columns / 4) + k / 4) * 16 + lane) * 4 + k % 4;

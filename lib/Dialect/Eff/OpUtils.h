@@ -11,7 +11,8 @@
 
 namespace effc::eff {
 
-/// Checks that `value`, a tensor, weight or state, has a shape; `what` names it in the message of `constraint`.
+/// Checks that `value`, a tensor, weight or state, has a shape; `what` names it
+/// in the message of `constraint`.
 mlir::LogicalResult checkShape(mlir::Operation *op, llvm::StringRef constraint,
                                llvm::StringRef what, mlir::Value value,
                                llvm::ArrayRef<int64_t> expected);

@@ -1,4 +1,4 @@
-//===- Rounding.cpp - how weights are rounded to a format -------------------===//
+//===- Rounding.cpp - how weights are rounded to a format -----------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -61,7 +61,8 @@ float fromF16(uint16_t bits) {
   return fromBits(sign | (exponent + 112) << 23 | mantissa << 13);
 }
 
-/// round-half-even(value / scale) within [low, high]; std::nearbyint in the default rounding mode.
+/// round-half-even(value / scale) within [low, high]; std::nearbyint in the
+/// default rounding mode.
 static int8_t quantize(float value, float scale, float low, float high) {
   float rounded = std::nearbyint(value / scale);
   // A NaN compares false and becomes 0.

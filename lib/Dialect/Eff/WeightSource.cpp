@@ -1,4 +1,4 @@
-//===- WeightSource.cpp - reads the values of a weight ----------------------===//
+//===- WeightSource.cpp - reads the values of a weight --------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //

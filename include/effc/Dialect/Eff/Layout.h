@@ -5,10 +5,10 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// The one description of packed weights that packer, planner, kernels and tests
-/// share. A packed weight is its values, then (for integer formats) its scales, then
-/// (quad16) its sums; each part starts at a multiple of 64 bytes. Everything here is a
-/// pure function of the weight's type.
+/// The one description of packed weights that packer, planner, kernels and
+/// tests share. A packed weight is its values, then (for integer formats) its
+/// scales, then (quad16) its sums; each part starts at a multiple of 64 bytes.
+/// Everything here is a pure function of the weight's type.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -24,7 +24,8 @@ inline constexpr int64_t kPackedAlignment = 64;
 
 /// Sizes and byte offsets of a packed weight. Absent parts have size 0.
 struct PackedLayout {
-  /// `n` and `k` with their padding; for weights of other ranks 1 and the number of elements.
+  /// `n` and `k` with their padding; for weights of other ranks 1 and the
+  /// number of elements.
   int64_t rows = 0, columns = 0;
   /// Rows that lie side by side: 16, 32, or 1 (row_major).
   int64_t panel = 1;
@@ -38,11 +39,14 @@ struct PackedLayout {
 
 PackedLayout getPackedLayout(WeightType type);
 
-/// Offset in bytes, from the weight's start, of the storage unit that holds value (n, k).
+/// Offset in bytes, from the weight's start, of the storage unit that holds
+/// value (n, k).
 int64_t getValueOffset(WeightType type, int64_t n, int64_t k);
-/// Position of the lowest bit of value (n, k), any n, in the byte at getValueOffset: 0, or 4 for odd nibbles.
+/// Position of the lowest bit of value (n, k), any n, in the byte at
+/// getValueOffset: 0, or 4 for odd nibbles.
 int64_t getValueShift(WeightType type, int64_t k);
-/// Offset in bytes of the f32 scale that value (n, k) is multiplied by. The format must be an integer one.
+/// Offset in bytes of the f32 scale that value (n, k) is multiplied by. The
+/// format must be an integer one.
 int64_t getScaleOffset(WeightType type, int64_t n, int64_t k);
 /// Offset in bytes of the s32 sum of row n. The layout must be quad16.
 int64_t getSumOffset(WeightType type, int64_t n);

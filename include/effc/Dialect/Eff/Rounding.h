@@ -5,9 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Rounding to nearest as the format attributes define it (EffAttrs.td). The packer and
-/// the reference interpreter both call this, so they agree to the last bit. All arithmetic
-/// is f32, ties go to even.
+/// Rounding to nearest as the format attributes define it (EffAttrs.td). The
+/// packer and the reference interpreter both call this, so they agree to the
+/// last bit. All arithmetic is f32, ties go to even.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -25,13 +25,16 @@ float fromBF16(uint16_t bits);
 uint16_t toF16(float value);
 float fromF16(uint16_t bits);
 
-/// `#eff.int8`: rounds one row to `q` and returns its scale; 0 for a row of zeros.
+/// `#eff.int8`: rounds one row to `q` and returns its scale; 0 for a row of
+/// zeros.
 float roundInt8(llvm::ArrayRef<float> row, int8_t *q);
 
-/// `#eff.int4`: rounds one group to `q` in [-8, 7] and returns its scale; 0 for a group of zeros.
+/// `#eff.int4`: rounds one group to `q` in [-8, 7] and returns its scale; 0 for
+/// a group of zeros.
 float roundInt4(llvm::ArrayRef<float> group, int8_t *q);
 
-/// `eff.quantize`: rounds the activations of one token to `q` and returns their scale; 1 for zeros.
+/// `eff.quantize`: rounds the activations of one token to `q` and returns their
+/// scale; 1 for zeros.
 float roundActivations(llvm::ArrayRef<float> row, int8_t *q);
 
 } // namespace effc::eff

@@ -13,25 +13,31 @@
 
 namespace effc::eff {
 
-/// Reads an `eff.weight`'s source row by row, in the weight's logical order and before any rounding to its format,
-/// straight from where the source's bytes are. The op must outlive the reader.
+/// Reads an `eff.weight`'s source row by row, in the weight's logical order and
+/// before any rounding to its format, straight from where the source's bytes
+/// are. The op must outlive the reader.
 class WeightSource {
 public:
-  /// Fails when the weight has no source or the source's bytes are absent or too short.
+  /// Fails when the weight has no source or the source's bytes are absent or
+  /// too short.
   static llvm::Expected<WeightSource> create(WeightOp op);
 
   /// Rows and columns; a weight that is not 2-d is one row.
   int64_t getRows() const { return rows; }
   int64_t getColumns() const { return columns; }
 
-  /// Reads `out.size()` values of row `n` from column `k` on, as f32 (an f64 source is rounded).
+  /// Reads `out.size()` values of row `n` from column `k` on, as f32 (an f64
+  /// source is rounded).
   void read(int64_t n, int64_t k, llvm::MutableArrayRef<float> out) const;
 
-  /// Reads rows [n, n + count) whole, one after the other; fast for transposed sources too.
-  void readRows(int64_t n, int64_t count, llvm::MutableArrayRef<float> out) const;
+  /// Reads rows [n, n + count) whole, one after the other; fast for transposed
+  /// sources too.
+  void readRows(int64_t n, int64_t count,
+                llvm::MutableArrayRef<float> out) const;
 
-  /// The source's bytes when they are the weight's values in row-major order and in the weight's own format, so that
-  /// a row-major weight can be copied as it is; empty otherwise.
+  /// The source's bytes when they are the weight's values in row-major order
+  /// and in the weight's own format, so that a row-major weight can be copied
+  /// as it is; empty otherwise.
   llvm::ArrayRef<char> getVerbatim() const { return verbatim; }
 
 private:
