@@ -346,8 +346,7 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
   // The attribute counts the tokens before the query, eff.attention the query too.
   int64_t window = root.getInt("local_window_size", -1);
   g.windowed |= window > 0;
-  std::optional<RopeTable> table;
-  std::optional<RopeFrequencies> frequencies;
+  std::shared_ptr<const Rope> rope;
   if (root.getInt("do_rotary", 0) != 0) {
     Value cos = root.getInput(7), sin = root.getInput(8);
     if (!cos || !sin || Graph::rank(cos) != 2)
@@ -356,9 +355,8 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
     for (int64_t i = 0; i < Graph::shape(cos)[0]; ++i)
       positions.push_back(i);
     std::string reason;
-    table = readTable(g, cos, sin, 0, positions, reason);
-    frequencies = table ? recoverFrequencies(*table, g.ropeTheta, reason) : std::nullopt;
-    if (!frequencies)
+    rope = findRope(g, cos, sin, 0, positions, reason);
+    if (!rope)
       return refuse(reason);
   }
   bool interleaved = root.getInt("rotary_interleaved", 0) != 0;
@@ -385,9 +383,9 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
       key = split.getResult(1);
       value = split.getResult(2);
     }
-    if (table) {
-      query = emitRope(e, query, heads, interleaved, *table, *frequencies);
-      key = query ? emitRope(e, key, kvHeads, interleaved, *table, *frequencies) : Value();
+    if (rope) {
+      query = emitRope(e, query, heads, interleaved, *rope);
+      key = query ? emitRope(e, key, kvHeads, interleaved, *rope) : Value();
       if (!key)
         return failure();
     }

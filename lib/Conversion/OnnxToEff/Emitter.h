@@ -108,6 +108,8 @@ public:
   mlir::ModuleOp module;
   mlir::func::FuncOp function;
   int64_t capacity = 0;
+  /// The weights of rotary tables.
+  llvm::DenseMap<const Rope *, Value> ropeTables;
 
 private:
   Value use(llvm::StringRef symbol, mlir::Type type);

@@ -14,9 +14,13 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/MapVector.h"
 
+#include <map>
+#include <memory>
+
 namespace effc::raise {
 
 using mlir::Value;
+struct Rope;
 
 /// A value as strides over another that no layout op made.
 struct View {
@@ -118,6 +122,8 @@ public:
   llvm::MapVector<mlir::Operation *, std::string> reasons;
   /// The base of the rotary frequencies in the model's configuration, 0 when it names none.
   double ropeTheta = 0;
+  /// Rotary tables that were looked at, by their constants and the dimension of their rows.
+  std::map<std::tuple<const void *, const void *, unsigned>, std::shared_ptr<const Rope>> ropes;
   /// An attention with a window was recognised.
   bool windowed = false;
 

@@ -111,9 +111,8 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
   if (inTable < 0)
     return std::nullopt;
   std::string reason;
-  auto rows = readTable(g, cos, sin, inTable, callPositions(g), reason);
-  auto frequencies = rows ? recoverFrequencies(*rows, g.ropeTheta, reason) : std::nullopt;
-  if (!frequencies || 2 * rows->pairs != shape[3]) {
+  auto rope = findRope(g, cos, sin, inTable, callPositions(g), reason);
+  if (!rope || 2 * rope->table.pairs != shape[3]) {
     g.note(root, reason.empty() ? "the rotary table is not as wide as the head" : reason);
     return std::nullopt;
   }
@@ -125,7 +124,7 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
   m.emit = [=](Emitter &e) {
     SmallVector<int64_t> perm{0, static_cast<int64_t>(axis), 3 - static_cast<int64_t>(axis), 3};
     Value t = e.tensor(x, perm, {dims[0], tokens, heads * dims[3]});
-    Value y = t ? emitRope(e, t, heads, false, *rows, *frequencies) : Value();
+    Value y = t ? emitRope(e, t, heads, false, *rope) : Value();
     if (!y)
       return failure();
     e.define(out, y, {dims[0], tokens, heads, dims[3]}, perm);
@@ -162,18 +161,17 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
       positions.push_back(i);
   }
   std::string reason;
-  auto table = readTable(g, cos, sin, rank - 2, positions, reason);
-  auto frequencies = table ? recoverFrequencies(*table, g.ropeTheta, reason) : std::nullopt;
-  if (!frequencies) {
+  auto rope = findRope(g, cos, sin, rank - 2, positions, reason);
+  if (!rope) {
     g.note(root, reason);
     return std::nullopt;
   }
   ArrayRef<int64_t> shape = Graph::shape(x);
   int64_t heads = shape.size() == 4 ? shape[1] : root.getInt("num_heads", 0);
   if (heads == 0) // the rotated width is the head's
-    heads = shape.back() / (2 * table->pairs);
+    heads = shape.back() / (2 * rope->table.pairs);
   int64_t features = shape.size() == 4 ? shape[1] * shape[3] : shape[2];
-  if (heads <= 0 || features % heads != 0 || 2 * table->pairs > features / heads) {
+  if (heads <= 0 || features % heads != 0 || 2 * rope->table.pairs > features / heads) {
     g.note(root, "the rotary table does not fit the heads");
     return std::nullopt;
   }
@@ -185,7 +183,7 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
   m.covers = {root};
   m.emit = [=](Emitter &e) {
     Value t = byHeads ? e.tensor(x, {0, 2, 1, 3}, {batch, tokens, features}) : e.tensor(x);
-    Value y = t ? emitRope(e, t, heads, interleaved, *table, *frequencies) : Value();
+    Value y = t ? emitRope(e, t, heads, interleaved, *rope) : Value();
     if (!y)
       return failure();
     if (byHeads)

@@ -113,8 +113,8 @@ std::optional<RopeFrequencies> effc::raise::recoverFrequencies(const RopeTable &
   return out;
 }
 
-std::optional<RopeTable> effc::raise::readTable(Graph &g, Value cos, Value sin, unsigned axis,
-                                                ArrayRef<int64_t> positions, std::string &reason) {
+static std::optional<RopeTable> readTable(Graph &g, Value cos, Value sin, unsigned axis, ArrayRef<int64_t> positions,
+                                          std::string &reason) {
   auto c = g.numbers(cos), s = g.numbers(sin);
   if (!c || !s || Graph::shape(cos) != Graph::shape(sin)) {
     reason = "the rotary table is not constant";
@@ -172,12 +172,46 @@ std::optional<RopeTable> effc::raise::readTable(Graph &g, Value cos, Value sin, 
   return t;
 }
 
-Value effc::raise::emitRope(Emitter &e, Value x, int64_t heads, bool interleaved, const RopeTable &table,
-                            const RopeFrequencies &frequencies) {
-  Value f = e.table("rope.inv_freq", frequencies.values, [&](ArrayRef<double> have) {
-    return table.madeBy(have, frequencies.scale);
-  });
+/// Leaves out rows of a long table: a thousand from the start and some of the others say as much.
+static void thinOut(RopeTable &t) {
+  constexpr size_t dense = 1024, step = 61;
+  RopeTable kept = t;
+  kept.cos.clear();
+  kept.sin.clear();
+  kept.positions.clear();
+  for (size_t row = 0; row < t.positions.size(); ++row) {
+    if (row >= dense && row % step != 0)
+      continue;
+    kept.positions.push_back(t.positions[row]);
+    kept.cos.insert(kept.cos.end(), t.cos.begin() + row * t.pairs, t.cos.begin() + (row + 1) * t.pairs);
+    kept.sin.insert(kept.sin.end(), t.sin.begin() + row * t.pairs, t.sin.begin() + (row + 1) * t.pairs);
+  }
+  t = std::move(kept);
+}
+
+std::shared_ptr<const Rope> effc::raise::findRope(Graph &g, Value cos, Value sin, unsigned axis,
+                                                  ArrayRef<int64_t> positions, std::string &reason) {
+  auto &known = g.ropes[{g.strip(cos).getAsOpaquePointer(), g.strip(sin).getAsOpaquePointer(), axis}];
+  if (known)
+    return known;
+  auto table = readTable(g, cos, sin, axis, positions, reason);
+  if (!table)
+    return nullptr;
+  thinOut(*table);
+  auto frequencies = recoverFrequencies(*table, g.ropeTheta, reason);
+  if (!frequencies)
+    return nullptr;
+  return known = std::make_shared<Rope>(Rope{std::move(*table), std::move(*frequencies)});
+}
+
+Value effc::raise::emitRope(Emitter &e, Value x, int64_t heads, bool interleaved, const Rope &rope) {
+  Value &f = e.ropeTables[&rope];
+  if (!f)
+    f = e.table("rope.inv_freq", rope.frequencies.values, [&](ArrayRef<double> have) {
+      return rope.table.madeBy(have, rope.frequencies.scale);
+    });
   if (!f)
     return {};
-  return eff::RopeOp::create(e.builder, e.loc, x, f, heads, interleaved, APFloat(static_cast<float>(frequencies.scale)));
+  APFloat scale(static_cast<float>(rope.frequencies.scale));
+  return eff::RopeOp::create(e.builder, e.loc, x, f, heads, interleaved, scale);
 }

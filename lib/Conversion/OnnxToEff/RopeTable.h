@@ -32,14 +32,20 @@ struct RopeFrequencies {
 /// configuration names, or 0.
 std::optional<RopeFrequencies> recoverFrequencies(const RopeTable &table, double theta, std::string &reason);
 
+/// A table and what makes it.
+struct Rope {
+  RopeTable table;
+  RopeFrequencies frequencies;
+};
+
 /// The table of constants `cos` and `sin` whose last dimension holds the pairs once, or twice (the two halves equal),
-/// and whose other dimensions hold `positions` along `axis` and the same everywhere else.
-std::optional<RopeTable> readTable(Graph &graph, Value cos, Value sin, unsigned axis,
-                                   llvm::ArrayRef<int64_t> positions, std::string &reason);
+/// and whose other dimensions hold `positions` along `axis` and the same everywhere else. Null, with the reason, when
+/// it is none. Looks at a table once, however many layers use it.
+std::shared_ptr<const Rope> findRope(Graph &graph, Value cos, Value sin, unsigned axis,
+                                     llvm::ArrayRef<int64_t> positions, std::string &reason);
 
 /// eff.rope of `[batch, tokens, heads * width]`.
-Value emitRope(Emitter &emitter, Value x, int64_t heads, bool interleaved, const RopeTable &table,
-               const RopeFrequencies &frequencies);
+Value emitRope(Emitter &emitter, Value x, int64_t heads, bool interleaved, const Rope &rope);
 
 } // namespace effc::raise
 
