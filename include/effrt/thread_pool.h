@@ -26,8 +26,8 @@ struct BoundStep {
 
 struct PoolOptions {
   int threads = 0; ///< 0: CpuSet::defaultThreads
-  /// Bind each worker to a processor of its own, where there are enough and no
-  /// quota says that others share them.
+  /// Bind each worker, and the caller while it works, to a processor of its
+  /// own, where there are enough and no quota says that others share them.
   bool pin = true;
 };
 

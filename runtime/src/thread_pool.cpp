@@ -112,6 +112,32 @@ void pinTo(pthread_t thread, int cpu) {
   CPU_FREE(mask);
 }
 
+/// Binds the calling thread to a processor while it lives. Left to itself, a
+/// busy system puts it where a bound worker is, and the two take turns.
+class PinCaller {
+public:
+  explicit PinCaller(int cpu) {
+    cpu_set_t one;
+    if (cpu < 0 || cpu >= CPU_SETSIZE ||
+        sched_getaffinity(0, sizeof before_, &before_) != 0 ||
+        !CPU_ISSET(cpu, &before_) || CPU_COUNT(&before_) == 1)
+      return;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pinned_ = sched_setaffinity(0, sizeof one, &one) == 0;
+  }
+  ~PinCaller() {
+    if (pinned_)
+      sched_setaffinity(0, sizeof before_, &before_);
+  }
+  PinCaller(const PinCaller &) = delete;
+  PinCaller &operator=(const PinCaller &) = delete;
+
+private:
+  cpu_set_t before_;
+  bool pinned_ = false;
+};
+
 } // namespace
 
 FlushDenormals::FlushDenormals() : saved_(0) {
@@ -143,6 +169,7 @@ struct ThreadPool::Impl {
   }
 
   int threads;
+  int callerCpu = -1; ///< where the caller is bound during a run; -1: anywhere
   std::chrono::nanoseconds idleSpin{50000}, busySpin{50000};
   Signal start;
   Barrier barrier;
@@ -183,6 +210,8 @@ ThreadPool::create(const PoolOptions &options) {
   // system knows better where there is room.
   bool pin = options.pin && threads > 1 && threads <= available &&
              (cpus.quota == 0 || cpus.quota >= available);
+  if (pin)
+    impl.callerCpu = cpus.cpus[0];
   for (int thread = 1; thread < threads; ++thread) {
     // std::thread reports failure by an exception; it stays inside.
     try {
@@ -192,7 +221,6 @@ ThreadPool::create(const PoolOptions &options) {
       return fail(Code::OutOfMemory, "a thread cannot be started", "",
                   error.what(), "use fewer threads");
     }
-    // The caller's own place stays the system's choice.
     if (pin)
       pinTo(impl.workers.back().native_handle(), cpus.cpus[size_t(thread)]);
   }
@@ -203,6 +231,7 @@ void ThreadPool::run(void (*body)(void *, int, int), void *context) {
   Impl &impl = *impl_;
   if (impl.threads == 1)
     return body(context, 0, 1);
+  PinCaller pin(impl.callerCpu);
   impl.body = body;
   impl.context = context;
   impl.start.advance();
