@@ -7,10 +7,14 @@
 #include "common.h"
 #include "npy.h"
 
+#include "effrt/cpu.h"
+
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace effrt;
@@ -92,6 +96,40 @@ Result<Roofs> tools::measureRoofs(int threads, bool withPeak) {
     roofs.instructions = peak.instructions;
   }
   return roofs;
+}
+
+Result<Roofs> tools::knownRoofs(int threads) {
+  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  std::string folder = cache && *cache ? cache
+                       : home          ? std::string(home) + "/.cache"
+                                       : "/tmp";
+  std::string path = folder + "/effc/roofs-" + std::to_string(threads);
+  std::string cpu = cpuName();
+  Roofs roofs;
+  // Three lines: the processor, bytes and operations per second, the instructions.
+  if (std::FILE *in = std::fopen(path.c_str(), "re")) {
+    char name[128] = {}, instructions[32] = {};
+    int fields = std::fscanf(in, "%127[^\n]\n%lf %lf\n%31[^\n]", name,
+                             &roofs.bytesPerSecond, &roofs.flops, instructions);
+    std::fclose(in);
+    roofs.instructions = instructions;
+    if (fields == 4 && cpu == name && roofs.bytesPerSecond > 0 && roofs.flops > 0)
+      return roofs;
+  }
+  auto measured = measureRoofs(threads, true);
+  if (!measured)
+    return measured;
+  // A cache that cannot be written costs time, nothing else.
+  ::mkdir(folder.c_str(), 0777);
+  ::mkdir((folder + "/effc").c_str(), 0777);
+  std::string temporary = path + "." + std::to_string(::getpid());
+  if (std::FILE *out = std::fopen(temporary.c_str(), "we")) {
+    std::fprintf(out, "%s\n%.0f %.0f\n%s\n", cpu.c_str(), measured->bytesPerSecond,
+                 measured->flops, measured->instructions.c_str());
+    if (std::fclose(out) != 0 || std::rename(temporary.c_str(), path.c_str()) != 0)
+      ::unlink(temporary.c_str());
+  }
+  return measured;
 }
 
 Result<std::string> tools::readText(const std::string &path) {

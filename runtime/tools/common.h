@@ -35,6 +35,9 @@ struct Roofs {
   std::string instructions;
 };
 Result<Roofs> measureRoofs(int threads, bool withPeak);
+/// The same, kept under $XDG_CACHE_HOME/effc for this processor and number of threads: measuring takes seconds. For
+/// figures that orient; benchmarks measure in their own run.
+Result<Roofs> knownRoofs(int threads);
 
 /// The text of a file.
 Result<std::string> readText(const std::string &path);

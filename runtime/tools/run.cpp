@@ -258,7 +258,7 @@ int runText(Engine &engine, const RunOptions &options) {
       stepBytes = static_cast<double>(entry.bytes);
   Roofs roofs;
   if (!options.quiet) {
-    auto measured = measureRoofs(engine.threads(), false);
+    auto measured = knownRoofs(engine.threads());
     if (measured)
       roofs = *measured;
   }

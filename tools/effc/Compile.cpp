@@ -104,7 +104,7 @@ void printSummary(const effrt::ModelInfo &info, double seconds, const Flags &fla
     std::printf("  %-28s %9zu %10s\n", format.c_str(), total.first, humanBytes(double(total.second)).c_str());
 
   effrt::CpuSet cpus = effrt::usableCpus();
-  auto roofs = measureRoofs(cpus.defaultThreads(), true);
+  auto roofs = knownRoofs(cpus.defaultThreads());
   std::printf("\n  %-20s %10s %10s %10s   %s\n", "entry point", "arena", "reads", "GFLOP", "predicted");
   for (const effrt::EntryInfo &e : m.entries) {
     std::string predicted = "-";
