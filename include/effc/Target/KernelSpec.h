@@ -47,6 +47,12 @@
 /// | sample         | logits, ids                           | rows vocab ld |
 /// | copy_rows      | x, y                                  | rows d ldx ldy |
 ///
+/// Bounds of the x86 code, beyond which compileKernel says what is wrong: head_dim <= 512 (attention), half <= 256
+/// (rope), kernel <= 16 (causal_conv1d), n <= 256 (ssm_scan); groups of int4 are multiples of 8. States and caches of
+/// neighbouring slots follow each other without a gap. y may be x for norms, rope and causal_conv1d, and z for
+/// gated_norm, with equal row distances; a linear may write over a tensor that its epilogue reads, likewise. Other
+/// outputs overlap no input.
+///
 /// The epilogue of a linear is an LLVM function
 /// `<16 x float> eff_epilogue(<16 x float> acc, i64 row, i64 col, ptr extras)`, where extras points at the operand
 /// array's first extra; extra i is a [rows][ld] tensor when `extra<i>_ld` > 0 and a vector [n] when it is 0.
