@@ -47,23 +47,27 @@ ElementsAttr readTensor(MLIRContext &context, const std::string &path) {
   return *value;
 }
 
-std::string difference(const HostTensor &got, const HostTensor &want, double relative, double absolute) {
+std::string difference(const HostTensor &got, const HostTensor &want,
+                       double relative, double absolute) {
   if (got.getType() != want.getType())
     return "the types differ";
   for (int64_t i = 0; i < got.size(); ++i) {
     double a = got.number(i), b = want.number(i);
-    bool equal = got.isFloat() ? std::isnan(a) == std::isnan(b) : got.ints[i] == want.ints[i];
+    bool equal = got.isFloat() ? std::isnan(a) == std::isnan(b)
+                               : got.ints[i] == want.ints[i];
     if (equal && got.isFloat() && !std::isnan(a) && a != b)
       equal = std::fabs(a - b) <= absolute + relative * std::fabs(b);
     if (!equal)
-      return "element " + std::to_string(i) + " is " + std::to_string(a) + ", not " + std::to_string(b);
+      return "element " + std::to_string(i) + " is " + std::to_string(a) +
+             ", not " + std::to_string(b);
   }
   return "";
 }
 
-/// Computes the model of a folder on its data set `set`. The default tolerance is the suite's.
-Outcome runCase(const std::string &folder, std::string &why, int set = 0, double relative = 1e-3,
-                double absolute = 1e-7) {
+/// Computes the model of a folder on its data set `set`. The default tolerance
+/// is the suite's.
+Outcome runCase(const std::string &folder, std::string &why, int set = 0,
+                double relative = 1e-3, double absolute = 1e-7) {
   std::string data = folder + "/test_data_set_" + std::to_string(set);
   MLIRContext context(MLIRContext::Threading::DISABLED);
   Imported imported = importFile(context, folder + "/model.onnx");
@@ -77,32 +81,38 @@ Outcome runCase(const std::string &folder, std::string &why, int set = 0, double
   OpBuilder b(&block, block.begin());
   llvm::BitVector gone(function.getNumArguments());
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
-    ElementsAttr value = readTensor(context, data + "/input_" + std::to_string(i) + ".pb");
+    ElementsAttr value =
+        readTensor(context, data + "/input_" + std::to_string(i) + ".pb");
     if (!value) {
       why = "an input is no tensor";
       return Outcome::Unfolded;
     }
-    auto constant = ConstantOp::create(b, b.getUnknownLoc(), value.getType(), b.getStringAttr(""), value);
+    auto constant = ConstantOp::create(b, b.getUnknownLoc(), value.getType(),
+                                       b.getStringAttr(""), value);
     function.getArgument(i).setType(value.getType());
     function.getArgument(i).replaceAllUsesWith(constant);
     gone.set(i);
   }
   if (failed(function.eraseArguments(gone)))
     return Outcome::Failed;
-  function.setFunctionType(b.getFunctionType({}, block.getTerminator()->getOperandTypes()));
+  function.setFunctionType(
+      b.getFunctionType({}, block.getTerminator()->getOperandTypes()));
   if (auto error = runPasses(module, "onnx-simplify")) {
     why = error->what + ": " + error->why;
     return Outcome::Refused;
   }
-  for (auto [i, result] : llvm::enumerate(block.getTerminator()->getOperands())) {
+  for (auto [i, result] :
+       llvm::enumerate(block.getTerminator()->getOperands())) {
     auto constant = result.getDefiningOp<ConstantOp>();
     if (!constant) {
       why = "not folded";
       return Outcome::Unfolded;
     }
     auto got = HostTensor::read(constant.getValue());
-    ElementsAttr file = readTensor(context, data + "/output_" + std::to_string(i) + ".pb");
-    auto want = file ? HostTensor::read(file) : FailureOr<HostTensor>(failure());
+    ElementsAttr file =
+        readTensor(context, data + "/output_" + std::to_string(i) + ".pb");
+    auto want =
+        file ? HostTensor::read(file) : FailureOr<HostTensor>(failure());
     if (failed(got) || failed(want)) {
       why = "no numbers";
       return Outcome::Unfolded;
@@ -130,10 +140,13 @@ TEST(BackendTest, FoldedResultsAreRight) {
     ++counts[outcome];
     EXPECT_NE(outcome, Outcome::Failed) << folder << ": " << why;
     if (std::getenv("EFFC_TEST_VERBOSE"))
-      std::cout << int(outcome) << " " << folder.substr(folder.rfind('/') + 1) << " " << why << "\n";
+      std::cout << int(outcome) << " " << folder.substr(folder.rfind('/') + 1)
+                << " " << why << "\n";
   }
-  std::cout << "passed " << counts[Outcome::Passed] << ", failed " << counts[Outcome::Failed] << ", not folded "
-            << counts[Outcome::Unfolded] << ", refused " << counts[Outcome::Refused] << "\n";
+  std::cout << "passed " << counts[Outcome::Passed] << ", failed "
+            << counts[Outcome::Failed] << ", not folded "
+            << counts[Outcome::Unfolded] << ", refused "
+            << counts[Outcome::Refused] << "\n";
   EXPECT_GE(counts[Outcome::Passed], 900);
 }
 
@@ -149,19 +162,28 @@ TEST(BackendTest, BugCasesAreRightOrRefused) {
     auto json = llvm::json::parse(readFile(check));
     ASSERT_TRUE(bool(json)) << check;
     const llvm::json::Object &object = *json->getAsObject();
-    double relative = object.getNumber("rtol").value_or(1e-5), absolute = object.getNumber("atol").value_or(1e-6);
+    double relative = object.getNumber("rtol").value_or(1e-5),
+           absolute = object.getNumber("atol").value_or(1e-6);
     if (std::filesystem::exists(folder + "/model.onnx"))
-      for (int set = 0; std::filesystem::exists(folder + "/test_data_set_" + std::to_string(set)); ++set) {
+      for (int set = 0; std::filesystem::exists(folder + "/test_data_set_" +
+                                                std::to_string(set));
+           ++set) {
         Outcome outcome = runCase(folder, why, set, relative, absolute);
         ++counts[outcome];
-        EXPECT_NE(outcome, Outcome::Failed) << folder << " set " << set << ": " << why;
+        EXPECT_NE(outcome, Outcome::Failed)
+            << folder << " set " << set << ": " << why;
         if (std::getenv("EFFC_TEST_VERBOSE"))
-          std::cout << int(outcome) << " " << folder.substr(folder.rfind('/') + 1) << " " << why << "\n";
+          std::cout << int(outcome) << " "
+                    << folder.substr(folder.rfind('/') + 1) << " " << why
+                    << "\n";
       }
     if (const llvm::json::Array *models = object.getArray("refuse_models"))
       for (const llvm::json::Value &model : *models) {
         MLIRContext context(MLIRContext::Threading::DISABLED);
-        EXPECT_NE(importFile(context, folder + "/" + model.getAsString()->str()).code(), "") << folder;
+        EXPECT_NE(importFile(context, folder + "/" + model.getAsString()->str())
+                      .code(),
+                  "")
+            << folder;
       }
   }
   EXPECT_GE(counts[Outcome::Passed], 10);

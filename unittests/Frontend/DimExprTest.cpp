@@ -33,9 +33,11 @@ TEST(DimExprTest, WhatIsNoExpressionHasNoValue) {
   std::string unknown;
   EXPECT_EQ(evaluateDim("a + b", symbols, &unknown), std::nullopt);
   EXPECT_EQ(unknown, "b");
-  for (const char *text : {"", "a +", "(a", "a)", "a a", "a/0", "a % 0", "*a", "9223372036854775807 * 2", "99999999999999999999"})
+  for (const char *text : {"", "a +", "(a", "a)", "a a", "a/0", "a % 0", "*a",
+                           "9223372036854775807 * 2", "99999999999999999999"})
     EXPECT_EQ(evaluateDim(text, symbols), std::nullopt) << text;
-  EXPECT_EQ(evaluateDim(std::string(100000, '('), symbols), std::nullopt) << "no deep recursion";
+  EXPECT_EQ(evaluateDim(std::string(100000, '('), symbols), std::nullopt)
+      << "no deep recursion";
   EXPECT_EQ(evaluateDim(std::string(100000, '-') + "a", symbols), std::nullopt);
 }
 

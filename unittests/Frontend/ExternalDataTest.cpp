@@ -26,7 +26,8 @@ namespace fs = std::filesystem;
 namespace {
 
 /// A model that returns the external float tensor "w" of `count` elements.
-onnx_ir::ModelProto model(std::vector<std::pair<std::string, std::string>> entries, int64_t count) {
+onnx_ir::ModelProto
+model(std::vector<std::pair<std::string, std::string>> entries, int64_t count) {
   onnx_ir::ModelProto result = emptyModel();
   auto &tensor = *result.mutable_graph()->add_initializer();
   tensor.set_name("w");
@@ -43,7 +44,8 @@ onnx_ir::ModelProto model(std::vector<std::pair<std::string, std::string>> entri
 }
 
 std::string floats(std::vector<float> values) {
-  return std::string(reinterpret_cast<char *>(values.data()), values.size() * 4);
+  return std::string(reinterpret_cast<char *>(values.data()),
+                     values.size() * 4);
 }
 
 /// Imports `m` from a directory that holds w.bin = {1, 2, 3, 4}.
@@ -69,7 +71,10 @@ TEST(ExternalDataTest, DataAreRead) {
   MLIRContext context;
   TempDir dir;
   dir.write("sub/w.bin", floats({9, 1, 2, 3}));
-  dir.write("m.onnx", model({{"location", "./sub/w.bin"}, {"offset", "4"}, {"length", "12"}}, 3).SerializeAsString());
+  dir.write(
+      "m.onnx",
+      model({{"location", "./sub/w.bin"}, {"offset", "4"}, {"length", "12"}}, 3)
+          .SerializeAsString());
   Imported result = importFile(context, dir.file("m.onnx"));
   ASSERT_EQ(result.code(), "") << result.error->what;
   result.module->walk([](ConstantOp op) {
@@ -81,20 +86,26 @@ TEST(ExternalDataTest, DataAreRead) {
 
 TEST(ExternalDataTest, MemoryHasNoFilesBesideIt) {
   MLIRContext context;
-  EXPECT_EQ(importModel(context, model({{"location", "w.bin"}}, 4)).code(), "EFF0205");
+  EXPECT_EQ(importModel(context, model({{"location", "w.bin"}}, 4)).code(),
+            "EFF0205");
 }
 
 TEST(ExternalDataTest, H11_KeysOnceAndOnlyKnownOnesCount) {
-  EXPECT_EQ(codeFor(model({{"location", "w.bin"}, {"basepath", "/etc"}}, 4)), "");
-  EXPECT_EQ(codeFor(model({{"location", "w.bin"}, {"location", "w.bin"}}, 4)), "EFF0205");
+  EXPECT_EQ(codeFor(model({{"location", "w.bin"}, {"basepath", "/etc"}}, 4)),
+            "");
+  EXPECT_EQ(codeFor(model({{"location", "w.bin"}, {"location", "w.bin"}}, 4)),
+            "EFF0205");
   EXPECT_EQ(codeFor(model({}, 4)), "EFF0205");
   EXPECT_EQ(codeFor(model({{"location", "*/_ORT_MEM_ADDR_/*"}}, 4)), "EFF0205");
 }
 
 TEST(ExternalDataTest, H12_LocationsStayInside) {
-  for (std::string location : {"/etc/hostname", "../w.bin", "a/../../w.bin", "..", ".", "", "a\\w.bin", "./../w.bin"})
-    EXPECT_EQ(codeFor(model({{"location", location}}, 4)), "EFF0205") << location;
-  EXPECT_EQ(codeFor(model({{"location", std::string("w.bin\0x", 7)}}, 4)), "EFF0205");
+  for (std::string location : {"/etc/hostname", "../w.bin", "a/../../w.bin",
+                               "..", ".", "", "a\\w.bin", "./../w.bin"})
+    EXPECT_EQ(codeFor(model({{"location", location}}, 4)), "EFF0205")
+        << location;
+  EXPECT_EQ(codeFor(model({{"location", std::string("w.bin\0x", 7)}}, 4)),
+            "EFF0205");
 }
 
 TEST(ExternalDataTest, H13_OnlyRegularFiles) {
@@ -104,7 +115,8 @@ TEST(ExternalDataTest, H13_OnlyRegularFiles) {
   ASSERT_EQ(::mkfifo(dir.file("pipe").c_str(), 0600), 0);
   for (std::string name : {"folder", "pipe", "missing"}) {
     dir.write("m.onnx", model({{"location", name}}, 4).SerializeAsString());
-    EXPECT_EQ(importFile(context, dir.file("m.onnx")).code(), "EFF0205") << name;
+    EXPECT_EQ(importFile(context, dir.file("m.onnx")).code(), "EFF0205")
+        << name;
   }
 }
 
@@ -113,7 +125,8 @@ TEST(ExternalDataTest, H14_LinksLeadNowhereElse) {
   TempDir dir;
   // A hub cache: both files are links into one directory of blobs.
   dir.write("blobs/77ab", floats({1, 2, 3, 4}));
-  dir.write("blobs/1f0c", model({{"location", "w.bin"}}, 4).SerializeAsString());
+  dir.write("blobs/1f0c",
+            model({{"location", "w.bin"}}, 4).SerializeAsString());
   dir.write("elsewhere/secret", floats({1, 2, 3, 4}));
   fs::create_directories(dir.file("r1"));
   fs::create_symlink("../blobs/1f0c", dir.file("r1/m.onnx"));
@@ -121,13 +134,15 @@ TEST(ExternalDataTest, H14_LinksLeadNowhereElse) {
   EXPECT_EQ(importFile(context, dir.file("r1/m.onnx")).code(), "");
   ImportOptions strict;
   strict.strictPaths = true;
-  EXPECT_EQ(importFile(context, dir.file("r1/m.onnx"), strict).code(), "EFF0205");
+  EXPECT_EQ(importFile(context, dir.file("r1/m.onnx"), strict).code(),
+            "EFF0205");
   // A link out of both directories, and a linked directory.
   fs::create_directories(dir.file("r2"));
   fs::create_symlink("../blobs/1f0c", dir.file("r2/m.onnx"));
   fs::create_symlink("../elsewhere/secret", dir.file("r2/w.bin"));
   EXPECT_EQ(importFile(context, dir.file("r2/m.onnx")).code(), "EFF0205");
-  dir.write("r3/m.onnx", model({{"location", "d/secret"}}, 4).SerializeAsString());
+  dir.write("r3/m.onnx",
+            model({{"location", "d/secret"}}, 4).SerializeAsString());
   fs::create_directory_symlink("../elsewhere", dir.file("r3/d"));
   EXPECT_EQ(importFile(context, dir.file("r3/m.onnx")).code(), "EFF0205");
   // A link beneath the model's own directory is harmless.
@@ -157,12 +172,18 @@ TEST(ExternalDataTest, H15_HardLinksUnderStrictPaths) {
 
 TEST(ExternalDataTest, H16_OffsetAndLengthFitTheFileAndTheShape) {
   using Entries = std::vector<std::pair<std::string, std::string>>;
-  for (Entries entries : {Entries{{"location", "w.bin"}, {"offset", "-4"}}, Entries{{"location", "w.bin"}, {"offset", "0x4"}},
-                          Entries{{"location", "w.bin"}, {"offset", "4"}}, Entries{{"location", "w.bin"}, {"length", "12"}},
-                          Entries{{"location", "w.bin"}, {"offset", "18446744073709551615"}},
-                          Entries{{"location", "w.bin"}, {"offset", "99999999999999999999"}}})
-    EXPECT_EQ(codeFor(model(entries, 4)), "EFF0205") << entries[1].first << " " << entries[1].second;
-  EXPECT_EQ(codeFor(model({{"location", "w.bin"}, {"offset", "0"}, {"length", "16"}}, 4)), "");
+  for (Entries entries :
+       {Entries{{"location", "w.bin"}, {"offset", "-4"}},
+        Entries{{"location", "w.bin"}, {"offset", "0x4"}},
+        Entries{{"location", "w.bin"}, {"offset", "4"}},
+        Entries{{"location", "w.bin"}, {"length", "12"}},
+        Entries{{"location", "w.bin"}, {"offset", "18446744073709551615"}},
+        Entries{{"location", "w.bin"}, {"offset", "99999999999999999999"}}})
+    EXPECT_EQ(codeFor(model(entries, 4)), "EFF0205")
+        << entries[1].first << " " << entries[1].second;
+  EXPECT_EQ(codeFor(model(
+                {{"location", "w.bin"}, {"offset", "0"}, {"length", "16"}}, 4)),
+            "");
   EXPECT_EQ(codeFor(model({{"location", "w.bin"}}, 5)), "EFF0205");
 }
 
@@ -175,7 +196,9 @@ TEST(ExternalDataTest, LargeDataStayInTheMappingUnlessTheyAreUnaligned) {
   std::memcpy(&bytes[9], &one, 4);
   dir.write("w.bin", bytes);
   for (const char *offset : {"4", "9"}) {
-    dir.write("m.onnx", model({{"location", "w.bin"}, {"offset", offset}}, 1 << 16).SerializeAsString());
+    dir.write("m.onnx",
+              model({{"location", "w.bin"}, {"offset", offset}}, 1 << 16)
+                  .SerializeAsString());
     Imported result = importFile(context, dir.file("m.onnx"));
     ASSERT_EQ(result.code(), "") << result.error->what;
     result.module->walk([&](ConstantOp op) {
@@ -193,7 +216,8 @@ TEST(ExternalDataTest, LargeDataStayInTheMappingUnlessTheyAreUnaligned) {
   }
 }
 
-/// A file of 8 GiB costs neither time nor memory. The file is sparse: it takes no room on the disk.
+/// A file of 8 GiB costs neither time nor memory. The file is sparse: it takes
+/// no room on the disk.
 TEST(ExternalDataTest, EightGigabytesInMilliseconds) {
   MLIRContext context;
   TempDir dir;
@@ -203,7 +227,9 @@ TEST(ExternalDataTest, EightGigabytesInMilliseconds) {
     GTEST_SKIP() << "the file system of " << dir.path << " has no sparse files";
   onnx_ir::ModelProto m = emptyModel();
   for (int64_t i = 0; i < tensors; ++i) {
-    auto part = model({{"location", "w.bin"}, {"offset", std::to_string(i * each)}}, each / 4);
+    auto part =
+        model({{"location", "w.bin"}, {"offset", std::to_string(i * each)}},
+              each / 4);
     auto &tensor = *m.mutable_graph()->add_initializer();
     tensor = part.graph().initializer(0);
     tensor.set_name("w" + std::to_string(i));
@@ -213,11 +239,14 @@ TEST(ExternalDataTest, EightGigabytesInMilliseconds) {
   long before = residentKilobytes();
   auto start = std::chrono::steady_clock::now();
   Imported result = importFile(context, dir.file("m.onnx"));
-  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
   ASSERT_EQ(result.code(), "") << result.error->what;
   long growth = residentKilobytes() - before;
   EXPECT_LT(growth, 200 * 1024);
-  EXPECT_LT(seconds, 1.0); // about a millisecond; a copy of the data would take seconds
+  EXPECT_LT(seconds,
+            1.0); // about a millisecond; a copy of the data would take seconds
   RecordProperty("growth_kilobytes", int(growth));
   RecordProperty("microseconds", int(seconds * 1e6));
 }

@@ -22,7 +22,8 @@ namespace {
 using Nodes = google::protobuf::RepeatedPtrField<onnx_ir::NodeProto>;
 
 /// A graph with the input x, the output y, and nodes that the caller adds.
-onnx_ir::ModelProto around(std::function<void(Nodes &)> add, int64_t opset = 18) {
+onnx_ir::ModelProto around(std::function<void(Nodes &)> add,
+                           int64_t opset = 18) {
   auto model = emptyModel(opset);
   addInput(*model.mutable_graph(), "x", 1, {2});
   add(*model.mutable_graph()->mutable_node());
@@ -30,12 +31,14 @@ onnx_ir::ModelProto around(std::function<void(Nodes &)> add, int64_t opset = 18)
   return model;
 }
 
-std::string codeFor(const onnx_ir::ModelProto &model, const ImportOptions &options = {}) {
+std::string codeFor(const onnx_ir::ModelProto &model,
+                    const ImportOptions &options = {}) {
   MLIRContext context;
   return importModel(context, model, options).code();
 }
 
-onnx_ir::FunctionProto &addFunction(onnx_ir::ModelProto &model, const std::string &name,
+onnx_ir::FunctionProto &addFunction(onnx_ir::ModelProto &model,
+                                    const std::string &name,
                                     std::vector<std::string> calls) {
   auto &function = *model.add_functions();
   function.set_domain("local");
@@ -73,12 +76,15 @@ TEST(GraphTest, UnsortedNodesAreSorted) {
   Imported result = importModel(context, model);
   ASSERT_EQ(result.code(), "");
   std::vector<std::string> order;
-  result.module->walk([&](NodeOp op) { order.push_back(op.getOpType().str()); });
+  result.module->walk(
+      [&](NodeOp op) { order.push_back(op.getOpType().str()); });
   EXPECT_EQ(order, (std::vector<std::string>{"Relu", "Abs", "Neg"}));
 }
 
 TEST(GraphTest, H19_FunctionsMustNotCallThemselves) {
-  auto call = [](Nodes &n) { addNode(n, "f", {"x"}, {"y"}).set_domain("local"); };
+  auto call = [](Nodes &n) {
+    addNode(n, "f", {"x"}, {"y"}).set_domain("local");
+  };
   auto direct = around(call);
   addFunction(direct, "f", {"Relu", "f"});
   EXPECT_EQ(codeFor(direct), "EFF0206");
@@ -93,13 +99,15 @@ TEST(GraphTest, H19_FunctionsMustNotCallThemselves) {
   auto *attribute = branch.add_attribute();
   attribute->set_name("then_branch");
   attribute->set_type(AttributeProto::GRAPH);
-  addNode(*attribute->mutable_g()->mutable_node(), "f", {"a"}, {"d"}).set_domain("local");
+  addNode(*attribute->mutable_g()->mutable_node(), "f", {"a"}, {"d"})
+      .set_domain("local");
   EXPECT_EQ(codeFor(hidden), "EFF0206");
 }
 
 TEST(GraphTest, H19_ExpansionIsBounded) {
   // Each function calls the next twice: 2^40 nodes.
-  auto model = around([](Nodes &n) { addNode(n, "f0", {"x"}, {"y"}).set_domain("local"); });
+  auto model = around(
+      [](Nodes &n) { addNode(n, "f0", {"x"}, {"y"}).set_domain("local"); });
   for (int i = 0; i < 40; ++i) {
     std::string next = i == 39 ? "Relu" : "f" + std::to_string(i + 1);
     addFunction(model, "f" + std::to_string(i), {next, next});
@@ -107,21 +115,26 @@ TEST(GraphTest, H19_ExpansionIsBounded) {
   EXPECT_EQ(codeFor(model), "EFF0207");
   ImportOptions few;
   few.maxExpandedNodes = 2;
-  auto small = around([](Nodes &n) { addNode(n, "f", {"x"}, {"y"}).set_domain("local"); });
+  auto small = around(
+      [](Nodes &n) { addNode(n, "f", {"x"}, {"y"}).set_domain("local"); });
   addFunction(small, "f", {"Relu", "Neg"});
   EXPECT_EQ(codeFor(small, few), "EFF0207");
   EXPECT_EQ(codeFor(small), "");
 }
 
 TEST(GraphTest, H19_DeepCallsAreBounded) {
-  auto model = around([](Nodes &n) { addNode(n, "f0", {"x"}, {"y"}).set_domain("local"); });
+  auto model = around(
+      [](Nodes &n) { addNode(n, "f0", {"x"}, {"y"}).set_domain("local"); });
   for (int i = 0; i < 300; ++i)
-    addFunction(model, "f" + std::to_string(i), {i == 299 ? "Relu" : "f" + std::to_string(i + 1)});
+    addFunction(model, "f" + std::to_string(i),
+                {i == 299 ? "Relu" : "f" + std::to_string(i + 1)});
   EXPECT_EQ(codeFor(model), "EFF0207");
 }
 
 TEST(GraphTest, H20_EachValueIsDefinedOnceBeforeItsUse) {
-  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Neg", {"z"}, {"y"}); })), "EFF0206") << "undefined";
+  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Neg", {"z"}, {"y"}); })),
+            "EFF0206")
+      << "undefined";
   EXPECT_EQ(codeFor(around([](Nodes &n) {
               addNode(n, "Neg", {"x"}, {"y"});
               addNode(n, "Abs", {"x"}, {"y"});
@@ -134,8 +147,12 @@ TEST(GraphTest, H20_EachValueIsDefinedOnceBeforeItsUse) {
             })),
             "EFF0206")
       << "cycle";
-  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Neg", {"x"}, {"x"}); })), "EFF0206") << "an input again";
-  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Neg", {"x"}, {"z"}); })), "EFF0206") << "no output";
+  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Neg", {"x"}, {"x"}); })),
+            "EFF0206")
+      << "an input again";
+  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Neg", {"x"}, {"z"}); })),
+            "EFF0206")
+      << "no output";
   auto twice = around([](Nodes &n) { addNode(n, "Neg", {"x"}, {"y"}); });
   addWeight(*twice.mutable_graph(), "w", {1}, {1});
   addWeight(*twice.mutable_graph(), "w", {1}, {1});
@@ -157,9 +174,14 @@ TEST(GraphTest, H20_InitializersListedAsInputsAreConstants) {
 }
 
 TEST(GraphTest, H21_ArityAndAttributesOfKnownOperators) {
-  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Add", {"x"}, {"y"}); })), "EFF0206");
-  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Neg", {"x", "x"}, {"y"}); })), "EFF0206");
-  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Add", {"x", ""}, {"y"}); })), "EFF0206");
+  EXPECT_EQ(codeFor(around([](Nodes &n) { addNode(n, "Add", {"x"}, {"y"}); })),
+            "EFF0206");
+  EXPECT_EQ(
+      codeFor(around([](Nodes &n) { addNode(n, "Neg", {"x", "x"}, {"y"}); })),
+      "EFF0206");
+  EXPECT_EQ(
+      codeFor(around([](Nodes &n) { addNode(n, "Add", {"x", ""}, {"y"}); })),
+      "EFF0206");
   auto kind = around([](Nodes &n) {
     auto &node = addNode(n, "Softmax", {"x"}, {"y"});
     auto *attribute = node.add_attribute();
@@ -174,12 +196,14 @@ TEST(GraphTest, H21_ArityAndAttributesOfKnownOperators) {
     setInt(node, "axis", 0);
   });
   EXPECT_EQ(codeFor(again), "EFF0206");
-  auto reserved = around([](Nodes &n) { setInt(addNode(n, "Neg", {"x"}, {"y"}), "op_type", 1); });
+  auto reserved = around(
+      [](Nodes &n) { setInt(addNode(n, "Neg", {"x"}, {"y"}), "op_type", 1); });
   EXPECT_EQ(codeFor(reserved), "EFF0206");
 }
 
 TEST(GraphTest, H22_FoldingIsBounded) {
-  auto ints = [](onnx_ir::ModelProto &model, const std::string &name, std::vector<int64_t> values, bool scalar = false) {
+  auto ints = [](onnx_ir::ModelProto &model, const std::string &name,
+                 std::vector<int64_t> values, bool scalar = false) {
     auto &tensor = *model.mutable_graph()->add_initializer();
     tensor.set_name(name);
     tensor.set_data_type(onnx_ir::TensorProto::INT64);
@@ -194,7 +218,10 @@ TEST(GraphTest, H22_FoldingIsBounded) {
     EXPECT_EQ(result.code(), "");
     auto start = std::chrono::steady_clock::now();
     auto error = runPasses(*result.module, "onnx-bind,onnx-simplify");
-    EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), 5);
+    EXPECT_LT(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count(),
+        5);
     return error ? codeOf(error) : print(*result.module);
   };
   auto expand = around([](Nodes &n) {
@@ -203,12 +230,14 @@ TEST(GraphTest, H22_FoldingIsBounded) {
   });
   ints(expand, "wide", {int64_t(1) << 20, int64_t(1) << 20});
   EXPECT_NE(simplified(expand).find("\"Neg\""), std::string::npos);
-  auto range = around([](Nodes &n) { addNode(n, "Range", {"from", "to", "step"}, {"y"}); });
+  auto range = around(
+      [](Nodes &n) { addNode(n, "Range", {"from", "to", "step"}, {"y"}); });
   ints(range, "from", {0}, true);
   ints(range, "to", {int64_t(1) << 40}, true);
   ints(range, "step", {1}, true);
   EXPECT_EQ(simplified(range), "EFF0206");
-  auto impossible = around([](Nodes &n) { addNode(n, "ConstantOfShape", {"wide"}, {"y"}); });
+  auto impossible =
+      around([](Nodes &n) { addNode(n, "ConstantOfShape", {"wide"}, {"y"}); });
   ints(impossible, "wide", {int64_t(1) << 40, int64_t(1) << 40});
   EXPECT_EQ(simplified(impossible), "EFF0213");
   // A loop of 2^40 rounds stays.
@@ -286,8 +315,11 @@ TEST(GraphTest, KnownOperatorsAreKeptAndFunctionsHaveTheirOwnOpset) {
   Imported result = importModel(context, model);
   ASSERT_EQ(result.code(), "") << result.error->what;
   std::vector<std::pair<std::string, int64_t>> nodes;
-  result.module->walk([&](NodeOp op) { nodes.emplace_back(op.getOpType().str(), op.getSince()); });
-  EXPECT_EQ(nodes, (std::vector<std::pair<std::string, int64_t>>{{"GatedRMSNorm", 1}, {"Relu", 13}}));
+  result.module->walk([&](NodeOp op) {
+    nodes.emplace_back(op.getOpType().str(), op.getSince());
+  });
+  EXPECT_EQ(nodes, (std::vector<std::pair<std::string, int64_t>>{
+                       {"GatedRMSNorm", 1}, {"Relu", 13}}));
 }
 
 TEST(GraphTest, SubgraphsSeeTheValuesAroundThem) {
@@ -313,9 +345,13 @@ TEST(GraphTest, SubgraphsSeeTheValuesAroundThem) {
 
 TEST(GraphTest, UnknownOperatorsAreKept) {
   MLIRContext context;
-  auto model = around([](Nodes &n) { addNode(n, "FancyNorm", {"x"}, {"y"}).set_domain("com.example"); });
+  auto model = around([](Nodes &n) {
+    addNode(n, "FancyNorm", {"x"}, {"y"}).set_domain("com.example");
+  });
   Imported result = importModel(context, model);
   ASSERT_EQ(result.code(), "");
   EXPECT_EQ(runPasses(*result.module, "onnx-bind,onnx-simplify"), std::nullopt);
-  EXPECT_NE(print(*result.module).find("\"FancyNorm\"(%arg0) domain \"com.example\""), std::string::npos);
+  EXPECT_NE(
+      print(*result.module).find("\"FancyNorm\"(%arg0) domain \"com.example\""),
+      std::string::npos);
 }

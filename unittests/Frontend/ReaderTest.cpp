@@ -18,7 +18,8 @@ using mlir::MLIRContext;
 
 namespace {
 
-/// y = Relu(x + w), with a function, a subgraph and metadata, so that damage finds something to hit.
+/// y = Relu(x + w), with a function, a subgraph and metadata, so that damage
+/// finds something to hit.
 onnx_ir::ModelProto sample() {
   onnx_ir::ModelProto model = emptyModel();
   auto &graph = *model.mutable_graph();
@@ -34,8 +35,13 @@ onnx_ir::ModelProto sample() {
   // Constants that passes compute with, in operators that index.
   addWeight(graph, "table", {2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
   addWeight(graph, "update", {1, 4}, {9, 9, 9, 9});
-  for (auto [name, values] : std::vector<std::pair<std::string, std::vector<int64_t>>>{
-           {"row", {1}}, {"one", {1}}, {"three", {3}}, {"sizes", {1, 3}}, {"shape", {4, 2}}}) {
+  for (auto [name, values] :
+       std::vector<std::pair<std::string, std::vector<int64_t>>>{
+           {"row", {1}},
+           {"one", {1}},
+           {"three", {3}},
+           {"sizes", {1, 3}},
+           {"shape", {4, 2}}}) {
     auto &tensor = *graph.add_initializer();
     tensor.set_name(name);
     tensor.set_data_type(onnx_ir::TensorProto::INT64);
@@ -48,7 +54,9 @@ onnx_ir::ModelProto sample() {
   addNode(nodes, "Unsqueeze", {"row", "one"}, {"row2"});
   addNode(nodes, "GatherND", {"scattered", "row2"}, {"picked"});
   addNode(nodes, "Slice", {"picked", "one", "three", "one"}, {"part"});
-  addNode(nodes, "Concat", {"part", "picked"}, {"joined"}).add_attribute()->set_name("axis");
+  addNode(nodes, "Concat", {"part", "picked"}, {"joined"})
+      .add_attribute()
+      ->set_name("axis");
   nodes.rbegin()->mutable_attribute(0)->set_type(onnx_ir::AttributeProto::INT);
   nodes.rbegin()->mutable_attribute(0)->set_i(1);
   addNode(nodes, "Reshape", {"table", "shape"}, {"reshaped"});
@@ -85,7 +93,8 @@ onnx_ir::GraphProto nested(int depth) {
     addNode(*graph.mutable_node(), "Identity", {"x"}, {"y0"});
     return graph;
   }
-  auto &node = addNode(*graph.mutable_node(), "If", {"c"}, {"y" + std::to_string(depth)});
+  auto &node = addNode(*graph.mutable_node(), "If", {"c"},
+                       {"y" + std::to_string(depth)});
   for (const char *name : {"then_branch", "else_branch"}) {
     auto *attribute = node.add_attribute();
     attribute->set_name(name);
@@ -93,8 +102,10 @@ onnx_ir::GraphProto nested(int depth) {
     if (std::string(name) == "then_branch") {
       *attribute->mutable_g() = nested(depth - 1);
     } else {
-      addNode(*attribute->mutable_g()->mutable_node(), "Identity", {"x"}, {"e" + std::to_string(depth)});
-      attribute->mutable_g()->add_output()->set_name("e" + std::to_string(depth));
+      addNode(*attribute->mutable_g()->mutable_node(), "Identity", {"x"},
+              {"e" + std::to_string(depth)});
+      attribute->mutable_g()->add_output()->set_name("e" +
+                                                     std::to_string(depth));
     }
   }
   return graph;
@@ -118,7 +129,8 @@ TEST(ReaderTest, SampleImports) {
   EXPECT_NE(text.find("effc.config = \"{}\""), std::string::npos);
   EXPECT_EQ(text.find("Twice"), std::string::npos) << "the function is inlined";
   EXPECT_EQ(codeOf(runPasses(*result.module, "onnx-bind,onnx-simplify")), "");
-  EXPECT_EQ(print(*result.module).find("TopK"), std::string::npos) << "it is computed";
+  EXPECT_EQ(print(*result.module).find("TopK"), std::string::npos)
+      << "it is computed";
 }
 
 TEST(ReaderTest, H1_OnlyRegularFilesOfBoundedSize) {
@@ -150,7 +162,8 @@ TEST(ReaderTest, H3_ThePartOfAFileIsNotAModel) {
   int refused = 0;
   for (size_t n = 0; n < bytes.size(); ++n)
     refused += importBytes(context, bytes.substr(0, n)).error.has_value();
-  // A cut between two fields leaves a smaller message that may still be a model.
+  // A cut between two fields leaves a smaller message that may still be a
+  // model.
   EXPECT_GT(refused, int(bytes.size() * 9 / 10));
   EXPECT_EQ(importBytes(context, bytes + '\x3a').code(), "EFF0202");
   EXPECT_EQ(importBytes(context, "").code(), "EFF0201");
@@ -159,8 +172,15 @@ TEST(ReaderTest, H3_ThePartOfAFileIsNotAModel) {
 TEST(ReaderTest, H4_LengthsBeyondTheFileAreRefused) {
   MLIRContext context;
   // Field 7 (graph) of 2^31 bytes, then of 2^63.
-  EXPECT_EQ(importBytes(context, std::string("\x08\x0a\x3a\xff\xff\xff\xff\x07", 8)).code(), "EFF0202");
-  EXPECT_EQ(importBytes(context, std::string("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10)).code(), "EFF0202");
+  EXPECT_EQ(
+      importBytes(context, std::string("\x08\x0a\x3a\xff\xff\xff\xff\x07", 8))
+          .code(),
+      "EFF0202");
+  EXPECT_EQ(
+      importBytes(context,
+                  std::string("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 10))
+          .code(),
+      "EFF0202");
 }
 
 TEST(ReaderTest, H5_OtherFormatsAreRefusedAndUnknownFieldsIgnored) {
@@ -169,7 +189,10 @@ TEST(ReaderTest, H5_OtherFormatsAreRefusedAndUnknownFieldsIgnored) {
   EXPECT_NE(importBytes(context, "ir_version: 10 graph { }").code(), "");
   EXPECT_NE(importBytes(context, std::string(4096, '\0')).code(), "");
   // Field 1000 as a varint.
-  EXPECT_EQ(importBytes(context, sample().SerializeAsString() + std::string("\xc0\x3e\x05")).code(), "");
+  EXPECT_EQ(importBytes(context, sample().SerializeAsString() +
+                                     std::string("\xc0\x3e\x05"))
+                .code(),
+            "");
 }
 
 TEST(ReaderTest, VersionsOutsideTheTableAreRefused) {
@@ -186,7 +209,8 @@ TEST(ReaderTest, VersionsOutsideTheTableAreRefused) {
   EXPECT_EQ(importModel(context, model).code(), "EFF0203");
 }
 
-/// Random damage: any outcome but a crash, and a module that verifies where there is one.
+/// Random damage: any outcome but a crash, and a module that verifies where
+/// there is one.
 TEST(ReaderTest, DamagedFilesNeverCrash) {
   std::string bytes = sample().SerializeAsString();
   std::mt19937 random(7);
@@ -197,10 +221,18 @@ TEST(ReaderTest, DamagedFilesNeverCrash) {
     for (int k = random() % 3; k >= 0; --k) {
       size_t at = random() % damaged.size();
       switch (random() % 4) {
-      case 0: damaged[at] = char(random()); break;
-      case 1: damaged[at] ^= char(1 << random() % 8); break;
-      case 2: damaged.erase(at, 1 + random() % 4); break;
-      default: damaged.insert(at, 1, char(random())); break;
+      case 0:
+        damaged[at] = char(random());
+        break;
+      case 1:
+        damaged[at] ^= char(1 << random() % 8);
+        break;
+      case 2:
+        damaged.erase(at, 1 + random() % 4);
+        break;
+      default:
+        damaged.insert(at, 1, char(random()));
+        break;
       }
       if (damaged.empty())
         damaged = "x";
@@ -227,7 +259,8 @@ TEST(ReaderTest, LargeInlineWeightsStayInTheFile) {
   for (size_t i = 0; i < values.size(); ++i)
     values[i] = float(i % 251);
   addWeight(graph, "w", {1024, 1024}, values);
-  addWeight(graph, "v", {1024}, std::vector<float>(values.begin(), values.begin() + 1024));
+  addWeight(graph, "v", {1024},
+            std::vector<float>(values.begin(), values.begin() + 1024));
   addNode(*graph.mutable_node(), "MatMul", {"x", "w"}, {"m"});
   addNode(*graph.mutable_node(), "Add", {"m", "v"}, {"y"});
   addOutput(graph, "y");
@@ -235,5 +268,6 @@ TEST(ReaderTest, LargeInlineWeightsStayInTheFile) {
   Imported result = importFile(context, dir.file("m.onnx"));
   ASSERT_EQ(result.code(), "") << result.error->what;
   EXPECT_EQ(runPasses(*result.module, "onnx-bind,onnx-simplify"), std::nullopt);
-  EXPECT_NE(print(*result.module).find("onnx.constant \"w\" dense_resource<w>"), std::string::npos);
+  EXPECT_NE(print(*result.module).find("onnx.constant \"w\" dense_resource<w>"),
+            std::string::npos);
 }

@@ -115,7 +115,8 @@ TEST(TensorTest, H8_EmptyTensorsStringsAndBooleans) {
 TEST(TensorTest, H9_SparseInitializersAreRefused) {
   MLIRContext context;
   auto model = holding(tensor(TensorProto::FLOAT, {0}));
-  model.mutable_graph()->add_sparse_initializer()->mutable_values()->set_name("s");
+  model.mutable_graph()->add_sparse_initializer()->mutable_values()->set_name(
+      "s");
   EXPECT_EQ(importModel(context, model).code(), "EFF0211");
 }
 
@@ -135,7 +136,8 @@ TEST(TensorTest, H10_LimitsOnWeightsNodesAndNames) {
   ImportOptions one;
   one.maxNodes = 1;
   EXPECT_EQ(importModel(context, model, one).code(), "EFF0207");
-  for (std::string name : {std::string(5000, 'a'), std::string("\xff\xfe"), std::string("a\nb")}) {
+  for (std::string name :
+       {std::string(5000, 'a'), std::string("\xff\xfe"), std::string("a\nb")}) {
     t.set_name(name);
     EXPECT_EQ(codeFor(t), "EFF0206");
   }
@@ -165,7 +167,8 @@ TEST(TensorTest, TypedFieldsHoldEveryType) {
   auto real = tensor(TensorProto::DOUBLE, {1});
   real.add_double_data(0.1);
   EXPECT_EQ(numbers(real), (Numbers{0.1}));
-  // Two values of four bits to a byte, the lower first; an odd count leaves the last half empty.
+  // Two values of four bits to a byte, the lower first; an odd count leaves the
+  // last half empty.
   auto nibbles = tensor(TensorProto::INT4, {3});
   nibbles.add_int32_data(0x8f);
   nibbles.add_int32_data(0x07);

@@ -27,7 +27,8 @@ using namespace effc::test;
 namespace fs = std::filesystem;
 
 TempDir::TempDir() {
-  std::string pattern = (fs::temp_directory_path() / "effc-onnx-XXXXXX").string();
+  std::string pattern =
+      (fs::temp_directory_path() / "effc-onnx-XXXXXX").string();
   const char *made = ::mkdtemp(pattern.data());
   path = made ? made : "/nonexistent";
 }
@@ -42,10 +43,12 @@ void TempDir::write(const std::string &name, const std::string &bytes) const {
   std::ofstream(file(name), std::ios::binary) << bytes;
 }
 
-std::optional<std::string> test::archive(const std::string &name, std::string &reason) {
+std::optional<std::string> test::archive(const std::string &name,
+                                         std::string &reason) {
   static std::map<std::string, std::unique_ptr<TempDir>> unpacked;
   const char *variable = std::getenv("EFFC_TEST_DATA");
-  std::string root = variable && *variable ? variable : EFFC_SOURCE_DIR "/../shared";
+  std::string root =
+      variable && *variable ? variable : EFFC_SOURCE_DIR "/../shared";
   std::string file = root + "/onnx/" + name;
   if (!fs::exists(file)) {
     reason = file + " is not there (set EFFC_TEST_DATA)";
@@ -55,7 +58,8 @@ std::optional<std::string> test::archive(const std::string &name, std::string &r
   if (!directory) {
     directory = std::make_unique<TempDir>();
     auto tar = llvm::sys::findProgramByName("tar");
-    if (!tar || llvm::sys::ExecuteAndWait(*tar, {"tar", "-C", directory->path, "-xf", file})) {
+    if (!tar || llvm::sys::ExecuteAndWait(
+                    *tar, {"tar", "-C", directory->path, "-xf", file})) {
       reason = "tar cannot unpack " + file;
       directory.reset();
       return std::nullopt;
@@ -64,7 +68,8 @@ std::optional<std::string> test::archive(const std::string &name, std::string &r
   return directory->path;
 }
 
-std::vector<std::string> test::filesUnder(const std::string &folder, const std::string &suffix) {
+std::vector<std::string> test::filesUnder(const std::string &folder,
+                                          const std::string &suffix) {
   std::vector<std::string> files;
   for (const auto &entry : fs::recursive_directory_iterator(folder)) {
     std::string name = entry.path().string();
@@ -90,7 +95,8 @@ onnx_ir::ModelProto test::emptyModel(int64_t opset) {
   return model;
 }
 
-void test::addInput(onnx_ir::GraphProto &graph, const std::string &name, int type, std::vector<int64_t> shape) {
+void test::addInput(onnx_ir::GraphProto &graph, const std::string &name,
+                    int type, std::vector<int64_t> shape) {
   auto *input = graph.add_input();
   input->set_name(name);
   auto *tensor = input->mutable_type()->mutable_tensor_type();
@@ -100,15 +106,17 @@ void test::addInput(onnx_ir::GraphProto &graph, const std::string &name, int typ
     tensor->mutable_shape()->add_dim()->set_dim_value(size);
 }
 
-void test::addOutput(onnx_ir::GraphProto &graph, const std::string &name, int type) {
+void test::addOutput(onnx_ir::GraphProto &graph, const std::string &name,
+                     int type) {
   auto *output = graph.add_output();
   output->set_name(name);
   output->mutable_type()->mutable_tensor_type()->set_elem_type(type);
 }
 
-onnx_ir::NodeProto &test::addNode(google::protobuf::RepeatedPtrField<onnx_ir::NodeProto> &nodes,
-                                  const std::string &type, std::vector<std::string> inputs,
-                                  std::vector<std::string> outputs) {
+onnx_ir::NodeProto &
+test::addNode(google::protobuf::RepeatedPtrField<onnx_ir::NodeProto> &nodes,
+              const std::string &type, std::vector<std::string> inputs,
+              std::vector<std::string> outputs) {
   onnx_ir::NodeProto &node = *nodes.Add();
   node.set_op_type(type);
   for (const std::string &input : inputs)
@@ -118,8 +126,10 @@ onnx_ir::NodeProto &test::addNode(google::protobuf::RepeatedPtrField<onnx_ir::No
   return node;
 }
 
-onnx_ir::TensorProto &test::addWeight(onnx_ir::GraphProto &graph, const std::string &name,
-                                      std::vector<int64_t> shape, std::vector<float> values) {
+onnx_ir::TensorProto &test::addWeight(onnx_ir::GraphProto &graph,
+                                      const std::string &name,
+                                      std::vector<int64_t> shape,
+                                      std::vector<float> values) {
   onnx_ir::TensorProto &tensor = *graph.add_initializer();
   tensor.set_name(name);
   tensor.set_data_type(onnx_ir::TensorProto::FLOAT);
@@ -129,43 +139,52 @@ onnx_ir::TensorProto &test::addWeight(onnx_ir::GraphProto &graph, const std::str
   return tensor;
 }
 
-static Imported finish(llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> result) {
+static Imported
+finish(llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> result) {
   Imported imported;
   if (result)
     imported.module = std::move(*result);
   else
-    llvm::handleAllErrors(result.takeError(), [&](const UserError &e) { imported.error = e; },
-                          [&](const llvm::ErrorInfoBase &e) {
-                            imported.error = UserError(ErrorCode::CodeGen, e.message());
-                          });
+    llvm::handleAllErrors(
+        result.takeError(), [&](const UserError &e) { imported.error = e; },
+        [&](const llvm::ErrorInfoBase &e) {
+          imported.error = UserError(ErrorCode::CodeGen, e.message());
+        });
   return imported;
 }
 
-Imported test::importBytes(mlir::MLIRContext &context, const std::string &bytes, const ImportOptions &options) {
-  return finish(importOnnxBuffer(context, {bytes.data(), bytes.size()}, options));
+Imported test::importBytes(mlir::MLIRContext &context, const std::string &bytes,
+                           const ImportOptions &options) {
+  return finish(
+      importOnnxBuffer(context, {bytes.data(), bytes.size()}, options));
 }
 
-Imported test::importModel(mlir::MLIRContext &context, const onnx_ir::ModelProto &model,
+Imported test::importModel(mlir::MLIRContext &context,
+                           const onnx_ir::ModelProto &model,
                            const ImportOptions &options) {
   return importBytes(context, model.SerializeAsString(), options);
 }
 
-Imported test::importFile(mlir::MLIRContext &context, const std::string &path, const ImportOptions &options) {
+Imported test::importFile(mlir::MLIRContext &context, const std::string &path,
+                          const ImportOptions &options) {
   return finish(importOnnx(context, path, options));
 }
 
-std::optional<UserError> test::runPasses(mlir::ModuleOp module, const std::string &pipeline) {
+std::optional<UserError> test::runPasses(mlir::ModuleOp module,
+                                         const std::string &pipeline) {
   static const bool registered = [] {
     registerOnnxPasses();
     return true;
   }();
   std::optional<UserError> error;
   mlir::MLIRContext *context = module.getContext();
-  mlir::ScopedDiagnosticHandler handler(context, [&](mlir::Diagnostic &diagnostic) {
-    if (!error && diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error)
-      error = fromDiagnostic(diagnostic);
-    return mlir::success();
-  });
+  mlir::ScopedDiagnosticHandler handler(
+      context, [&](mlir::Diagnostic &diagnostic) {
+        if (!error &&
+            diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error)
+          error = fromDiagnostic(diagnostic);
+        return mlir::success();
+      });
   mlir::PassManager manager(context);
   if (!registered || mlir::failed(mlir::parsePassPipeline(pipeline, manager)))
     return UserError(ErrorCode::BadOption, "the pipeline cannot be read");
@@ -174,7 +193,9 @@ std::optional<UserError> test::runPasses(mlir::ModuleOp module, const std::strin
   return error;
 }
 
-std::string test::codeOf(const std::optional<UserError> &error) { return error ? codeName(error->code) : ""; }
+std::string test::codeOf(const std::optional<UserError> &error) {
+  return error ? codeName(error->code) : "";
+}
 
 std::string test::print(mlir::ModuleOp module) {
   std::string text;

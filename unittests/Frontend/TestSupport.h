@@ -29,22 +29,31 @@ public:
   std::string path;
 };
 
-/// An archive of $EFFC_TEST_DATA/onnx, unpacked once for the process; nullopt, with the reason, when it is not there.
-std::optional<std::string> archive(const std::string &name, std::string &reason);
+/// An archive of $EFFC_TEST_DATA/onnx, unpacked once for the process; nullopt,
+/// with the reason, when it is not there.
+std::optional<std::string> archive(const std::string &name,
+                                   std::string &reason);
 
 /// All files under `folder` whose names end in `suffix`, sorted.
-std::vector<std::string> filesUnder(const std::string &folder, const std::string &suffix);
+std::vector<std::string> filesUnder(const std::string &folder,
+                                    const std::string &suffix);
 
 std::string readFile(const std::string &path);
 
 /// A model of one graph with IR version 10 and opset 18.
 onnx_ir::ModelProto emptyModel(int64_t opset = 18);
-void addInput(onnx_ir::GraphProto &graph, const std::string &name, int type, std::vector<int64_t> shape);
-void addOutput(onnx_ir::GraphProto &graph, const std::string &name, int type = 1);
-onnx_ir::NodeProto &addNode(google::protobuf::RepeatedPtrField<onnx_ir::NodeProto> &nodes, const std::string &type,
-                            std::vector<std::string> inputs, std::vector<std::string> outputs);
+void addInput(onnx_ir::GraphProto &graph, const std::string &name, int type,
+              std::vector<int64_t> shape);
+void addOutput(onnx_ir::GraphProto &graph, const std::string &name,
+               int type = 1);
+onnx_ir::NodeProto &
+addNode(google::protobuf::RepeatedPtrField<onnx_ir::NodeProto> &nodes,
+        const std::string &type, std::vector<std::string> inputs,
+        std::vector<std::string> outputs);
 /// A float initializer with `raw_data`.
-onnx_ir::TensorProto &addWeight(onnx_ir::GraphProto &graph, const std::string &name, std::vector<int64_t> shape,
+onnx_ir::TensorProto &addWeight(onnx_ir::GraphProto &graph,
+                                const std::string &name,
+                                std::vector<int64_t> shape,
                                 std::vector<float> values);
 
 /// The outcome of an import: the module, or the error's parts.
@@ -54,12 +63,17 @@ struct Imported {
   /// "EFF0204", or "" when the import went well.
   std::string code() const { return error ? codeName(error->code) : ""; }
 };
-Imported importBytes(mlir::MLIRContext &context, const std::string &bytes, const ImportOptions &options = {});
-Imported importModel(mlir::MLIRContext &context, const onnx_ir::ModelProto &model, const ImportOptions &options = {});
-Imported importFile(mlir::MLIRContext &context, const std::string &path, const ImportOptions &options = {});
+Imported importBytes(mlir::MLIRContext &context, const std::string &bytes,
+                     const ImportOptions &options = {});
+Imported importModel(mlir::MLIRContext &context,
+                     const onnx_ir::ModelProto &model,
+                     const ImportOptions &options = {});
+Imported importFile(mlir::MLIRContext &context, const std::string &path,
+                    const ImportOptions &options = {});
 
 /// Runs a pass pipeline on the module; the first error when it fails.
-std::optional<UserError> runPasses(mlir::ModuleOp module, const std::string &pipeline);
+std::optional<UserError> runPasses(mlir::ModuleOp module,
+                                   const std::string &pipeline);
 /// "EFF0212" of the error, "" without one.
 std::string codeOf(const std::optional<UserError> &error);
 

@@ -15,9 +15,8 @@ OpFoldResult NoneOp::fold(FoldAdaptor) { return UnitAttr::get(getContext()); }
 
 LogicalResult NodeOp::verify() {
   if (getGraphs().size() != getSubgraphs().size())
-    return emitOpError("C1: has ")
-           << getSubgraphs().size() << " regions but " << getGraphs().size()
-           << " names for them";
+    return emitOpError("C1: has ") << getSubgraphs().size() << " regions but "
+                                   << getGraphs().size() << " names for them";
   for (Region &region : getSubgraphs())
     if (!region.hasOneBlock() || region.front().empty() ||
         !isa<YieldOp>(region.front().back()))

@@ -56,7 +56,8 @@ LogicalResult Simplifier::inlineBlock(NodeOp op, Block &block,
   b.setInsertionPoint(op);
   for (Operation &inner : block.without_terminator())
     b.clone(inner, map);
-  // Rewrites replace values, which the mapping does not follow: hold them as operands while the copy is simplified.
+  // Rewrites replace values, which the mapping does not follow: hold them as
+  // operands while the copy is simplified.
   SmallVector<Value> values;
   for (Value value : block.getTerminator()->getOperands())
     values.push_back(map.lookupOrDefault(value));
@@ -75,7 +76,8 @@ Step Simplifier::visitIf(NodeOp op) {
   Block *yes = graphOf(op, "then_branch"), *no = graphOf(op, "else_branch");
   if (!yes || !no || yes->getNumArguments() || no->getNumArguments() ||
       op.getInputs().empty())
-    return malformed(op, "it needs a condition and two branches without inputs");
+    return malformed(op,
+                     "it needs a condition and two branches without inputs");
   unsigned count = op.getOutputs().size();
   if (yes->getTerminator()->getNumOperands() < count ||
       no->getTerminator()->getNumOperands() < count)
@@ -103,7 +105,8 @@ static int64_t countOps(Block &block) {
   return count;
 }
 
-/// Unrolls a loop whose trip count and conditions are constants; leaves any other as it is.
+/// Unrolls a loop whose trip count and conditions are constants; leaves any
+/// other as it is.
 Step Simplifier::visitLoop(NodeOp op) {
   Block *body = graphOf(op, "body");
   if (!body)
@@ -114,7 +117,8 @@ Step Simplifier::visitLoop(NodeOp op) {
       op.getOutputs().size() > yields - 1)
     return malformed(op, "its body does not fit its operands and results");
   Value tripValue = op.getInput(0), conditionValue = op.getInput(1);
-  std::optional<int64_t> trip = scalar(tripValue), condition = scalar(conditionValue);
+  std::optional<int64_t> trip = scalar(tripValue),
+                         condition = scalar(conditionValue);
   if ((tripValue && !trip) || (conditionValue && !condition) ||
       (!tripValue && !conditionValue))
     return Step::Kept;
@@ -146,13 +150,15 @@ Step Simplifier::visitLoop(NodeOp op) {
   }
   SmallVector<Value> results(state);
   for (auto &values : stacked) {
-    if (values.empty() || !llvm::all_of(values, [](Value v) { return staticTypeOf(v); }))
+    if (values.empty() ||
+        !llvm::all_of(values, [](Value v) { return staticTypeOf(v); }))
       return Step::Kept;
     SmallVector<Value> rows;
     for (Value value : values) {
       Shape shape(staticTypeOf(value).getShape());
       shape.insert(shape.begin(), 1);
-      rows.push_back(make(op, "Reshape", {value, ints(op, shape)})->getResult(0));
+      rows.push_back(
+          make(op, "Reshape", {value, ints(op, shape)})->getResult(0));
     }
     NodeOp joined = make(op, "Concat", rows);
     joined->setAttr("axis", b.getI64IntegerAttr(0));
@@ -177,8 +183,10 @@ Step Simplifier::visitScan(NodeOp op) {
       yields < states || int64_t(op.getOutputs().size()) > yields)
     return malformed(op, "its body does not fit its operands and results");
   auto axes = op.getInts("scan_input_axes").value_or(Shape(scans, 0));
-  auto outAxes = op.getInts("scan_output_axes").value_or(Shape(yields - states, 0));
-  if (int64_t(axes.size()) != scans || int64_t(outAxes.size()) != yields - states)
+  auto outAxes =
+      op.getInts("scan_output_axes").value_or(Shape(yields - states, 0));
+  if (int64_t(axes.size()) != scans ||
+      int64_t(outAxes.size()) != yields - states)
     return malformed(op, "there must be one axis for each scanned value");
   int64_t length = -1;
   for (int64_t i = 0; i < inputs; ++i) {
@@ -216,12 +224,14 @@ Step Simplifier::visitScan(NodeOp op) {
     if (failed(axis))
       return Step::Error;
     shape.insert(shape.begin() + *axis, length);
-    op.getOutputs()[i].setType(RankedTensorType::get(shape, type.getElementType()));
+    op.getOutputs()[i].setType(
+        RankedTensorType::get(shape, type.getElementType()));
   }
   return Step::Kept;
 }
 
-/// Sequences exist during the walk only: what is taken out of them is what was put in.
+/// Sequences exist during the walk only: what is taken out of them is what was
+/// put in.
 Step Simplifier::visitSequence(NodeOp op) {
   if (op.getOutputs().empty())
     return Step::Kept;

@@ -19,8 +19,9 @@ bool nameChar(char c) {
   return isAlnum(c) || c == '_' || c == '.' || c == ':' || (c & 0x80);
 }
 
-/// sum := product (('+' | '-') product)*; product := factor (('*' | '/' | '//' | '%') factor)*;
-/// factor := number | name | '-' factor | '(' sum ')'. Division rounds down.
+/// sum := product (('+' | '-') product)*; product := factor (('*' | '/' | '//'
+/// | '%') factor)*; factor := number | name | '-' factor | '(' sum ')'.
+/// Division rounds down.
 class Parser {
 public:
   Parser(StringRef text, const Symbols &symbols)
@@ -58,7 +59,10 @@ private:
   Value product() {
     Value left = factor();
     while (left) {
-      char op = take("*") ? '*' : take("//") || take("/") ? '/' : take("%") ? '%' : 0;
+      char op = take("*")                 ? '*'
+                : take("//") || take("/") ? '/'
+                : take("%")               ? '%'
+                                          : 0;
       if (!op)
         return left;
       Value right = factor();

@@ -22,26 +22,56 @@ static EvalFn find(NodeOp node) {
   return nullptr;
 }
 
-/// What the functions take for granted about element types, a letter for each operand: `=` the result's, `i` integers,
-/// `f` floats, `*` any numbers. The last letter holds for all further operands; `=` is the rule for operators that are
-/// not listed.
+/// What the functions take for granted about element types, a letter for each
+/// operand: `=` the result's, `i` integers, `f` floats, `*` any numbers. The
+/// last letter holds for all further operands; `=` is the rule for operators
+/// that are not listed.
 static StringRef signatureOf(StringRef name) {
   static const llvm::StringMap<StringRef> signatures = {
-      {"Pow", "=*"},          {"Equal", "*"},          {"Greater", "*"},
-      {"GreaterOrEqual", "*"}, {"Less", "*"},          {"LessOrEqual", "*"},
-      {"Where", "i="},        {"Cast", "*"},           {"IsNaN", "*"},
-      {"IsInf", "*"},         {"Not", "i"},            {"Reshape", "=*"},
-      {"Expand", "=*"},       {"Slice", "=i"},         {"Tile", "=i"},
-      {"Split", "=i"},        {"Gather", "=i"},        {"Pad", "=i=*"},
-      {"Trilu", "=i"},        {"ConstantOfShape", "i"}, {"Shape", "*"},
-      {"Size", "*"},          {"EyeLike", "*"},        {"OneHot", "**="},
-      {"NonZero", "*"},       {"Compress", "=i"},      {"ReverseSequence", "=i"},
-      {"GatherElements", "=i"}, {"GatherND", "=i"},    {"ScatterND", "=i="},
-      {"ScatterElements", "=i="}, {"Scatter", "=i="},  {"TensorScatter", "==i"},
-      {"ArgMax", "*"},        {"ArgMin", "*"},         {"CumSum", "=i"},
-      {"TopK", "=i"},         {"LayerNormalization", "f"},
-      {"RMSNormalization", "f"}, {"MatMul", "*"},      {"Gemm", "f"},
-      {"Einsum", "f"},        {"Conv", "f"},           {"DequantizeLinear", "*f*"},
+      {"Pow", "=*"},
+      {"Equal", "*"},
+      {"Greater", "*"},
+      {"GreaterOrEqual", "*"},
+      {"Less", "*"},
+      {"LessOrEqual", "*"},
+      {"Where", "i="},
+      {"Cast", "*"},
+      {"IsNaN", "*"},
+      {"IsInf", "*"},
+      {"Not", "i"},
+      {"Reshape", "=*"},
+      {"Expand", "=*"},
+      {"Slice", "=i"},
+      {"Tile", "=i"},
+      {"Split", "=i"},
+      {"Gather", "=i"},
+      {"Pad", "=i=*"},
+      {"Trilu", "=i"},
+      {"ConstantOfShape", "i"},
+      {"Shape", "*"},
+      {"Size", "*"},
+      {"EyeLike", "*"},
+      {"OneHot", "**="},
+      {"NonZero", "*"},
+      {"Compress", "=i"},
+      {"ReverseSequence", "=i"},
+      {"GatherElements", "=i"},
+      {"GatherND", "=i"},
+      {"ScatterND", "=i="},
+      {"ScatterElements", "=i="},
+      {"Scatter", "=i="},
+      {"TensorScatter", "==i"},
+      {"ArgMax", "*"},
+      {"ArgMin", "*"},
+      {"CumSum", "=i"},
+      {"TopK", "=i"},
+      {"LayerNormalization", "f"},
+      {"RMSNormalization", "f"},
+      {"MatMul", "*"},
+      {"Gemm", "f"},
+      {"Einsum", "f"},
+      {"Conv", "f"},
+      {"DequantizeLinear", "*f*"},
       {"QuantizeLinear", "ff*"},
   };
   if (name.starts_with("Reduce"))
@@ -58,7 +88,8 @@ static bool fits(Evaluation &e) {
     Type type = tensor->elementType;
     switch (signature[std::min(i, signature.size() - 1)]) {
     case '=':
-      if (!e.out.empty() && e.out[0].elementType && type != e.out[0].elementType)
+      if (!e.out.empty() && e.out[0].elementType &&
+          type != e.out[0].elementType)
         return false;
       break;
     case 'i':

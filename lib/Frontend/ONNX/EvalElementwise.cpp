@@ -24,7 +24,9 @@ using IntBinary = int64_t (*)(int64_t, int64_t);
 constexpr double sqrtHalf = 0.70710678118654752440;
 
 double sign(double x) { return std::isnan(x) ? x : (x > 0) - (x < 0); }
-double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+double softplus(double x) {
+  return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+}
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 const llvm::StringMap<Unary> &unaries() {
@@ -42,7 +44,8 @@ const llvm::StringMap<Unary> &unaries() {
       {"Erf", [](double x) { return std::erf(x); }},
       {"Exp", [](double x) { return std::exp(x); }},
       {"Floor", [](double x) { return std::floor(x); }},
-      {"HardSwish", [](double x) { return x * std::fmax(0, std::fmin(1, x / 6 + 0.5)); }},
+      {"HardSwish",
+       [](double x) { return x * std::fmax(0, std::fmin(1, x / 6 + 0.5)); }},
       {"Log", [](double x) { return std::log(x); }},
       {"Mish", [](double x) { return x * std::tanh(softplus(x)); }},
       {"Neg", [](double x) { return -x; }},
@@ -71,7 +74,8 @@ bool unary(Evaluation &e, Unary f) {
     return true;
   }
   StringRef name = e.op.getOpType();
-  bool exact = name == "Abs" || name == "Neg" || name == "Sign" || name == "Relu";
+  bool exact =
+      name == "Abs" || name == "Neg" || name == "Sign" || name == "Relu";
   if (!exact || y.isFloat())
     return false;
   for (size_t i = 0; i < x.ints.size(); ++i) {
@@ -90,18 +94,22 @@ bool parametric(Evaluation &e) {
   if (!x.isFloat())
     return false;
   StringRef name = e.op.getOpType();
-  auto alpha = [&](float otherwise) { return double(e.op.getFloat("alpha", otherwise)); };
+  auto alpha = [&](float otherwise) {
+    return double(e.op.getFloat("alpha", otherwise));
+  };
   std::function<double(double)> f;
   if (name == "LeakyRelu") {
     f = [a = alpha(0.01f)](double v) { return v < 0 ? a * v : v; };
   } else if (name == "Elu") {
     f = [a = alpha(1)](double v) { return v < 0 ? a * std::expm1(v) : v; };
   } else if (name == "Celu") {
-    f = [a = alpha(1)](double v) { return std::fmax(0, v) + std::fmin(0, a * std::expm1(v / a)); };
-  } else if (name == "Selu") {
-    f = [a = alpha(1.67326319217681884765625f), g = double(e.op.getFloat("gamma", 1.05070102214813232421875f))](double v) {
-      return v > 0 ? g * v : g * a * std::expm1(v);
+    f = [a = alpha(1)](double v) {
+      return std::fmax(0, v) + std::fmin(0, a * std::expm1(v / a));
     };
+  } else if (name == "Selu") {
+    f = [a = alpha(1.67326319217681884765625f),
+         g = double(e.op.getFloat("gamma", 1.05070102214813232421875f))](
+            double v) { return v > 0 ? g * v : g * a * std::expm1(v); };
   } else if (name == "HardSigmoid") {
     f = [a = alpha(0.2f), b = double(e.op.getFloat("beta", 0.5f))](double v) {
       return std::fmax(0, std::fmin(1, a * v + b));
@@ -111,12 +119,17 @@ bool parametric(Evaluation &e) {
   } else if (name == "Swish") {
     f = [a = alpha(1)](double v) { return v * sigmoid(a * v); };
   } else if (name == "Shrink") {
-    f = [b = double(e.op.getFloat("bias", 0)), l = double(e.op.getFloat("lambd", 0.5f))](double v) {
+    f = [b = double(e.op.getFloat("bias", 0)),
+         l = double(e.op.getFloat("lambd", 0.5f))](double v) {
       return v < -l ? v + b : v > l ? v - b : 0;
     };
   } else if (name == "Gelu") {
     if (e.op.getString("approximate", "none") == "tanh")
-      f = [](double v) { return 0.5 * v * (1 + std::tanh(0.79788456080286535588 * (v + 0.044715 * v * v * v))); };
+      f = [](double v) {
+        return 0.5 * v *
+               (1 +
+                std::tanh(0.79788456080286535588 * (v + 0.044715 * v * v * v)));
+      };
     else
       f = [](double v) { return 0.5 * v * (1 + std::erf(v * sqrtHalf)); };
   } else {
@@ -129,32 +142,49 @@ bool parametric(Evaluation &e) {
 
 /// Runs `f(a, b)` over two operands of one kind of number.
 template <typename T, typename F>
-void broadcastTwo(Evaluation &e, const std::vector<T> &a, const std::vector<T> &b, F f) {
+void broadcastTwo(Evaluation &e, const std::vector<T> &a,
+                  const std::vector<T> &b, F f) {
   const HostTensor &y = e.out[0];
   std::array<Shape, 2> strides = {broadcastStrides(e.in[0]->shape, y.shape),
                                   broadcastStrides(e.in[1]->shape, y.shape)};
-  forEach<2>(y.shape, strides, [&](int64_t i, const std::array<int64_t, 2> &at) { f(i, a[at[0]], b[at[1]]); });
+  forEach<2>(y.shape, strides,
+             [&](int64_t i, const std::array<int64_t, 2> &at) {
+               f(i, a[at[0]], b[at[1]]);
+             });
 }
 
 double floatArithmetic(StringRef name, double a, double b) {
-  if (name == "Add") return a + b;
-  if (name == "Sub") return a - b;
-  if (name == "Mul") return a * b;
-  if (name == "Div") return a / b;
-  if (name == "Max") return std::isnan(a) || std::isnan(b) ? NAN : std::fmax(a, b);
-  if (name == "Min") return std::isnan(a) || std::isnan(b) ? NAN : std::fmin(a, b);
+  if (name == "Add")
+    return a + b;
+  if (name == "Sub")
+    return a - b;
+  if (name == "Mul")
+    return a * b;
+  if (name == "Div")
+    return a / b;
+  if (name == "Max")
+    return std::isnan(a) || std::isnan(b) ? NAN : std::fmax(a, b);
+  if (name == "Min")
+    return std::isnan(a) || std::isnan(b) ? NAN : std::fmin(a, b);
   return a < 0 ? a * b : a; // PRelu
 }
 
 /// Division rounds toward zero; nullopt for a division by zero.
-std::optional<int64_t> intArithmetic(StringRef name, int64_t a, int64_t b, bool isUnsigned) {
+std::optional<int64_t> intArithmetic(StringRef name, int64_t a, int64_t b,
+                                     bool isUnsigned) {
   uint64_t ua = a, ub = b;
-  if (name == "Add") return int64_t(ua + ub);
-  if (name == "Sub") return int64_t(ua - ub);
-  if (name == "Mul") return int64_t(ua * ub);
-  if (name == "Max") return isUnsigned ? int64_t(std::max(ua, ub)) : std::max(a, b);
-  if (name == "Min") return isUnsigned ? int64_t(std::min(ua, ub)) : std::min(a, b);
-  if (name == "PRelu") return !isUnsigned && a < 0 ? int64_t(ua * ub) : a;
+  if (name == "Add")
+    return int64_t(ua + ub);
+  if (name == "Sub")
+    return int64_t(ua - ub);
+  if (name == "Mul")
+    return int64_t(ua * ub);
+  if (name == "Max")
+    return isUnsigned ? int64_t(std::max(ua, ub)) : std::max(a, b);
+  if (name == "Min")
+    return isUnsigned ? int64_t(std::min(ua, ub)) : std::min(a, b);
+  if (name == "PRelu")
+    return !isUnsigned && a < 0 ? int64_t(ua * ub) : a;
   if (name == "Div") {
     if (b == 0)
       return std::nullopt;
@@ -176,7 +206,11 @@ bool arithmetic(Evaluation &e) {
   if (e.in.size() != 2 || a.isFloat() != b.isFloat())
     return false;
   if (a.isFloat()) {
-    auto run = [&](auto f) { broadcastTwo(e, a.floats, b.floats, [&](int64_t i, double u, double v) { y.floats[i] = f(u, v); }); };
+    auto run = [&](auto f) {
+      broadcastTwo(e, a.floats, b.floats, [&](int64_t i, double u, double v) {
+        y.floats[i] = f(u, v);
+      });
+    };
     if (name == "Add")
       run([](double u, double v) { return u + v; });
     else if (name == "Mul")
@@ -235,15 +269,17 @@ int64_t intPower(int64_t base, int64_t exponent) {
 bool power(Evaluation &e) {
   const HostTensor &a = *e.in[0], &b = *e.in[1];
   HostTensor &y = e.out[0];
-  std::array<Shape, 2> strides = {broadcastStrides(a.shape, y.shape), broadcastStrides(b.shape, y.shape)};
-  forEach<2>(y.shape, strides, [&](int64_t i, const std::array<int64_t, 2> &at) {
-    if (y.isFloat())
-      y.floats[i] = std::pow(a.number(at[0]), b.number(at[1]));
-    else if (!b.isFloat())
-      y.ints[i] = intPower(a.ints[at[0]], b.ints[at[1]]);
-    else
-      y.ints[i] = int64_t(std::pow(a.number(at[0]), b.floats[at[1]]));
-  });
+  std::array<Shape, 2> strides = {broadcastStrides(a.shape, y.shape),
+                                  broadcastStrides(b.shape, y.shape)};
+  forEach<2>(
+      y.shape, strides, [&](int64_t i, const std::array<int64_t, 2> &at) {
+        if (y.isFloat())
+          y.floats[i] = std::pow(a.number(at[0]), b.number(at[1]));
+        else if (!b.isFloat())
+          y.ints[i] = intPower(a.ints[at[0]], b.ints[at[1]]);
+        else
+          y.ints[i] = int64_t(std::pow(a.number(at[0]), b.floats[at[1]]));
+      });
   return true;
 }
 
@@ -254,18 +290,24 @@ bool comparison(Evaluation &e) {
   if (a.isFloat() != b.isFloat())
     return false;
   auto test = [&](auto u, auto v) {
-    return name == "Equal"     ? u == v
-           : name == "Greater" ? u > v
-           : name == "Less"    ? u < v
+    return name == "Equal"            ? u == v
+           : name == "Greater"        ? u > v
+           : name == "Less"           ? u < v
            : name == "GreaterOrEqual" ? u >= v
                                       : u <= v;
   };
   if (a.isFloat())
-    broadcastTwo(e, a.floats, b.floats, [&](int64_t i, double u, double v) { y.ints[i] = test(u, v); });
+    broadcastTwo(e, a.floats, b.floats, [&](int64_t i, double u, double v) {
+      y.ints[i] = test(u, v);
+    });
   else if (a.isUnsigned())
-    broadcastTwo(e, a.ints, b.ints, [&](int64_t i, int64_t u, int64_t v) { y.ints[i] = test(uint64_t(u), uint64_t(v)); });
+    broadcastTwo(e, a.ints, b.ints, [&](int64_t i, int64_t u, int64_t v) {
+      y.ints[i] = test(uint64_t(u), uint64_t(v));
+    });
   else
-    broadcastTwo(e, a.ints, b.ints, [&](int64_t i, int64_t u, int64_t v) { y.ints[i] = test(u, v); });
+    broadcastTwo(e, a.ints, b.ints, [&](int64_t i, int64_t u, int64_t v) {
+      y.ints[i] = test(u, v);
+    });
   return true;
 }
 
@@ -279,9 +321,13 @@ bool bits(Evaluation &e) {
   unsigned width = a.elementType.getIntOrFloatBitWidth();
   broadcastTwo(e, a.ints, b.ints, [&](int64_t i, int64_t u, int64_t v) {
     if (name == "BitShift")
-      y.ints[i] = uint64_t(v) >= width ? 0 : left ? int64_t(uint64_t(u) << v) : int64_t(uint64_t(u) >> v);
+      y.ints[i] = uint64_t(v) >= width ? 0
+                  : left               ? int64_t(uint64_t(u) << v)
+                                       : int64_t(uint64_t(u) >> v);
     else
-      y.ints[i] = name.ends_with("And") ? u & v : name.ends_with("Xor") ? u ^ v : u | v;
+      y.ints[i] = name.ends_with("And")   ? u & v
+                  : name.ends_with("Xor") ? u ^ v
+                                          : u | v;
   });
   return true;
 }
@@ -291,10 +337,11 @@ bool where(Evaluation &e) {
   std::array<Shape, 3> strides;
   for (unsigned k = 0; k < 3; ++k)
     strides[k] = broadcastStrides(e.in[k]->shape, y.shape);
-  forEach<3>(y.shape, strides, [&](int64_t i, const std::array<int64_t, 3> &at) {
-    bool yes = e.in[0]->ints[at[0]] != 0;
-    copyElement(*e.in[yes ? 1 : 2], at[yes ? 1 : 2], y, i);
-  });
+  forEach<3>(y.shape, strides,
+             [&](int64_t i, const std::array<int64_t, 3> &at) {
+               bool yes = e.in[0]->ints[at[0]] != 0;
+               copyElement(*e.in[yes ? 1 : 2], at[yes ? 1 : 2], y, i);
+             });
   return true;
 }
 
@@ -311,16 +358,19 @@ int64_t toInteger(double value, Type type) {
   }
   if (value >= 9223372036854775807.0)
     return std::numeric_limits<int64_t>::max();
-  return value <= -9223372036854775808.0 ? std::numeric_limits<int64_t>::min() : int64_t(value);
+  return value <= -9223372036854775808.0 ? std::numeric_limits<int64_t>::min()
+                                         : int64_t(value);
 }
 
-/// The power of two that f8E8M0FNU holds for a number: above it unless `mode` says otherwise.
+/// The power of two that f8E8M0FNU holds for a number: above it unless `mode`
+/// says otherwise.
 double toExponent(double value, StringRef mode, bool saturate) {
   if (!(std::fabs(value) > 0))
     return std::isnan(value) || !saturate ? NAN : std::ldexp(1, -127);
   int exponent;
   double fraction = std::frexp(std::fabs(value), &exponent); // in [0.5, 1)
-  bool up = mode == "nearest" ? fraction >= 0.75 : mode != "down" && fraction > 0.5;
+  bool up =
+      mode == "nearest" ? fraction >= 0.75 : mode != "down" && fraction > 0.5;
   exponent += up ? 0 : -1;
   if (std::isinf(value) || exponent > 127)
     return saturate ? std::ldexp(1, 127) : NAN;
@@ -343,14 +393,18 @@ bool cast(Evaluation &e) {
     double limit = 0;
     // Small floats saturate unless told otherwise.
     if (type.getWidth() <= 8 && e.op.getInt("saturate", 1)) {
-      llvm::APFloat largest = llvm::APFloat::getLargest(type.getFloatSemantics());
+      llvm::APFloat largest =
+          llvm::APFloat::getLargest(type.getFloatSemantics());
       bool losesInfo = false;
-      largest.convert(llvm::APFloat::IEEEdouble(), llvm::APFloat::rmTowardZero, &losesInfo);
+      largest.convert(llvm::APFloat::IEEEdouble(), llvm::APFloat::rmTowardZero,
+                      &losesInfo);
       limit = largest.convertToDouble();
     }
     for (int64_t i = 0; i < n; ++i) {
       double value = x.number(i);
-      y.floats[i] = limit > 0 && !std::isnan(value) ? std::fmin(std::fmax(value, -limit), limit) : value;
+      y.floats[i] = limit > 0 && !std::isnan(value)
+                        ? std::fmin(std::fmax(value, -limit), limit)
+                        : value;
     }
     return true;
   }
@@ -372,15 +426,21 @@ bool clip(Evaluation &e) {
   for (int64_t i = 0; i < x.size(); ++i) {
     if (x.isFloat()) {
       double v = x.floats[i];
-      if (low && v < low->floats[0]) v = low->floats[0];
-      if (high && v > high->floats[0]) v = high->floats[0];
+      if (low && v < low->floats[0])
+        v = low->floats[0];
+      if (high && v > high->floats[0])
+        v = high->floats[0];
       y.floats[i] = v;
       continue;
     }
     int64_t v = x.ints[i];
-    auto less = [&](int64_t a, int64_t b) { return x.isUnsigned() ? uint64_t(a) < uint64_t(b) : a < b; };
-    if (low && less(v, low->ints[0])) v = low->ints[0];
-    if (high && less(high->ints[0], v)) v = high->ints[0];
+    auto less = [&](int64_t a, int64_t b) {
+      return x.isUnsigned() ? uint64_t(a) < uint64_t(b) : a < b;
+    };
+    if (low && less(v, low->ints[0]))
+      v = low->ints[0];
+    if (high && less(high->ints[0], v))
+      v = high->ints[0];
     y.ints[i] = v;
   }
   return true;
@@ -389,10 +449,12 @@ bool clip(Evaluation &e) {
 bool classify(Evaluation &e) {
   const HostTensor &x = *e.in[0];
   bool nan = e.op.is("IsNaN");
-  bool negative = e.op.getInt("detect_negative", 1), positive = e.op.getInt("detect_positive", 1);
+  bool negative = e.op.getInt("detect_negative", 1),
+       positive = e.op.getInt("detect_positive", 1);
   for (int64_t i = 0; i < x.size(); ++i) {
     double v = x.number(i);
-    e.out[0].ints[i] = nan ? std::isnan(v) : std::isinf(v) && (v < 0 ? negative : positive);
+    e.out[0].ints[i] =
+        nan ? std::isnan(v) : std::isinf(v) && (v < 0 ? negative : positive);
   }
   return true;
 }
@@ -413,24 +475,42 @@ EvalFn effc::onnx::findElementwiseEval(StringRef name) {
   if (found != unaries().end())
     return [f = found->second](Evaluation &e) { return unary(e, f); };
   static const llvm::StringMap<bool (*)(Evaluation &)> table = {
-      {"LeakyRelu", parametric}, {"Elu", parametric},
-      {"Celu", parametric},      {"Selu", parametric},
-      {"HardSigmoid", parametric}, {"ThresholdedRelu", parametric},
-      {"Swish", parametric},     {"Shrink", parametric},
-      {"Gelu", parametric},      {"Add", arithmetic},
-      {"Sub", arithmetic},       {"Mul", arithmetic},
-      {"Div", arithmetic},       {"Max", arithmetic},
-      {"Min", arithmetic},       {"PRelu", arithmetic},
-      {"Mod", mod},              {"Pow", power},
-      {"Equal", comparison},     {"Greater", comparison},
-      {"GreaterOrEqual", comparison}, {"Less", comparison},
-      {"LessOrEqual", comparison},    {"And", bits},
-      {"Or", bits},              {"Xor", bits},
-      {"BitwiseAnd", bits},      {"BitwiseOr", bits},
-      {"BitwiseXor", bits},      {"BitShift", bits},
-      {"Where", where},          {"Cast", cast},
-      {"Clip", clip},            {"IsNaN", classify},
-      {"IsInf", classify},       {"Not", invert},
+      {"LeakyRelu", parametric},
+      {"Elu", parametric},
+      {"Celu", parametric},
+      {"Selu", parametric},
+      {"HardSigmoid", parametric},
+      {"ThresholdedRelu", parametric},
+      {"Swish", parametric},
+      {"Shrink", parametric},
+      {"Gelu", parametric},
+      {"Add", arithmetic},
+      {"Sub", arithmetic},
+      {"Mul", arithmetic},
+      {"Div", arithmetic},
+      {"Max", arithmetic},
+      {"Min", arithmetic},
+      {"PRelu", arithmetic},
+      {"Mod", mod},
+      {"Pow", power},
+      {"Equal", comparison},
+      {"Greater", comparison},
+      {"GreaterOrEqual", comparison},
+      {"Less", comparison},
+      {"LessOrEqual", comparison},
+      {"And", bits},
+      {"Or", bits},
+      {"Xor", bits},
+      {"BitwiseAnd", bits},
+      {"BitwiseOr", bits},
+      {"BitwiseXor", bits},
+      {"BitShift", bits},
+      {"Where", where},
+      {"Cast", cast},
+      {"Clip", clip},
+      {"IsNaN", classify},
+      {"IsInf", classify},
+      {"Not", invert},
       {"BitwiseNot", invert},
   };
   auto it = table.find(name);

@@ -15,7 +15,8 @@ namespace effc::onnx {
 
 using Shape = llvm::SmallVector<int64_t>;
 
-/// One evaluation: operands (null where absent) and results, allocated with the node's types.
+/// One evaluation: operands (null where absent) and results, allocated with the
+/// node's types.
 struct Evaluation {
   NodeOp op;
   llvm::ArrayRef<const HostTensor *> in;
@@ -48,7 +49,8 @@ inline Shape stridesOf(llvm::ArrayRef<int64_t> shape) {
   return strides;
 }
 
-/// Strides of an operand along the axes of `shape`, to which it broadcasts: 0 where it has one element.
+/// Strides of an operand along the axes of `shape`, to which it broadcasts: 0
+/// where it has one element.
 inline Shape broadcastStrides(llvm::ArrayRef<int64_t> operand,
                               llvm::ArrayRef<int64_t> shape) {
   Shape own = stridesOf(operand), result(shape.size(), 0);
@@ -59,7 +61,8 @@ inline Shape broadcastStrides(llvm::ArrayRef<int64_t> operand,
   return result;
 }
 
-/// Calls `body(i, offsets)` for each element of `shape` in order, with the offset that each set of strides gives.
+/// Calls `body(i, offsets)` for each element of `shape` in order, with the
+/// offset that each set of strides gives.
 template <size_t N, typename Body>
 void forEach(llvm::ArrayRef<int64_t> shape, const std::array<Shape, N> &strides,
              Body body) {
@@ -82,7 +85,8 @@ void forEach(llvm::ArrayRef<int64_t> shape, const std::array<Shape, N> &strides,
   }
 }
 
-/// Copies element `from` of `a` to element `to` of `b`, which has the same type.
+/// Copies element `from` of `a` to element `to` of `b`, which has the same
+/// type.
 inline void copyElement(const HostTensor &a, int64_t from, HostTensor &b,
                         int64_t to) {
   if (a.isFloat())
@@ -95,7 +99,9 @@ inline void copyElement(const HostTensor &a, int64_t from, HostTensor &b,
 struct Split3 {
   Split3(llvm::ArrayRef<int64_t> shape, int64_t axis) {
     for (size_t i = 0; i < shape.size(); ++i)
-      (int64_t(i) < axis ? outer : int64_t(i) == axis ? size : inner) *= shape[i];
+      (int64_t(i) < axis    ? outer
+       : int64_t(i) == axis ? size
+                            : inner) *= shape[i];
   }
   int64_t outer = 1, size = 1, inner = 1;
 };

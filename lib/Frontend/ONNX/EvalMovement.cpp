@@ -19,12 +19,14 @@ bool reshape(Evaluation &e) {
   return true;
 }
 
-/// Fills the result from the operand through strides: result element i is operand element `offset + at`.
+/// Fills the result from the operand through strides: result element i is
+/// operand element `offset + at`.
 void gatherStrided(Evaluation &e, const Shape &strides, int64_t offset = 0) {
   HostTensor &y = e.out[0];
-  forEach<1>(y.shape, {strides}, [&](int64_t i, const std::array<int64_t, 1> &at) {
-    copyElement(*e.in[0], offset + at[0], y, i);
-  });
+  forEach<1>(y.shape, {strides},
+             [&](int64_t i, const std::array<int64_t, 1> &at) {
+               copyElement(*e.in[0], offset + at[0], y, i);
+             });
 }
 
 bool transpose(Evaluation &e) {
@@ -85,7 +87,8 @@ bool concat(Evaluation &e) {
     int64_t run = part.size * part.inner;
     for (int64_t o = 0; o < part.outer; ++o)
       for (int64_t i = 0; i < run; ++i)
-        copyElement(*x, o * run + i, y, o * whole.size * whole.inner + base + i);
+        copyElement(*x, o * run + i, y,
+                    o * whole.size * whole.inner + base + i);
     base += run;
   }
   return true;
@@ -100,7 +103,8 @@ bool split(Evaluation &e) {
     if (k < e.out.size() && e.out[k].elementType)
       for (int64_t o = 0; o < whole.outer; ++o)
         for (int64_t i = 0; i < run; ++i)
-          copyElement(*e.in[0], o * whole.size * whole.inner + base + i, e.out[k], o * run + i);
+          copyElement(*e.in[0], o * whole.size * whole.inner + base + i,
+                      e.out[k], o * run + i);
     base += run;
   }
   return true;
@@ -117,7 +121,8 @@ bool gather(Evaluation &e) {
       if (index < 0 || index >= parts.size)
         return false;
       for (int64_t i = 0; i < parts.inner; ++i)
-        copyElement(x, (o * parts.size + index) * parts.inner + i, e.out[0], to++);
+        copyElement(x, (o * parts.size + index) * parts.inner + i, e.out[0],
+                    to++);
     }
   return true;
 }
@@ -128,7 +133,8 @@ bool pad(Evaluation &e) {
   Shape pads = e.ints(1);
   StringRef mode = e.op.getString("mode", "constant");
   const HostTensor *value = e.operand(2);
-  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "wrap")
+  if (mode != "constant" && mode != "edge" && mode != "reflect" &&
+      mode != "wrap")
     return false;
   if (value && value->size() != 1)
     return false;
@@ -208,14 +214,16 @@ bool range(Evaluation &e) {
 bool shapeOf(Evaluation &e) {
   auto type = cast<RankedTensorType>(e.op.getInputs()[0].getType());
   int64_t start = e.op.getInt("start", 0);
-  start = std::clamp<int64_t>(start < 0 ? start + type.getRank() : start, 0, type.getRank());
+  start = std::clamp<int64_t>(start < 0 ? start + type.getRank() : start, 0,
+                              type.getRank());
   for (int64_t i = 0; i < e.out[0].size(); ++i)
     e.out[0].ints[i] = type.getDimSize(start + i);
   return true;
 }
 
 bool size(Evaluation &e) {
-  e.out[0].ints[0] = cast<RankedTensorType>(e.op.getInputs()[0].getType()).getNumElements();
+  e.out[0].ints[0] =
+      cast<RankedTensorType>(e.op.getInputs()[0].getType()).getNumElements();
   return true;
 }
 
@@ -291,7 +299,8 @@ bool compress(Evaluation &e) {
     for (int64_t k = 0; k < std::min<int64_t>(parts.size, keep.size()); ++k)
       if (keep[k])
         for (int64_t i = 0; i < parts.inner; ++i)
-          copyElement(x, (o * parts.size + k) * parts.inner + i, e.out[0], to++);
+          copyElement(x, (o * parts.size + k) * parts.inner + i, e.out[0],
+                      to++);
   return to == e.out[0].size();
 }
 
@@ -301,9 +310,11 @@ bool depthToSpace(Evaluation &e) {
   bool deepen = e.op.is("SpaceToDepth");
   bool columns = e.op.getString("mode", "DCR") == "CRD";
   int64_t s = e.op.getInt("blocksize", 1);
-  // Walks the wide image; its element (c, h, w) belongs to channel ch of the deep one.
+  // Walks the wide image; its element (c, h, w) belongs to channel ch of the
+  // deep one.
   const HostTensor &wide = deepen ? x : y, &deep = deepen ? y : x;
-  int64_t n = wide.shape[0], c = wide.shape[1], h = wide.shape[2], w = wide.shape[3];
+  int64_t n = wide.shape[0], c = wide.shape[1], h = wide.shape[2],
+          w = wide.shape[3];
   Shape deepStrides = stridesOf(deep.shape);
   int64_t i = 0;
   for (int64_t in = 0; in < n; ++in)
@@ -311,8 +322,10 @@ bool depthToSpace(Evaluation &e) {
       for (int64_t ih = 0; ih < h; ++ih)
         for (int64_t iw = 0; iw < w; ++iw, ++i) {
           int64_t block = ih % s * s + iw % s;
-          int64_t channel = columns && !deepen ? ic * s * s + block : block * c + ic;
-          int64_t at = in * deepStrides[0] + channel * deepStrides[1] + ih / s * deepStrides[2] + iw / s;
+          int64_t channel =
+              columns && !deepen ? ic * s * s + block : block * c + ic;
+          int64_t at = in * deepStrides[0] + channel * deepStrides[1] +
+                       ih / s * deepStrides[2] + iw / s;
           if (deepen)
             copyElement(x, i, y, at);
           else
@@ -323,15 +336,20 @@ bool depthToSpace(Evaluation &e) {
 
 bool reverseSequence(Evaluation &e) {
   const HostTensor &x = *e.in[0];
-  int64_t batchAxis = e.op.getInt("batch_axis", 1), timeAxis = e.op.getInt("time_axis", 0);
+  int64_t batchAxis = e.op.getInt("batch_axis", 1),
+          timeAxis = e.op.getInt("time_axis", 0);
   Shape lengths = e.ints(1), strides = stridesOf(x.shape);
-  if (x.rank() < 2 || batchAxis == timeAxis || batchAxis < 0 || timeAxis < 0 || batchAxis > 1 || timeAxis > 1 ||
+  if (x.rank() < 2 || batchAxis == timeAxis || batchAxis < 0 || timeAxis < 0 ||
+      batchAxis > 1 || timeAxis > 1 ||
       int64_t(lengths.size()) != x.shape[batchAxis])
     return false;
   for (int64_t i = 0; i < x.size(); ++i) {
     int64_t batch = i / strides[batchAxis] % x.shape[batchAxis];
-    int64_t time = i / strides[timeAxis] % x.shape[timeAxis], length = lengths[batch];
-    int64_t from = length >= 0 && length <= x.shape[timeAxis] && time < length ? length - 1 - time : time;
+    int64_t time = i / strides[timeAxis] % x.shape[timeAxis],
+            length = lengths[batch];
+    int64_t from = length >= 0 && length <= x.shape[timeAxis] && time < length
+                       ? length - 1 - time
+                       : time;
     copyElement(x, i + (from - time) * strides[timeAxis], e.out[0], i);
   }
   return true;
@@ -341,16 +359,26 @@ bool reverseSequence(Evaluation &e) {
 
 EvalFn effc::onnx::findMovementEval(StringRef name) {
   static const llvm::StringMap<bool (*)(Evaluation &)> table = {
-      {"Reshape", reshape},     {"Transpose", transpose},
-      {"Expand", expand},       {"Slice", slice},
-      {"Tile", tile},           {"Concat", concat},
-      {"Split", split},         {"Gather", gather},
-      {"Pad", pad},             {"Trilu", trilu},
-      {"ConstantOfShape", constantOfShape}, {"Range", range},
-      {"Shape", shapeOf},       {"Size", size},
-      {"EyeLike", eyeLike},     {"OneHot", oneHot},
-      {"NonZero", nonZero},     {"Compress", compress},
-      {"DepthToSpace", depthToSpace}, {"SpaceToDepth", depthToSpace},
+      {"Reshape", reshape},
+      {"Transpose", transpose},
+      {"Expand", expand},
+      {"Slice", slice},
+      {"Tile", tile},
+      {"Concat", concat},
+      {"Split", split},
+      {"Gather", gather},
+      {"Pad", pad},
+      {"Trilu", trilu},
+      {"ConstantOfShape", constantOfShape},
+      {"Range", range},
+      {"Shape", shapeOf},
+      {"Size", size},
+      {"EyeLike", eyeLike},
+      {"OneHot", oneHot},
+      {"NonZero", nonZero},
+      {"Compress", compress},
+      {"DepthToSpace", depthToSpace},
+      {"SpaceToDepth", depthToSpace},
       {"ReverseSequence", reverseSequence},
   };
   auto it = table.find(name);

@@ -45,9 +45,11 @@ bool matMul(Evaluation &e) {
   Shape sb = broadcastStrides(ArrayRef<int64_t>(right).drop_back(2), batch);
   forEach<2>(batch, {sa, sb}, [&](int64_t i, const std::array<int64_t, 2> &at) {
     if (a.isFloat())
-      multiply(a.floats.data() + at[0] * m * k, b.floats.data() + at[1] * k * n, y.floats.data() + i * m * n, m, n, k);
+      multiply(a.floats.data() + at[0] * m * k, b.floats.data() + at[1] * k * n,
+               y.floats.data() + i * m * n, m, n, k);
     else
-      multiply(a.ints.data() + at[0] * m * k, b.ints.data() + at[1] * k * n, y.ints.data() + i * m * n, m, n, k);
+      multiply(a.ints.data() + at[0] * m * k, b.ints.data() + at[1] * k * n,
+               y.ints.data() + i * m * n, m, n, k);
   });
   return true;
 }
@@ -66,8 +68,10 @@ bool gemm(Evaluation &e) {
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (int64_t p = 0; p < k; ++p)
-        sum += a.floats[ta ? p * m + i : i * k + p] * b.floats[tb ? j * k + p : p * n + j];
-      y.floats[i * n + j] = alpha * sum + (c ? beta * c->floats[i * sc[0] + j * sc[1]] : 0);
+        sum += a.floats[ta ? p * m + i : i * k + p] *
+               b.floats[tb ? j * k + p : p * n + j];
+      y.floats[i * n + j] =
+          alpha * sum + (c ? beta * c->floats[i * sc[0] + j * sc[1]] : 0);
     }
   return true;
 }
@@ -82,8 +86,9 @@ bool einsum(Evaluation &e) {
   SmallVector<StringRef> terms;
   left.split(terms, ',');
   HostTensor &y = e.out[0];
-  if (text.find('.') != std::string::npos || text.find("->") == std::string::npos ||
-      terms.size() != e.in.size() || terms.size() > 3 || !y.isFloat())
+  if (text.find('.') != std::string::npos ||
+      text.find("->") == std::string::npos || terms.size() != e.in.size() ||
+      terms.size() > 3 || !y.isFloat())
     return false;
   std::map<char, int64_t> sizes;
   for (auto [term, x] : llvm::zip(terms, e.in))
@@ -143,7 +148,8 @@ bool conv(Evaluation &e) {
   ArrayRef<int64_t> spatial = ArrayRef<int64_t>(x.shape).drop_front(2);
   ArrayRef<int64_t> kernel = ArrayRef<int64_t>(w.shape).drop_front(2);
   ArrayRef<int64_t> result = ArrayRef<int64_t>(y.shape).drop_front(2);
-  Shape sIn = stridesOf(spatial), sKernel = stridesOf(kernel), sOut = stridesOf(result);
+  Shape sIn = stridesOf(spatial), sKernel = stridesOf(kernel),
+        sOut = stridesOf(result);
   for (int64_t b = 0; b < x.shape[0]; ++b)
     for (int64_t m = 0; m < w.shape[0]; ++m)
       for (int64_t o = 0; o < outPlane; ++o) {
@@ -152,14 +158,17 @@ bool conv(Evaluation &e) {
           int64_t at = 0;
           bool inside = true;
           for (size_t d = 0; d < n; ++d) {
-            int64_t p = o / sOut[d] % result[d] * strides[d] - pads[d] + k / sKernel[d] % kernel[d] * dilations[d];
+            int64_t p = o / sOut[d] % result[d] * strides[d] - pads[d] +
+                        k / sKernel[d] % kernel[d] * dilations[d];
             inside &= p >= 0 && p < spatial[d];
             at += p * sIn[d];
           }
           if (!inside)
             continue;
           for (int64_t c = 0; c < w.shape[1]; ++c)
-            sum += x.floats[(b * x.shape[1] + m / outputs * w.shape[1] + c) * inPlane + at] *
+            sum += x.floats[(b * x.shape[1] + m / outputs * w.shape[1] + c) *
+                                inPlane +
+                            at] *
                    w.floats[(m * w.shape[1] + c) * window + k];
         }
         y.floats[(b * w.shape[0] + m) * outPlane + o] = sum;
@@ -167,19 +176,25 @@ bool conv(Evaluation &e) {
   return true;
 }
 
-/// Strides of a scale along the axes of `shape`: one number, one for each place on `axis`, or one for each block.
-std::function<int64_t(int64_t)> scaleIndex(const HostTensor &scale, const Shape &shape, int64_t axis, int64_t block) {
+/// Strides of a scale along the axes of `shape`: one number, one for each place
+/// on `axis`, or one for each block.
+std::function<int64_t(int64_t)> scaleIndex(const HostTensor &scale,
+                                           const Shape &shape, int64_t axis,
+                                           int64_t block) {
   if (scale.size() == 1)
     return [](int64_t) { return int64_t(0); };
   Split3 parts(shape, axis);
   if (scale.rank() <= 1 && scale.size() == parts.size)
     return [parts](int64_t i) { return i / parts.inner % parts.size; };
   if (block < 1 || scale.rank() != int64_t(shape.size()) ||
-      scale.size() != parts.outer * int64_t(llvm::divideCeil(parts.size, block)) * parts.inner)
+      scale.size() != parts.outer *
+                          int64_t(llvm::divideCeil(parts.size, block)) *
+                          parts.inner)
     return nullptr;
   int64_t blocks = llvm::divideCeil(parts.size, block);
   return [parts, block, blocks](int64_t i) {
-    int64_t inner = i % parts.inner, at = i / parts.inner % parts.size, outer = i / parts.inner / parts.size;
+    int64_t inner = i % parts.inner, at = i / parts.inner % parts.size,
+            outer = i / parts.inner / parts.size;
     return (outer * blocks + at / block) * parts.inner + inner;
   };
 }
@@ -196,7 +211,8 @@ bool dequantize(Evaluation &e) {
     return false;
   for (int64_t i = 0; i < x.size(); ++i) {
     int64_t s = index(i);
-    y.floats[i] = (x.number(i) - (zero ? zero->number(s) : 0)) * scale.floats[s];
+    y.floats[i] =
+        (x.number(i) - (zero ? zero->number(s) : 0)) * scale.floats[s];
   }
   return true;
 }
@@ -209,7 +225,8 @@ bool quantize(Evaluation &e) {
   if (axis < 0)
     axis += x.rank();
   auto index = scaleIndex(scale, x.shape, axis, e.op.getInt("block_size", 0));
-  if (!index || !x.isFloat() || !scale.isFloat() || y.isFloat() || (zero && zero->size() != scale.size()))
+  if (!index || !x.isFloat() || !scale.isFloat() || y.isFloat() ||
+      (zero && zero->size() != scale.size()))
     return false;
   unsigned width = y.elementType.getIntOrFloatBitWidth();
   double low = y.isUnsigned() ? 0 : -std::ldexp(1, int(width) - 1);
@@ -218,8 +235,11 @@ bool quantize(Evaluation &e) {
   for (int64_t i = 0; i < x.size(); ++i) {
     int64_t s = index(i);
     // The quotient is rounded to the operand's type first, as runtimes do.
-    double value = std::nearbyint(roundTo(type, x.floats[i] / scale.floats[s])) + (zero ? zero->number(s) : 0);
-    y.ints[i] = std::isnan(value) ? 0 : int64_t(std::fmin(std::fmax(value, low), high));
+    double value =
+        std::nearbyint(roundTo(type, x.floats[i] / scale.floats[s])) +
+        (zero ? zero->number(s) : 0);
+    y.ints[i] =
+        std::isnan(value) ? 0 : int64_t(std::fmin(std::fmax(value, low), high));
   }
   return true;
 }

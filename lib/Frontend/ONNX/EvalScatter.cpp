@@ -37,7 +37,8 @@ bool gatherElements(Evaluation &e) {
   return true;
 }
 
-/// The offset of the slice that index `i` of `indices` names, in a tensor of `shape` behind `batch` leading axes.
+/// The offset of the slice that index `i` of `indices` names, in a tensor of
+/// `shape` behind `batch` leading axes.
 std::optional<int64_t> sliceOffset(const HostTensor &indices, int64_t i,
                                    ArrayRef<int64_t> shape,
                                    const Shape &strides, int64_t batch) {
@@ -79,7 +80,8 @@ bool gatherND(Evaluation &e) {
 }
 
 /// Combines element `from` of `u` into element `to` of `y`.
-bool combine(StringRef reduction, const HostTensor &u, int64_t from, HostTensor &y, int64_t to) {
+bool combine(StringRef reduction, const HostTensor &u, int64_t from,
+             HostTensor &y, int64_t to) {
   if (reduction == "none") {
     copyElement(u, from, y, to);
     return true;
@@ -97,12 +99,14 @@ bool combine(StringRef reduction, const HostTensor &u, int64_t from, HostTensor 
       return false;
     return true;
   };
-  return y.isFloat() ? apply(y.floats[to], u.floats[from]) : apply(y.ints[to], u.ints[from]);
+  return y.isFloat() ? apply(y.floats[to], u.floats[from])
+                     : apply(y.ints[to], u.ints[from]);
 }
 
 bool scatterND(Evaluation &e) {
   const HostTensor &x = *e.in[0], &indices = *e.in[1], &updates = *e.in[2];
-  if (indices.rank() == 0 || indices.shape.back() < 1 || indices.shape.back() > x.rank())
+  if (indices.rank() == 0 || indices.shape.back() < 1 ||
+      indices.shape.back() > x.rank())
     return false;
   e.out[0] = x;
   Shape strides = stridesOf(x.shape);
@@ -174,7 +178,8 @@ bool tensorScatter(Evaluation &e) {
       if (at < 0 || at >= to.size)
         return false;
       for (int64_t i = 0; i < from.inner; ++i)
-        copyElement(update, (o * from.size + t) * from.inner + i, e.out[0], (o * to.size + at) * to.inner + i);
+        copyElement(update, (o * from.size + t) * from.inner + i, e.out[0],
+                    (o * to.size + at) * to.inner + i);
     }
   return true;
 }

@@ -16,26 +16,38 @@ using onnx_ir::AttributeProto;
 using onnx_ir::GraphProto;
 using onnx_ir::NodeProto;
 
-/// The kind of an attribute; from its contents where the file does not say (IR versions before 2 did not).
+/// The kind of an attribute; from its contents where the file does not say (IR
+/// versions before 2 did not).
 static AttributeProto::AttributeType kindOf(const AttributeProto &a) {
   if (a.type() != AttributeProto::UNDEFINED)
     return a.type();
-  if (a.has_f()) return AttributeProto::FLOAT;
-  if (a.has_i()) return AttributeProto::INT;
-  if (a.has_s()) return AttributeProto::STRING;
-  if (a.has_t()) return AttributeProto::TENSOR;
-  if (a.has_g()) return AttributeProto::GRAPH;
-  if (a.floats_size()) return AttributeProto::FLOATS;
-  if (a.ints_size()) return AttributeProto::INTS;
-  if (a.strings_size()) return AttributeProto::STRINGS;
-  if (a.tensors_size()) return AttributeProto::TENSORS;
-  if (a.graphs_size()) return AttributeProto::GRAPHS;
+  if (a.has_f())
+    return AttributeProto::FLOAT;
+  if (a.has_i())
+    return AttributeProto::INT;
+  if (a.has_s())
+    return AttributeProto::STRING;
+  if (a.has_t())
+    return AttributeProto::TENSOR;
+  if (a.has_g())
+    return AttributeProto::GRAPH;
+  if (a.floats_size())
+    return AttributeProto::FLOATS;
+  if (a.ints_size())
+    return AttributeProto::INTS;
+  if (a.strings_size())
+    return AttributeProto::STRINGS;
+  if (a.tensors_size())
+    return AttributeProto::TENSORS;
+  if (a.graphs_size())
+    return AttributeProto::GRAPHS;
   return AttributeProto::UNDEFINED;
 }
 
-llvm::Expected<Attribute>
-GraphBuilder::readAttribute(const AttributeProto &a, StringRef where) {
-  auto tensor = [&](const onnx_ir::TensorProto &t) -> llvm::Expected<Attribute> {
+llvm::Expected<Attribute> GraphBuilder::readAttribute(const AttributeProto &a,
+                                                      StringRef where) {
+  auto tensor =
+      [&](const onnx_ir::TensorProto &t) -> llvm::Expected<Attribute> {
     ElementsAttr &value = seen[&t];
     if (!value) {
       // The parsed model is this importer's own; raw data is moved out of it.

@@ -90,11 +90,12 @@ Error GraphBuilder::readInitializers(GraphProto &graph, Scope &scope,
       return error;
     if (scope.values.count(name))
       return bad("the initializer '" + name + "' is defined twice");
-    // A function body or branch is built each time it is used; its tensors are read once.
+    // A function body or branch is built each time it is used; its tensors are
+    // read once.
     ElementsAttr &value = seen[&tensor];
     if (!value) {
-      auto read = tensors.read(tensor,
-                               isMain ? parsed.rawData[i] : std::nullopt, name);
+      auto read =
+          tensors.read(tensor, isMain ? parsed.rawData[i] : std::nullopt, name);
       if (!read)
         return read.takeError();
       value = *read;
@@ -107,8 +108,7 @@ Error GraphBuilder::readInitializers(GraphProto &graph, Scope &scope,
 }
 
 Error GraphBuilder::buildNodes(const NodeList &nodes, Scope &scope,
-                               const Source &source,
-                               const StringSet<> &outer) {
+                               const Source &source, const StringSet<> &outer) {
   auto order = orderNodes(nodes, outer);
   if (!order)
     return order.takeError();
@@ -188,9 +188,8 @@ Error GraphBuilder::inlineCall(const NodeProto &node,
     const std::string &formal = function.input(i);
     if (formal.empty() || !names.insert(formal).second)
       return bad("a function's inputs are named twice or not at all", name);
-    inner.values[formal] = i < int(operands.size())
-                               ? operands[i]
-                               : none(b.getUnknownLoc());
+    inner.values[formal] =
+        i < int(operands.size()) ? operands[i] : none(b.getUnknownLoc());
   }
   for (const auto &info : function.value_info())
     inner.declared[info.name()] = &info.type();
@@ -235,14 +234,29 @@ static Error checkSchema(const OpSchema &schema, const NodeProto &node,
   for (const auto &[attribute, value] : attributes) {
     bool fits = true;
     switch (schema.attributeKind(attribute)) {
-    case 'i': fits = isa<IntegerAttr>(value); break;
-    case 'f': fits = isa<FloatAttr>(value); break;
-    case 's': fits = isa<StringAttr>(value); break;
-    case 't': fits = isa<ElementsAttr>(value); break;
-    case 'g': fits = false; break;
-    case 'I': fits = isa<DenseI64ArrayAttr>(value); break;
-    case 'F': fits = isa<DenseF32ArrayAttr>(value); break;
-    default: break;
+    case 'i':
+      fits = isa<IntegerAttr>(value);
+      break;
+    case 'f':
+      fits = isa<FloatAttr>(value);
+      break;
+    case 's':
+      fits = isa<StringAttr>(value);
+      break;
+    case 't':
+      fits = isa<ElementsAttr>(value);
+      break;
+    case 'g':
+      fits = false;
+      break;
+    case 'I':
+      fits = isa<DenseI64ArrayAttr>(value);
+      break;
+    case 'F':
+      fits = isa<DenseF32ArrayAttr>(value);
+      break;
+    default:
+      break;
     }
     if (!fits)
       return bad("the attribute '" + attribute + "' of " + schema.name +
@@ -311,8 +325,8 @@ Error GraphBuilder::buildNode(const NodeProto &node, Scope &scope,
   Source nested = source;
   ++nested.depth;
   for (auto [i, graph] : llvm::enumerate(graphs))
-    if (auto error = buildRegion(*graph.second, op.getSubgraphs()[i], scope,
-                                 nested))
+    if (auto error =
+            buildRegion(*graph.second, op.getSubgraphs()[i], scope, nested))
       return error;
   for (int i = 0, e = types.size(); i < e; ++i)
     if (!node.output(i).empty())
@@ -401,12 +415,11 @@ llvm::Expected<OwningOpRef<ModuleOp>> GraphBuilder::build() {
   auto opsets = readOpsets(model.opset_import(), "");
   if (!opsets)
     return opsets.takeError();
-  OwningOpRef<ModuleOp> module = ModuleOp::create(
-      NameLoc::get(b.getStringAttr(model.graph().name().empty() ||
-                                           errorToBool(checkName(
-                                               model.graph().name(), "name"))
-                                       ? "main"
-                                       : StringRef(model.graph().name()))));
+  OwningOpRef<ModuleOp> module = ModuleOp::create(NameLoc::get(b.getStringAttr(
+      model.graph().name().empty() ||
+              errorToBool(checkName(model.graph().name(), "name"))
+          ? "main"
+          : StringRef(model.graph().name()))));
   if (auto error = buildMain(*module, *opsets))
     return error;
 
@@ -425,10 +438,9 @@ llvm::Expected<OwningOpRef<ModuleOp>> GraphBuilder::build() {
   module.get()->setAttr("onnx.metadata", dictionary(metadata));
   module.get()->setAttr("onnx.opset", dictionary(versions));
   module.get()->setAttr("onnx.ir_version", b.getI64IntegerAttr(version));
-  module.get()->setAttr(
-      "onnx.producer",
-      b.getStringAttr(StringRef(model.producer_name() + " " +
-                                model.producer_version())
-                          .trim()));
+  module.get()->setAttr("onnx.producer",
+                        b.getStringAttr(StringRef(model.producer_name() + " " +
+                                                  model.producer_version())
+                                            .trim()));
   return module;
 }

@@ -19,7 +19,8 @@ namespace effc::onnx {
 
 class NodeOp;
 
-/// Builds the module of a parsed model: nodes in order, subgraphs as regions, functions inlined.
+/// Builds the module of a parsed model: nodes in order, subgraphs as regions,
+/// functions inlined.
 class GraphBuilder {
 public:
   GraphBuilder(mlir::MLIRContext *context, ParsedModel &parsed,
@@ -32,7 +33,8 @@ private:
   using Opsets = llvm::StringMap<int64_t>;
   using Bindings = llvm::StringMap<mlir::Attribute>;
 
-  /// The values of one graph or function body; a subgraph also sees those around it.
+  /// The values of one graph or function body; a subgraph also sees those
+  /// around it.
   struct Scope {
     Scope *parent = nullptr;
     llvm::StringMap<mlir::Value> values;
@@ -49,16 +51,15 @@ private:
     unsigned depth;
   };
 
-  llvm::Expected<Opsets>
-  readOpsets(const google::protobuf::RepeatedPtrField<
-                 onnx_ir::OperatorSetIdProto> &imports,
-             llvm::StringRef where);
+  llvm::Expected<Opsets> readOpsets(
+      const google::protobuf::RepeatedPtrField<onnx_ir::OperatorSetIdProto>
+          &imports,
+      llvm::StringRef where);
   llvm::Error readInitializers(onnx_ir::GraphProto &graph, Scope &scope,
                                bool isMain);
   llvm::Error buildMain(mlir::ModuleOp module, const Opsets &opsets);
   llvm::Error buildNodes(const NodeList &nodes, Scope &scope,
-                         const Source &source,
-                         const llvm::StringSet<> &outer);
+                         const Source &source, const llvm::StringSet<> &outer);
   llvm::Error buildNode(const onnx_ir::NodeProto &node, Scope &scope,
                         const Source &source);
   llvm::Error buildRegion(const onnx_ir::GraphProto &graph,
@@ -72,11 +73,10 @@ private:
   readAttribute(const onnx_ir::AttributeProto &attribute,
                 llvm::StringRef where);
   /// The attributes of a node but its graphs, references resolved.
-  llvm::Error readAttributes(const onnx_ir::NodeProto &node,
-                             const Source &source, Bindings &result,
-                             llvm::SmallVectorImpl<
-                                 std::pair<std::string, const onnx_ir::GraphProto *>>
-                                 &graphs);
+  llvm::Error readAttributes(
+      const onnx_ir::NodeProto &node, const Source &source, Bindings &result,
+      llvm::SmallVectorImpl<std::pair<std::string, const onnx_ir::GraphProto *>>
+          &graphs);
   mlir::Value none(mlir::Location loc);
 
   ParsedModel &parsed;

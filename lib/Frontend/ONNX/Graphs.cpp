@@ -125,7 +125,8 @@ Expected<std::vector<int>> onnx::orderNodes(const NodeList &nodes,
     return order;
   for (int i = 0; i < nodes.size(); ++i)
     if (waiting[i] > 0)
-      return makeError(ErrorCode::BadGraph, "nodes depend on each other in a cycle",
+      return makeError(ErrorCode::BadGraph,
+                       "nodes depend on each other in a cycle",
                        describe(nodes[i]));
   return order;
 }
@@ -205,9 +206,8 @@ static int64_t countNodes(const NodeList &nodes) {
   return sum;
 }
 
-Expected<FunctionTable>
-FunctionTable::create(const onnx_ir::ModelProto &model,
-                      const ImportOptions &options) {
+Expected<FunctionTable> FunctionTable::create(const onnx_ir::ModelProto &model,
+                                              const ImportOptions &options) {
   FunctionTable table;
   int64_t total = countNodes(model.graph().node());
   for (const FunctionProto &function : model.functions()) {
@@ -227,10 +227,10 @@ FunctionTable::create(const onnx_ir::ModelProto &model,
                          Twine(options.maxNodes));
   // Cycles are refused also among functions that nothing calls.
   for (const FunctionProto &function : model.functions()) {
-    auto nodes = table.expand(
-        table.entries[key(function.domain(), function.name(),
-                          function.overload())],
-        1);
+    auto nodes =
+        table.expand(table.entries[key(function.domain(), function.name(),
+                                       function.overload())],
+                     1);
     if (!nodes)
       return nodes.takeError();
   }

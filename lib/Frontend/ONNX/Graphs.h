@@ -27,8 +27,7 @@
 
 namespace effc::onnx {
 
-using NodeList =
-    google::protobuf::RepeatedPtrField<onnx_ir::NodeProto>;
+using NodeList = google::protobuf::RepeatedPtrField<onnx_ir::NodeProto>;
 
 /// What messages call a node: its name, else its operator and first output.
 std::string describe(const onnx_ir::NodeProto &node);
@@ -36,9 +35,10 @@ std::string describe(const onnx_ir::NodeProto &node);
 /// Refuses names that are too long, not UTF-8, or hold control characters.
 llvm::Error checkName(llvm::StringRef name, llvm::StringRef what);
 
-/// An order in which each node follows those that it reads from, also through its subgraphs; the given order where
-/// that is one. `outer` are names defined before all nodes (inputs, initializers). Refuses cycles, and values that
-/// are defined twice.
+/// An order in which each node follows those that it reads from, also through
+/// its subgraphs; the given order where that is one. `outer` are names defined
+/// before all nodes (inputs, initializers). Refuses cycles, and values that are
+/// defined twice.
 llvm::Expected<std::vector<int>> orderNodes(const NodeList &nodes,
                                             const llvm::StringSet<> &outer);
 
@@ -46,10 +46,11 @@ llvm::Expected<std::vector<int>> orderNodes(const NodeList &nodes,
 class FunctionTable {
 public:
   /// Checks ids, calls and the expansion of `model` against `options`.
-  static llvm::Expected<FunctionTable>
-  create(const onnx_ir::ModelProto &model, const ImportOptions &options);
+  static llvm::Expected<FunctionTable> create(const onnx_ir::ModelProto &model,
+                                              const ImportOptions &options);
 
-  /// The function that a node calls; null for operators that effc knows itself and for unknown ones.
+  /// The function that a node calls; null for operators that effc knows itself
+  /// and for unknown ones.
   const onnx_ir::FunctionProto *callee(const onnx_ir::NodeProto &node) const;
 
 private:

@@ -59,9 +59,8 @@ FailureOr<ElementBytes> ElementBytes::of(ElementsAttr elements) {
 }
 
 static bool allEqual(ArrayRef<char> bytes, size_t width) {
-  return bytes.size() > width &&
-         std::memcmp(bytes.data(), bytes.data() + width,
-                     bytes.size() - width) == 0;
+  return bytes.size() > width && std::memcmp(bytes.data(), bytes.data() + width,
+                                             bytes.size() - width) == 0;
 }
 
 ElementsAttr effc::onnx::makeElements(RankedTensorType type,
@@ -121,12 +120,12 @@ void HostTensor::round() {
       value = value != 0;
   else if (width < 64)
     for (int64_t &value : ints)
-      value = isUnsigned() ? int64_t(uint64_t(value) & ((uint64_t(1) << width) - 1))
-                           : llvm::SignExtend64(uint64_t(value), width);
+      value = isUnsigned()
+                  ? int64_t(uint64_t(value) & ((uint64_t(1) << width) - 1))
+                  : llvm::SignExtend64(uint64_t(value), width);
 }
 
-template <typename T>
-static T load(const char *at) {
+template <typename T> static T load(const char *at) {
   T value;
   std::memcpy(&value, at, sizeof(T));
   return value;
@@ -168,7 +167,8 @@ FailureOr<HostTensor> HostTensor::read(ElementsAttr elements) {
   }
   for (size_t i = 0; i < result.ints.size(); ++i, at += step) {
     int64_t value = 0;
-    std::memcpy(&value, at, step); // little-endian, as every target of the compiler
+    std::memcpy(&value, at,
+                step); // little-endian, as every target of the compiler
     result.ints[i] = value;
   }
   result.round();

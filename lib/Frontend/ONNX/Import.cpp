@@ -34,7 +34,8 @@ import(MLIRContext &context, std::shared_ptr<MappedFile> file, StringRef name,
   auto module = builder.build();
   if (!module)
     return module.takeError();
-  // What the checks above let through must still be a module; otherwise say so instead of going on.
+  // What the checks above let through must still be a module; otherwise say so
+  // instead of going on.
   std::string reason;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     reason = diagnostic.str();
@@ -46,7 +47,8 @@ import(MLIRContext &context, std::shared_ptr<MappedFile> file, StringRef name,
   return module;
 }
 
-/// What onnxruntime-genai's configuration beside the model says about shapes: `onnx.genai`.
+/// What onnxruntime-genai's configuration beside the model says about shapes:
+/// `onnx.genai`.
 static void readGenaiConfig(ModuleOp module, StringRef modelPath) {
   llvm::SmallString<256> path(llvm::sys::path::parent_path(modelPath));
   llvm::sys::path::append(path, "genai_config.json");

@@ -31,7 +31,8 @@ std::optional<Shape> onnx::constantInts(Value value) {
 
 RankedTensorType onnx::staticTypeOf(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || !type.hasStaticShape() || isa<UnknownType>(type.getElementType()))
+  if (!type || !type.hasStaticShape() ||
+      isa<UnknownType>(type.getElementType()))
     return {};
   return type;
 }
@@ -60,7 +61,8 @@ std::optional<Shape> onnx::broadcast(ArrayRef<int64_t> a, ArrayRef<int64_t> b) {
 }
 
 void Inference::set(unsigned i, ArrayRef<int64_t> shape, Type element) {
-  // A shape that no tensor can have comes from hostile constants; the result stays unknown and is refused later.
+  // A shape that no tensor can have comes from hostile constants; the result
+  // stays unknown and is refused later.
   if (op.getOutput(i) && elementCount(shape))
     op.getOutputs()[i].setType(RankedTensorType::get(shape, element));
 }

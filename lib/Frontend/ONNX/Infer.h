@@ -27,7 +27,8 @@ mlir::RankedTensorType staticTypeOf(mlir::Value value);
 /// "tensor<2x4xf32>, tensor<3xf32>" for messages.
 std::string describeOperands(NodeOp node);
 
-/// A node whose result types are being found. A rule leaves results alone where it cannot tell.
+/// A node whose result types are being found. A rule leaves results alone where
+/// it cannot tell.
 class Inference {
 public:
   explicit Inference(NodeOp node) : op(node) {}
@@ -50,7 +51,8 @@ public:
   mlir::LogicalResult mismatch(const llvm::Twine &why);
   /// The error EFF0206 at this node.
   mlir::LogicalResult wrong(const llvm::Twine &why);
-  /// `axis` counted from the front; failure (with an error) outside [-rank, rank).
+  /// `axis` counted from the front; failure (with an error) outside [-rank,
+  /// rank).
   mlir::FailureOr<int64_t> axis(int64_t axis, int64_t rank);
 };
 
@@ -60,8 +62,9 @@ using InferFn = mlir::LogicalResult (*)(Inference &);
 std::optional<Shape> broadcast(llvm::ArrayRef<int64_t> a,
                                llvm::ArrayRef<int64_t> b);
 
-/// Finds the result types of a node in normal form from its operands. Operators that are not known, and operands
-/// that are not static, leave them as they are.
+/// Finds the result types of a node in normal form from its operands. Operators
+/// that are not known, and operands that are not static, leave them as they
+/// are.
 mlir::LogicalResult inferTypes(NodeOp node);
 
 InferFn findElementwiseRule(NodeOp node);

@@ -40,10 +40,11 @@ static LogicalResult causalConv(Inference &in) {
     return success();
   }
   // Without a past the state has the default form: the last K - 1 columns.
-  if (x.getRank() == 3 && weight.getRank() == 3 && in.op.getInt("state_window", 0) == 0 &&
-      !in.op.getInt("channels_last", 0))
-    in.set(1, {x.getDimSize(0), x.getDimSize(1),
-               (weight.getDimSize(2) - 1) * in.op.getInt("dilation", 1)},
+  if (x.getRank() == 3 && weight.getRank() == 3 &&
+      in.op.getInt("state_window", 0) == 0 && !in.op.getInt("channels_last", 0))
+    in.set(1,
+           {x.getDimSize(0), x.getDimSize(1),
+            (weight.getDimSize(2) - 1) * in.op.getInt("dilation", 1)},
            x.getElementType());
   return success();
 }
@@ -53,7 +54,8 @@ static LogicalResult linearAttention(Inference &in) {
   auto q = in.type(0), k = in.type(1), v = in.type(2), state = in.type(3);
   if (!q || !k || !v)
     return success();
-  int64_t qHeads = in.op.getInt("q_num_heads", 0), kvHeads = in.op.getInt("kv_num_heads", 0);
+  int64_t qHeads = in.op.getInt("q_num_heads", 0),
+          kvHeads = in.op.getInt("kv_num_heads", 0);
   if (state && state.getRank() >= 4)
     kvHeads = state.getDimSize(state.getRank() - 3);
   if (q.getRank() != 3 || k.getRank() != 3 || v.getRank() != 3)
@@ -64,28 +66,36 @@ static LogicalResult linearAttention(Inference &in) {
   int64_t heads = std::max(qHeads, kvHeads);
   if (qHeads < 1 && k.getDimSize(2) % kvHeads == 0 && k.getDimSize(2) > 0)
     heads = std::max(kvHeads, q.getDimSize(2) / (k.getDimSize(2) / kvHeads));
-  in.set(0, {q.getDimSize(0), q.getDimSize(1), heads * valueWidth}, q.getElementType());
+  in.set(0, {q.getDimSize(0), q.getDimSize(1), heads * valueWidth},
+         q.getElementType());
   if (in.has(3))
     copyType(in, 1, 3);
-  else if (k.getDimSize(2) % kvHeads == 0 && in.op.getInt("state_window", 0) == 0)
-    in.set(1, {q.getDimSize(0), kvHeads, k.getDimSize(2) / kvHeads, valueWidth}, q.getElementType());
+  else if (k.getDimSize(2) % kvHeads == 0 &&
+           in.op.getInt("state_window", 0) == 0)
+    in.set(1, {q.getDimSize(0), kvHeads, k.getDimSize(2) / kvHeads, valueWidth},
+           q.getElementType());
   return success();
 }
 
-/// query (or packed q, k, v), key, value, past key, past value, lengths, total, tables ...
+/// query (or packed q, k, v), key, value, past key, past value, lengths, total,
+/// tables ...
 static LogicalResult groupQuery(Inference &in) {
   auto q = in.type(0), past = in.type(3);
-  int64_t heads = in.op.getInt("num_heads", 0), kvHeads = in.op.getInt("kv_num_heads", 0);
-  if (!q || q.getRank() != 3 || heads < 1 || kvHeads < 1 || (in.has(3) && !past))
+  int64_t heads = in.op.getInt("num_heads", 0),
+          kvHeads = in.op.getInt("kv_num_heads", 0);
+  if (!q || q.getRank() != 3 || heads < 1 || kvHeads < 1 ||
+      (in.has(3) && !past))
     return success();
   int64_t all = in.has(1) ? heads : heads + 2 * kvHeads;
   if (q.getDimSize(2) % all)
     return in.mismatch("the width is no multiple of the number of heads");
   int64_t size = q.getDimSize(2) / all;
-  in.set(0, {q.getDimSize(0), q.getDimSize(1), heads * size}, q.getElementType());
+  in.set(0, {q.getDimSize(0), q.getDimSize(1), heads * size},
+         q.getElementType());
   if (past && past.getRank() != 4)
     return in.mismatch("the caches must have four dimensions");
-  // The total length says how long the caches are; a shared buffer may be longer.
+  // The total length says how long the caches are; a shared buffer may be
+  // longer.
   int64_t length = (past ? past.getDimSize(2) : 0) + q.getDimSize(1);
   if (auto total = in.ints(6); total && total->size() == 1 && past)
     length = std::max((*total)[0], past.getDimSize(2));
@@ -161,7 +171,8 @@ static LogicalResult fusedMatMul(Inference &in) {
     std::swap(left[left.size() - 1], left[left.size() - 2]);
   if (in.op.getInt("transB", 0))
     std::swap(right[right.size() - 1], right[right.size() - 2]);
-  auto batch = broadcast(ArrayRef<int64_t>(left).drop_back(2), ArrayRef<int64_t>(right).drop_back(2));
+  auto batch = broadcast(ArrayRef<int64_t>(left).drop_back(2),
+                         ArrayRef<int64_t>(right).drop_back(2));
   if (!batch || left.back() != right[right.size() - 2])
     return in.mismatch("the sizes do not fit");
   batch->push_back(left[left.size() - 2]);
@@ -170,7 +181,8 @@ static LogicalResult fusedMatMul(Inference &in) {
   return success();
 }
 
-/// QLinearAdd, QLinearMul: a, its scale and zero point, b, ..., result's scale and zero point.
+/// QLinearAdd, QLinearMul: a, its scale and zero point, b, ..., result's scale
+/// and zero point.
 static LogicalResult qLinearBinary(Inference &in) {
   auto a = in.type(0), b = in.type(3);
   if (!a || !b)
@@ -182,7 +194,8 @@ static LogicalResult qLinearBinary(Inference &in) {
   return success();
 }
 
-/// Result's scale and zero point, then value, scale and zero point for each operand.
+/// Result's scale and zero point, then value, scale and zero point for each
+/// operand.
 static LogicalResult qLinearConcat(Inference &in) {
   auto zero = in.type(1), front = in.type(2);
   if (!zero || !front)
@@ -211,7 +224,8 @@ static LogicalResult qGemm(Inference &in) {
   if (a.getDimSize(ta ? 0 : 1) != b.getDimSize(tb ? 1 : 0))
     return in.mismatch("the inner sizes differ");
   in.set(0, {a.getDimSize(ta ? 1 : 0), b.getDimSize(tb ? 0 : 1)},
-         zero ? zero.getElementType() : Type(Float32Type::get(in.op.getContext())));
+         zero ? zero.getElementType()
+              : Type(Float32Type::get(in.op.getContext())));
   return success();
 }
 
@@ -241,8 +255,9 @@ static LogicalResult packedAttention(Inference &in) {
   auto x = in.type(0), w = in.type(1), bias = in.type(2);
   if (!x || x.getRank() != 3 || in.op->hasAttr("qkv_hidden_sizes"))
     return success();
-  int64_t width = w && w.getRank() == 2 ? w.getDimSize(1)
-                  : bias && bias.getRank() == 1 ? bias.getDimSize(0) : 0;
+  int64_t width = w && w.getRank() == 2         ? w.getDimSize(1)
+                  : bias && bias.getRank() == 1 ? bias.getDimSize(0)
+                                                : 0;
   if (width < 3 || width % 3)
     return success();
   in.set(0, {x.getDimSize(0), x.getDimSize(1), width / 3}, x.getElementType());
@@ -252,7 +267,8 @@ static LogicalResult packedAttention(Inference &in) {
 static LogicalResult multiHead(Inference &in) {
   auto q = in.type(0), v = in.type(2);
   if (q && v && q.getRank() == 3 && v.getRank() == 3)
-    in.set(0, {q.getDimSize(0), q.getDimSize(1), v.getDimSize(2)}, q.getElementType());
+    in.set(0, {q.getDimSize(0), q.getDimSize(1), v.getDimSize(2)},
+           q.getElementType());
   return success();
 }
 
@@ -274,7 +290,8 @@ static InferFn microsoftRule(StringRef name) {
               "RotaryEmbedding", "QLinearSoftmax", "QLinearSigmoid"},
              first)
       .Case("GroupQueryAttention", groupQuery)
-      .Cases({"SkipSimplifiedLayerNormalization", "SkipLayerNormalization"}, skipNorm)
+      .Cases({"SkipSimplifiedLayerNormalization", "SkipLayerNormalization"},
+             skipNorm)
       .Case("SimplifiedLayerNormalization", simplifiedNorm)
       .Case("MatMulNBits", matMulNBits)
       .Case("GatherBlockQuantized", gatherQuantized)

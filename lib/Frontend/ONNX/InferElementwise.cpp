@@ -84,8 +84,7 @@ static LogicalResult where(Inference &in) {
 static LogicalResult cast(Inference &in) {
   Type element = elementType(in.op.getContext(), in.op.getInt("to", 0));
   if (!element)
-    return in.wrong("there is no element type " +
-                    Twine(in.op.getInt("to", 0)));
+    return in.wrong("there is no element type " + Twine(in.op.getInt("to", 0)));
   if (auto type = in.type(0))
     in.set(0, type.getShape(), element);
   return success();
@@ -93,16 +92,62 @@ static LogicalResult cast(Inference &in) {
 
 InferFn onnx::findElementwiseRule(NodeOp node) {
   return llvm::StringSwitch<InferFn>(node.getOpType())
-      .Cases({"Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh",
-              "BitwiseNot", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp",
-              "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax",
-              "Identity", "LeakyRelu", "Log", "LogSoftmax", "Mish", "Neg",
-              "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid",
-              "Sign", "Sin", "Sinh", "Softmax", "Softplus", "Softsign", "Sqrt",
-              "Swish", "Tan", "Tanh", "ThresholdedRelu", "CumSum", "Trilu",
-              "LpNormalization", "LRN", "MeanVarianceNormalization",
-              "InstanceNormalization", "GroupNormalization",
-              "ScatterElements", "ScatterND", "Scatter", "ReverseSequence",
+      .Cases({"Abs",
+              "Acos",
+              "Acosh",
+              "Asin",
+              "Asinh",
+              "Atan",
+              "Atanh",
+              "BitwiseNot",
+              "Ceil",
+              "Celu",
+              "Clip",
+              "Cos",
+              "Cosh",
+              "Elu",
+              "Erf",
+              "Exp",
+              "Floor",
+              "Gelu",
+              "HardSigmoid",
+              "HardSwish",
+              "Hardmax",
+              "Identity",
+              "LeakyRelu",
+              "Log",
+              "LogSoftmax",
+              "Mish",
+              "Neg",
+              "Not",
+              "Reciprocal",
+              "Relu",
+              "Round",
+              "Selu",
+              "Shrink",
+              "Sigmoid",
+              "Sign",
+              "Sin",
+              "Sinh",
+              "Softmax",
+              "Softplus",
+              "Softsign",
+              "Sqrt",
+              "Swish",
+              "Tan",
+              "Tanh",
+              "ThresholdedRelu",
+              "CumSum",
+              "Trilu",
+              "LpNormalization",
+              "LRN",
+              "MeanVarianceNormalization",
+              "InstanceNormalization",
+              "GroupNormalization",
+              "ScatterElements",
+              "ScatterND",
+              "Scatter",
+              "ReverseSequence",
               "TensorScatter"},
              same)
       .Cases({"IsNaN", "IsInf"}, toBool)

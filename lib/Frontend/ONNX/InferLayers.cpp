@@ -96,7 +96,8 @@ static FailureOr<Shape> windows(Inference &in, ArrayRef<int64_t> spatial,
   StringRef mode = in.op.getString("auto_pad", "NOTSET");
   if (kernel.size() != n || strides.size() != n || dilations.size() != n ||
       pads.size() != 2 * n)
-    return in.mismatch("kernel_shape, strides, dilations or pads have the wrong length");
+    return in.mismatch(
+        "kernel_shape, strides, dilations or pads have the wrong length");
   bool ceil = in.op.getInt("ceil_mode", 0);
   Shape result;
   for (size_t i = 0; i < n; ++i) {
@@ -134,7 +135,8 @@ static LogicalResult convOf(Inference &in, unsigned w, Type element) {
       weight.getDimSize(1) > (int64_t(1) << 40) / group ||
       x.getDimSize(1) != weight.getDimSize(1) * group)
     return in.mismatch("the channels do not fit " + Twine(group) + " groups");
-  auto sizes = windows(in, x.getShape().drop_front(2), weight.getShape().drop_front(2));
+  auto sizes =
+      windows(in, x.getShape().drop_front(2), weight.getShape().drop_front(2));
   if (failed(sizes))
     return failure();
   Shape shape{x.getDimSize(0), weight.getDimSize(0)};
@@ -144,7 +146,9 @@ static LogicalResult convOf(Inference &in, unsigned w, Type element) {
 }
 
 static LogicalResult conv(Inference &in) { return convOf(in, 1, {}); }
-static LogicalResult convInteger(Inference &in) { return convOf(in, 1, integer(in, 32)); }
+static LogicalResult convInteger(Inference &in) {
+  return convOf(in, 1, integer(in, 32));
+}
 static LogicalResult qLinearConv(Inference &in) {
   auto zero = in.type(7);
   return zero ? convOf(in, 3, zero.getElementType()) : success();
@@ -163,7 +167,8 @@ static LogicalResult convTranspose(Inference &in) {
   Shape dilations = in.op.getInts("dilations").value_or(Shape(n, 1));
   Shape pads = in.op.getInts("pads").value_or(Shape(2 * n, 0));
   Shape extra = in.op.getInts("output_padding").value_or(Shape(n, 0));
-  if (strides.size() != n || dilations.size() != n || pads.size() != 2 * n || extra.size() != n)
+  if (strides.size() != n || dilations.size() != n || pads.size() != 2 * n ||
+      extra.size() != n)
     return in.mismatch("strides, dilations or pads have the wrong length");
   Shape shape{x.getDimSize(0), weight.getDimSize(1) * in.op.getInt("group", 1)};
   for (size_t i = 0; i < n; ++i)
@@ -213,7 +218,8 @@ static LogicalResult normalization(Inference &in) {
     if (type && broadcast(type.getShape(), x.getShape()) != Shape(x.getShape()))
       return in.mismatch("the scale or bias does not broadcast to the input");
   bool own = in.op.getOpType() != "LayerNormalization";
-  in.set(0, x.getShape(), own && scale ? scale.getElementType() : x.getElementType());
+  in.set(0, x.getShape(),
+         own && scale ? scale.getElementType() : x.getElementType());
   Shape stats(x.getShape());
   for (int64_t i = *axis; i < x.getRank(); ++i)
     stats[i] = 1;
@@ -258,7 +264,8 @@ static LogicalResult einsum(Inference &in) {
       return in.mismatch("the term '" + term + "' has the wrong rank");
     for (auto [d, letter] : llvm::enumerate(term)) {
       ++uses[letter];
-      int64_t &size = sizes.try_emplace(letter, type.getDimSize(d)).first->second;
+      int64_t &size =
+          sizes.try_emplace(letter, type.getDimSize(d)).first->second;
       if (size == 1)
         size = type.getDimSize(d);
       if (size != type.getDimSize(d) && type.getDimSize(d) != 1)
@@ -275,7 +282,8 @@ static LogicalResult einsum(Inference &in) {
   Shape shape;
   for (char letter : right) {
     if (!sizes.count(letter))
-      return in.wrong("the result's subscript '" + Twine(letter) + "' is in no operand");
+      return in.wrong("the result's subscript '" + Twine(letter) +
+                      "' is in no operand");
     shape.push_back(sizes[letter]);
   }
   in.set(0, shape, element);
@@ -326,11 +334,13 @@ static LogicalResult attention(Inference &in) {
   auto q = in.type(0), k = in.type(1), v = in.type(2);
   if (!q || !k || !v)
     return success();
-  int64_t qHeads = in.op.getInt("q_num_heads", 0), kvHeads = in.op.getInt("kv_num_heads", 0);
+  int64_t qHeads = in.op.getInt("q_num_heads", 0),
+          kvHeads = in.op.getInt("kv_num_heads", 0);
   bool packed = q.getRank() == 3;
   if (q.getRank() != k.getRank() || k.getRank() != v.getRank() ||
       (!packed && q.getRank() != 4))
-    return in.mismatch("query, key and value must all have three or four dimensions");
+    return in.mismatch(
+        "query, key and value must all have three or four dimensions");
   if (packed && (qHeads < 1 || kvHeads < 1 || q.getDimSize(2) % qHeads ||
                  k.getDimSize(2) % kvHeads || v.getDimSize(2) % kvHeads))
     return in.mismatch("the widths are no multiples of the numbers of heads");
@@ -338,7 +348,8 @@ static LogicalResult attention(Inference &in) {
     qHeads = q.getDimSize(1);
     kvHeads = k.getDimSize(1);
   }
-  int64_t seq = q.getDimSize(packed ? 1 : 2), keys = k.getDimSize(packed ? 1 : 2);
+  int64_t seq = q.getDimSize(packed ? 1 : 2),
+          keys = k.getDimSize(packed ? 1 : 2);
   int64_t width = packed ? k.getDimSize(2) / kvHeads : k.getDimSize(3);
   int64_t valueWidth = packed ? v.getDimSize(2) / kvHeads : v.getDimSize(3);
   auto past = in.type(4);

@@ -91,7 +91,8 @@ static LogicalResult concat(Inference &in) {
 /// Operands 1 to 4 are constants, clamped.
 static LogicalResult slice(Inference &in) {
   auto type = in.type(0);
-  auto starts = in.ints(1), ends = in.ints(2), axes = in.ints(3), steps = in.ints(4);
+  auto starts = in.ints(1), ends = in.ints(2), axes = in.ints(3),
+       steps = in.ints(4);
   if (!type || !starts || !ends || !axes || !steps)
     return success();
   Shape shape(type.getShape());
@@ -211,7 +212,8 @@ static LogicalResult pad(Inference &in) {
   Shape shape(type.getShape());
   for (size_t i = 0; i < rank; ++i) {
     int64_t front = (*pads)[i], end = (*pads)[i + rank];
-    if (std::abs(front) > (int64_t(1) << 40) || std::abs(end) > (int64_t(1) << 40))
+    if (std::abs(front) > (int64_t(1) << 40) ||
+        std::abs(end) > (int64_t(1) << 40))
       return in.mismatch("a pad is too large");
     shape[i] += front + end;
     if (shape[i] < 0)
@@ -261,7 +263,8 @@ static LogicalResult shapeOf(Inference &in) {
   if (!type)
     return success();
   auto clamp = [&](int64_t i) {
-    return std::clamp<int64_t>(i < 0 ? i + type.getRank() : i, 0, type.getRank());
+    return std::clamp<int64_t>(i < 0 ? i + type.getRank() : i, 0,
+                               type.getRank());
   };
   int64_t start = clamp(in.op.getInt("start", 0));
   int64_t end = clamp(in.op.getInt("end", type.getRank()));
@@ -399,14 +402,16 @@ static LogicalResult depthToSpace(Inference &in) {
   bool deepen = in.op.is("SpaceToDepth");
   if (type.getRank() != 4 || block < 1 || block > (1 << 20))
     return in.mismatch("it wants four dimensions and a block size");
-  int64_t n = type.getDimSize(0), c = type.getDimSize(1), h = type.getDimSize(2),
-          w = type.getDimSize(3);
+  int64_t n = type.getDimSize(0), c = type.getDimSize(1),
+          h = type.getDimSize(2), w = type.getDimSize(3);
   if (deepen ? (h % block || w % block) : c % (block * block))
     return in.mismatch("the sizes are no multiples of the block size");
   if (deepen)
-    in.set(0, {n, c * block * block, h / block, w / block}, type.getElementType());
+    in.set(0, {n, c * block * block, h / block, w / block},
+           type.getElementType());
   else
-    in.set(0, {n, c / (block * block), h * block, w * block}, type.getElementType());
+    in.set(0, {n, c / (block * block), h * block, w * block},
+           type.getElementType());
   return success();
 }
 

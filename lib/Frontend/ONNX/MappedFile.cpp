@@ -55,8 +55,8 @@ MappedFile::map(FileHandle handle, StringRef name, int64_t maxBytes) {
   std::shared_ptr<MappedFile> file(new MappedFile);
   file->otherLinks = info.st_nlink > 1;
   if (info.st_size > 0) {
-    void *at = ::mmap(nullptr, info.st_size, PROT_READ, MAP_PRIVATE,
-                      handle.get(), 0);
+    void *at =
+        ::mmap(nullptr, info.st_size, PROT_READ, MAP_PRIVATE, handle.get(), 0);
     if (at == MAP_FAILED)
       return makeError(ErrorCode::FileNotFound, "cannot map the file", name,
                        std::strerror(errno));
@@ -140,7 +140,8 @@ static Expected<SmallVector<StringRef>> components(StringRef location) {
   return result;
 }
 
-/// Walks down from `directory` without following any link. A link gives ELOOP (or ENOTDIR in the middle).
+/// Walks down from `directory` without following any link. A link gives ELOOP
+/// (or ENOTDIR in the middle).
 static FileHandle descend(int directory, ArrayRef<StringRef> parts) {
   FileHandle current;
   int at = directory;
@@ -163,7 +164,8 @@ Expected<FileHandle> ModelDirectory::openThroughLink(StringRef location) {
   if (strict)
     return refuse("external data is behind a symbolic link", location,
                   "--strict-paths refuses links");
-  // Beneath the model's directory, or beside the file that the model's own link points to (a hub cache).
+  // Beneath the model's directory, or beside the file that the model's own link
+  // points to (a hub cache).
   StringRef rest = real;
   FileHandle handle;
   if (rest.consume_front(realPath) && rest.consume_front("/")) {
@@ -197,8 +199,7 @@ Expected<FileHandle> ModelDirectory::openBeneath(StringRef location) {
                 location, std::strerror(reason));
 }
 
-Expected<std::shared_ptr<MappedFile>>
-ModelDirectory::file(StringRef location) {
+Expected<std::shared_ptr<MappedFile>> ModelDirectory::file(StringRef location) {
   auto known = files.find(location);
   if (known != files.end())
     return known->second;

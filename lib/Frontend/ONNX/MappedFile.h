@@ -61,8 +61,9 @@ private:
 llvm::Expected<std::shared_ptr<MappedFile>> openModel(llvm::StringRef path,
                                                       int64_t maxBytes);
 
-/// The directory of a model and the data files that its tensors name. Nothing outside is ever opened: files lie
-/// beneath the directory, or, through a link, in the directory where the model file itself really is.
+/// The directory of a model and the data files that its tensors name. Nothing
+/// outside is ever opened: files lie beneath the directory, or, through a link,
+/// in the directory where the model file itself really is.
 class ModelDirectory {
 public:
   using Warning = std::function<void(const llvm::Twine &)>;

@@ -32,7 +32,8 @@ struct Field {
   ArrayRef<char> all, payload;
 };
 
-/// Walks the fields of one message. After `next` gave false, `bad` tells damage from the end.
+/// Walks the fields of one message. After `next` gave false, `bad` tells damage
+/// from the end.
 class FieldReader {
 public:
   explicit FieldReader(ArrayRef<char> bytes) : rest(bytes) {}
@@ -118,7 +119,8 @@ void appendMessage(std::string &to, uint32_t number, StringRef payload) {
   to.append(payload.data(), payload.size());
 }
 
-/// The file without the large raw data of the main graph's initializers, so that parsing copies no weights.
+/// The file without the large raw data of the main graph's initializers, so
+/// that parsing copies no weights.
 class Redactor {
 public:
   bool model(ArrayRef<char> bytes) {
@@ -213,7 +215,8 @@ Expected<std::unique_ptr<ParsedModel>> onnx::parseModel(ArrayRef<char> bytes,
     return makeError(ErrorCode::NotOnnx, "the file is empty", name);
   if (bytes.size() > size_t(INT32_MAX))
     return makeError(ErrorCode::NotOnnx, "the model file is too large", name,
-                     "2 GiB is the format's limit", "export with external data");
+                     "2 GiB is the format's limit",
+                     "export with external data");
   Redactor redactor;
   bool redacted = bytes.size() >= smallFile && redactor.model(bytes);
   bool ok = redacted ? parse({redactor.text.data(), redactor.text.size()},
@@ -222,7 +225,8 @@ Expected<std::unique_ptr<ParsedModel>> onnx::parseModel(ArrayRef<char> bytes,
   if (!ok)
     return explain(bytes, name);
   const onnx_ir::ModelProto &model = parsed->model;
-  if (!model.has_graph() || (!model.has_ir_version() && model.graph().node_size() == 0))
+  if (!model.has_graph() ||
+      (!model.has_ir_version() && model.graph().node_size() == 0))
     return makeError(ErrorCode::NotOnnx, "the file is not an ONNX model", name,
                      "it has no graph");
   parsed->rawData = std::move(redactor.rawData);

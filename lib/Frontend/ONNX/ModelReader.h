@@ -17,8 +17,9 @@
 
 namespace effc::onnx {
 
-/// A parsed model. Large raw data of the main graph's initializers is not in the message but in the file:
-/// `rawData[i]` belongs to `model.graph().initializer(i)`.
+/// A parsed model. Large raw data of the main graph's initializers is not in
+/// the message but in the file: `rawData[i]` belongs to
+/// `model.graph().initializer(i)`.
 struct ParsedModel {
   onnx_ir::ModelProto model;
   std::vector<std::optional<llvm::ArrayRef<char>>> rawData;

@@ -15,8 +15,9 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::onnx;
 
-/// Axes and bounds that are attributes in old opsets and operands in new ones end as operands; an op says with
-/// `since` that its normal form is that of opset 18.
+/// Axes and bounds that are attributes in old opsets and operands in new ones
+/// end as operands; an op says with `since` that its normal form is that of
+/// opset 18.
 static constexpr int64_t normalOpset = 18;
 
 static Step error(LogicalResult result) {
@@ -27,7 +28,8 @@ static void setInt(NodeOp op, StringRef name, int64_t value) {
   op->setAttr(name, Builder(op.getContext()).getI64IntegerAttr(value));
 }
 
-/// Makes an axis explicit and counts it from the front, where the rank of `value` is known.
+/// Makes an axis explicit and counts it from the front, where the rank of
+/// `value` is known.
 static Step fixAxis(NodeOp op, Value value, int64_t otherwise) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   if (!type)
@@ -52,29 +54,36 @@ static Step constantNode(Simplifier &s, NodeOp op) {
     if (op->hasAttr(name))
       given.push_back(name);
   if (given.size() != 1)
-    return error(Inference(op).wrong("it has " + Twine(given.size()) + " values"));
+    return error(
+        Inference(op).wrong("it has " + Twine(given.size()) + " values"));
   Attribute attr = op->getAttr(given.front());
   Builder &b = s.b;
   ElementsAttr value;
   auto vector = [&](int64_t n, Type element) {
     return RankedTensorType::get({n}, element);
   };
-  if (auto elements = dyn_cast<ElementsAttr>(attr); elements && given[0] == "value") {
+  if (auto elements = dyn_cast<ElementsAttr>(attr);
+      elements && given[0] == "value") {
     value = elements;
   } else if (auto number = dyn_cast<FloatAttr>(attr)) {
-    value = DenseElementsAttr::get(RankedTensorType::get({}, b.getF32Type()), attr);
+    value =
+        DenseElementsAttr::get(RankedTensorType::get({}, b.getF32Type()), attr);
   } else if (auto number = dyn_cast<IntegerAttr>(attr)) {
-    value = DenseElementsAttr::get(RankedTensorType::get({}, b.getI64Type()), attr);
+    value =
+        DenseElementsAttr::get(RankedTensorType::get({}, b.getI64Type()), attr);
   } else if (auto list = dyn_cast<DenseI64ArrayAttr>(attr)) {
-    value = DenseElementsAttr::get(vector(list.size(), b.getI64Type()), list.asArrayRef());
+    value = DenseElementsAttr::get(vector(list.size(), b.getI64Type()),
+                                   list.asArrayRef());
   } else if (auto list = dyn_cast<DenseF32ArrayAttr>(attr)) {
-    value = DenseElementsAttr::get(vector(list.size(), b.getF32Type()), list.asArrayRef());
+    value = DenseElementsAttr::get(vector(list.size(), b.getF32Type()),
+                                   list.asArrayRef());
   } else {
     SmallVector<StringRef> texts;
     Type type = StringType::get(op.getContext());
     if (auto text = dyn_cast<StringAttr>(attr)) {
       texts.push_back(text.getValue());
-      value = DenseStringElementsAttr::get(RankedTensorType::get({}, type), texts);
+      value =
+          DenseStringElementsAttr::get(RankedTensorType::get({}, type), texts);
     } else if (auto list = dyn_cast<ArrayAttr>(attr)) {
       for (Attribute entry : list)
         if (auto text = dyn_cast<StringAttr>(entry))
@@ -84,7 +93,8 @@ static Step constantNode(Simplifier &s, NodeOp op) {
   }
   if (!value)
     return error(Inference(op).wrong("its value has the wrong kind"));
-  // A constant node keeps its output's name where it is as large as an initializer.
+  // A constant node keeps its output's name where it is as large as an
+  // initializer.
   std::string name;
   if (isa<DenseResourceElementsAttr>(value))
     name = op.getNodeName().str();
@@ -97,8 +107,10 @@ static Step dropout(Simplifier &s, NodeOp op) {
     if (!flag || flag->size() != 1)
       return Step::Kept;
     ElementsAttr ratio = constantOf(op.getInput(1));
-    auto number = ratio ? HostTensor::read(ratio) : FailureOr<HostTensor>(failure());
-    bool none = succeeded(number) && number->size() == 1 && number->number(0) == 0;
+    auto number =
+        ratio ? HostTensor::read(ratio) : FailureOr<HostTensor>(failure());
+    bool none =
+        succeeded(number) && number->size() == 1 && number->number(0) == 0;
     if ((*flag)[0] != 0 && !none)
       return Step::Kept; // random: not a thing to compile
   }
@@ -127,11 +139,20 @@ static Step cast(Simplifier &s, NodeOp op) {
     to = dataTypeOf(like.getElementType());
   } else if (auto text = op->getAttrOfType<StringAttr>("to")) {
     to = llvm::StringSwitch<int64_t>(text.getValue())
-             .Case("FLOAT", 1).Case("UINT8", 2).Case("INT8", 3)
-             .Case("UINT16", 4).Case("INT16", 5).Case("INT32", 6)
-             .Case("INT64", 7).Case("STRING", 8).Case("BOOL", 9)
-             .Case("FLOAT16", 10).Case("DOUBLE", 11).Case("UINT32", 12)
-             .Case("UINT64", 13).Case("BFLOAT16", 16)
+             .Case("FLOAT", 1)
+             .Case("UINT8", 2)
+             .Case("INT8", 3)
+             .Case("UINT16", 4)
+             .Case("INT16", 5)
+             .Case("INT32", 6)
+             .Case("INT64", 7)
+             .Case("STRING", 8)
+             .Case("BOOL", 9)
+             .Case("FLOAT16", 10)
+             .Case("DOUBLE", 11)
+             .Case("UINT32", 12)
+             .Case("UINT64", 13)
+             .Case("BFLOAT16", 16)
              .Default(0);
   }
   op->setAttr("to", s.b.getI64IntegerAttr(to));
@@ -156,7 +177,8 @@ static Step chain(Simplifier &s, NodeOp op, StringRef binary) {
       return Step::Kept;
     auto scalar = RankedTensorType::get({}, type.getElementType());
     auto count = FloatAttr::get(type.getElementType(), double(operands.size()));
-    Value divisor = s.constant(op, DenseElementsAttr::get(scalar, Attribute(count)));
+    Value divisor =
+        s.constant(op, DenseElementsAttr::get(scalar, Attribute(count)));
     value = s.make(op, "Div", {value, divisor})->getResult(0);
   }
   return s.replace(op, value);
@@ -178,10 +200,13 @@ static Step softmax(Simplifier &s, NodeOp op) {
   int64_t outer = 1, inner = 1;
   for (int64_t i = 0; i < rank; ++i)
     (i < axis ? outer : inner) *= type.getDimSize(i);
-  Value flat = s.make(op, "Reshape", {input, s.ints(op, {outer, inner})})->getResult(0);
+  Value flat =
+      s.make(op, "Reshape", {input, s.ints(op, {outer, inner})})->getResult(0);
   NodeOp soft = s.make(op, op.getOpType(), {flat});
   setInt(soft, "axis", 1);
-  Value back = s.make(op, "Reshape", {soft->getResult(0), s.ints(op, type.getShape())})->getResult(0);
+  Value back =
+      s.make(op, "Reshape", {soft->getResult(0), s.ints(op, type.getShape())})
+          ->getResult(0);
   return s.replace(op, back);
 }
 
@@ -203,8 +228,9 @@ static Step reduce(Simplifier &s, NodeOp op) {
     given = !axes.empty();
   }
   if (!given && op.getInt("noop_with_empty_axes", 0)) {
-    bool plain = !op.getOpType().contains("Log") && !op.getOpType().contains("L1") &&
-                 !op.getOpType().contains("L2") && !op.getOpType().contains("Square");
+    bool plain =
+        !op.getOpType().contains("Log") && !op.getOpType().contains("L1") &&
+        !op.getOpType().contains("L2") && !op.getOpType().contains("Square");
     if (plain)
       return s.replace(op, op.getInputs()[0]);
     given = true;
@@ -233,15 +259,19 @@ static Step clip(Simplifier &s, NodeOp op) {
   if (!op->hasAttr("min") && !op->hasAttr("max"))
     return Step::Kept;
   auto tensor = dyn_cast<TensorType>(op.getInputs()[0].getType());
-  auto element = tensor ? dyn_cast<FloatType>(tensor.getElementType()) : FloatType();
+  auto element =
+      tensor ? dyn_cast<FloatType>(tensor.getElementType()) : FloatType();
   if (!element)
     return Step::Kept;
   SmallVector<Value> operands{op.getInputs()[0]};
   for (StringRef name : {"min", "max"}) {
-    float otherwise = (name == "min" ? -1 : 1) * std::numeric_limits<float>::max();
-    auto value = FloatAttr::get(element, roundTo(element, op.getFloat(name, otherwise)));
-    operands.push_back(s.constant(op, DenseElementsAttr::get(
-                                          RankedTensorType::get({}, element), Attribute(value))));
+    float otherwise =
+        (name == "min" ? -1 : 1) * std::numeric_limits<float>::max();
+    auto value =
+        FloatAttr::get(element, roundTo(element, op.getFloat(name, otherwise)));
+    operands.push_back(s.constant(
+        op, DenseElementsAttr::get(RankedTensorType::get({}, element),
+                                   Attribute(value))));
     op->removeAttr(name);
   }
   op.getInputsMutable().assign(operands);
@@ -262,14 +292,17 @@ static Step argReduce(NodeOp op) {
 
 /// Before opset 7 a slope of one dimension belongs to the channels.
 static Step prelu(Simplifier &s, NodeOp op) {
-  auto x = staticTypeOf(op.getInputs()[0]), slope = staticTypeOf(op.getInputs()[1]);
-  if (op.getSince() >= 7 || !x || !slope || slope.getRank() != 1 || x.getRank() < 3 ||
-      slope.getDimSize(0) != x.getDimSize(1))
+  auto x = staticTypeOf(op.getInputs()[0]),
+       slope = staticTypeOf(op.getInputs()[1]);
+  if (op.getSince() >= 7 || !x || !slope || slope.getRank() != 1 ||
+      x.getRank() < 3 || slope.getDimSize(0) != x.getDimSize(1))
     return Step::Kept;
   Shape shape(x.getRank() - 1, 1);
   shape[0] = x.getDimSize(1);
-  Value view = s.make(op, "Reshape", {op.getInputs()[1], s.ints(op, shape)})->getResult(0);
-  return s.replace(op, s.make(op, "PRelu", {op.getInputs()[0], view})->getResults());
+  Value view = s.make(op, "Reshape", {op.getInputs()[1], s.ints(op, shape)})
+                   ->getResult(0);
+  return s.replace(
+      op, s.make(op, "PRelu", {op.getInputs()[0], view})->getResults());
 }
 
 /// Writes the ellipsis as letters and the result's term in full.
@@ -284,9 +317,11 @@ static Step einsum(NodeOp op) {
   left.split(terms, ',');
   if (terms.size() != op.getInputs().size())
     return Step::Kept;
-  // The axes that an ellipsis stands for align at their end: they get the last of these letters.
+  // The axes that an ellipsis stands for align at their end: they get the last
+  // of these letters.
   std::string spare;
-  for (char c : StringRef("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
+  for (char c :
+       StringRef("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"))
     if (text.find(c) == std::string::npos)
       spare.push_back(c);
   int64_t widest = 0;
@@ -295,16 +330,19 @@ static Step einsum(NodeOp op) {
     auto type = dyn_cast<RankedTensorType>(operand.getType());
     if (!type)
       return Step::Kept;
-    int64_t axes = term.contains("...") ? type.getRank() - int64_t(term.size()) + 3 : 0;
+    int64_t axes =
+        term.contains("...") ? type.getRank() - int64_t(term.size()) + 3 : 0;
     if (axes < 0 || axes > int64_t(spare.size()))
-      return error(Inference(op).mismatch("the term '" + term + "' has too many letters"));
+      return error(Inference(op).mismatch("the term '" + term +
+                                          "' has too many letters"));
     hidden.push_back(axes);
     widest = std::max(widest, axes);
   }
   auto expand = [&](StringRef term, int64_t axes) {
     auto [front, back] = term.split("...");
     std::string letters = spare.substr(widest - axes, axes);
-    return term.contains("...") ? front.str() + letters + back.str() : term.str();
+    return term.contains("...") ? front.str() + letters + back.str()
+                                : term.str();
   };
   std::string result, used;
   for (auto [i, term] : llvm::enumerate(terms))
@@ -335,9 +373,11 @@ Step onnx::normalizeBroadcast(Simplifier &s, NodeOp op) {
       return Step::Error;
     Shape shape(b.getShape());
     if (*axis + b.getRank() > a.getRank())
-      return error(Inference(op).mismatch("the second operand reaches beyond the first"));
+      return error(Inference(op).mismatch(
+          "the second operand reaches beyond the first"));
     shape.append(a.getRank() - *axis - b.getRank(), 1);
-    Value view = s.make(op, "Reshape", {op.getInputs()[1], s.ints(op, shape)})->getResult(0);
+    Value view = s.make(op, "Reshape", {op.getInputs()[1], s.ints(op, shape)})
+                     ->getResult(0);
     NodeOp fresh = s.make(op, op.getOpType(), {op.getInputs()[0], view});
     return s.replace(op, fresh->getResults());
   }
@@ -376,7 +416,8 @@ static Step dispatch(Simplifier &s, NodeOp op) {
     return argReduce(op);
   if (name == "LayerNormalization" || name == "RMSNormalization")
     return fixAxis(op, op.getInputs()[0], -1);
-  if (name == "Gather" || name == "GatherElements" || name == "ScatterElements" || name == "Scatter")
+  if (name == "Gather" || name == "GatherElements" ||
+      name == "ScatterElements" || name == "Scatter")
     return fixAxis(op, op.getInputs()[0], 0);
   if (name == "SimplifiedLayerNormalization") {
     op.setDomain("com.microsoft");
@@ -385,8 +426,9 @@ static Step dispatch(Simplifier &s, NodeOp op) {
   }
   bool legacy = op.getSince() < 7 && op.getInputs().size() == 2 &&
                 (op->hasAttr("broadcast") || op->hasAttr("axis"));
-  if (legacy && llvm::is_contained({"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor",
-                                    "Equal", "Greater", "Less"}, name))
+  if (legacy && llvm::is_contained({"Add", "Sub", "Mul", "Div", "Pow", "And",
+                                    "Or", "Xor", "Equal", "Greater", "Less"},
+                                   name))
     return normalizeBroadcast(s, op);
   return normalizeView(s, op);
 }
@@ -394,9 +436,11 @@ static Step dispatch(Simplifier &s, NodeOp op) {
 Step onnx::normalize(Simplifier &s, NodeOp op) {
   Step step = dispatch(s, op);
   // What could not be read for want of types keeps its version.
-  auto known = [](Value value) { return isa<NoneType>(value.getType()) || staticTypeOf(value); };
-  if (step == Step::Kept && op.getDomain().empty() && op.getSince() < normalOpset &&
-      llvm::all_of(op.getInputs(), known))
+  auto known = [](Value value) {
+    return isa<NoneType>(value.getType()) || staticTypeOf(value);
+  };
+  if (step == Step::Kept && op.getDomain().empty() &&
+      op.getSince() < normalOpset && llvm::all_of(op.getInputs(), known))
     op.setSince(normalOpset);
   return step;
 }

@@ -26,10 +26,12 @@ static std::optional<Shape> axesOf(NodeOp op, bool &given) {
   return std::nullopt;
 }
 
-static Step reshapeTo(Simplifier &s, NodeOp op, Value input, ArrayRef<int64_t> shape) {
+static Step reshapeTo(Simplifier &s, NodeOp op, Value input,
+                      ArrayRef<int64_t> shape) {
   if (staticTypeOf(input).getShape() == shape)
     return s.replace(op, input);
-  return s.replace(op, s.make(op, "Reshape", {input, s.ints(op, shape)})->getResults());
+  return s.replace(
+      op, s.make(op, "Reshape", {input, s.ints(op, shape)})->getResults());
 }
 
 static Step squeeze(Simplifier &s, NodeOp op) {
@@ -50,7 +52,8 @@ static Step squeeze(Simplifier &s, NodeOp op) {
       if (failed(fixed))
         return Step::Error;
       if (type.getDimSize(*fixed) != 1)
-        return error(Inference(op).mismatch("axis " + Twine(*fixed) + " has more than one element"));
+        return error(Inference(op).mismatch("axis " + Twine(*fixed) +
+                                            " has more than one element"));
       gone.set(*fixed);
     }
   }
@@ -94,7 +97,8 @@ static Step flatten(Simplifier &s, NodeOp op) {
     return Step::Kept;
   int64_t axis = op.getInt("axis", 1);
   if (axis < -type.getRank() || axis > type.getRank())
-    return error(Inference(op).mismatch("the axis " + Twine(axis) + " is out of range"));
+    return error(
+        Inference(op).mismatch("the axis " + Twine(axis) + " is out of range"));
   if (axis < 0)
     axis += type.getRank();
   int64_t outer = 1, inner = 1;
@@ -117,7 +121,8 @@ static Step reshape(Simplifier &s, NodeOp op) {
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0 && !allowZero) {
       if (int64_t(i) >= type.getRank())
-        return error(Inference(op).mismatch("a size of 0 has nothing to copy from"));
+        return error(
+            Inference(op).mismatch("a size of 0 has nothing to copy from"));
       shape[i] = type.getDimSize(i);
     }
     if (shape[i] == -1) {
@@ -135,13 +140,15 @@ static Step reshape(Simplifier &s, NodeOp op) {
   int64_t count = type.getNumElements();
   if (open >= 0) {
     if (known == 0 ? count != 0 : count % known != 0)
-      return error(Inference(op).mismatch("the wanted shape does not divide " + Twine(count) + " elements"));
+      return error(Inference(op).mismatch("the wanted shape does not divide " +
+                                          Twine(count) + " elements"));
     shape[open] = known == 0 ? 0 : count / known;
   } else if (known != count) {
     std::string text;
     llvm::raw_string_ostream os(text);
     llvm::interleave(shape, os, "x");
-    return error(Inference(op).mismatch("the wanted shape " + text + " has " + Twine(known) + " elements"));
+    return error(Inference(op).mismatch("the wanted shape " + text + " has " +
+                                        Twine(known) + " elements"));
   }
   if (ArrayRef<int64_t>(shape) == type.getShape())
     return s.replace(op, input);
@@ -218,7 +225,8 @@ static Step slice(Simplifier &s, NodeOp op) {
   };
   auto starts = part(1, "starts"), ends = part(2, "ends");
   auto axes = part(3, "axes"), steps = part(4, "steps");
-  if (!starts || !ends || (op.getInput(3) && !axes) || (op.getInput(4) && !steps))
+  if (!starts || !ends || (op.getInput(3) && !axes) ||
+      (op.getInput(4) && !steps))
     return Step::Kept;
   if (!axes) {
     axes = Shape();
@@ -227,26 +235,34 @@ static Step slice(Simplifier &s, NodeOp op) {
   }
   if (!steps)
     steps = Shape(starts->size(), 1);
-  if (starts->size() != ends->size() || axes->size() != starts->size() || steps->size() != starts->size())
-    return error(Inference(op).wrong("starts, ends, axes and steps differ in length"));
+  if (starts->size() != ends->size() || axes->size() != starts->size() ||
+      steps->size() != starts->size())
+    return error(
+        Inference(op).wrong("starts, ends, axes and steps differ in length"));
   bool whole = true;
   llvm::SmallBitVector seen(type.getRank());
   for (size_t i = 0; i < starts->size(); ++i) {
     auto axis = Inference(op).axis((*axes)[i], type.getRank());
     if (failed(axis))
       return Step::Error;
-    int64_t size = type.getDimSize(*axis), &start = (*starts)[i], &end = (*ends)[i], &step = (*steps)[i];
+    int64_t size = type.getDimSize(*axis), &start = (*starts)[i],
+            &end = (*ends)[i], &step = (*steps)[i];
     if (step == 0 || seen.test(*axis))
-      return error(Inference(op).wrong("a step is zero, or an axis is given twice"));
+      return error(
+          Inference(op).wrong("a step is zero, or an axis is given twice"));
     seen.set(*axis);
     step = std::clamp<int64_t>(step, -(int64_t(1) << 40), int64_t(1) << 40);
-    auto fromFront = [&](int64_t at) { return at < 0 && at >= -size ? at + size : at < 0 ? -1 : at; };
+    auto fromFront = [&](int64_t at) {
+      return at < 0 && at >= -size ? at + size : at < 0 ? -1 : at;
+    };
     if (step > 0) {
       start = std::clamp<int64_t>(fromFront(start), 0, size);
       end = std::clamp<int64_t>(fromFront(end), 0, size);
     } else {
-      start = std::clamp<int64_t>(fromFront(start), 0, std::max<int64_t>(size - 1, 0));
-      end = std::clamp<int64_t>(fromFront(end), -1, std::max<int64_t>(size - 1, -1));
+      start = std::clamp<int64_t>(fromFront(start), 0,
+                                  std::max<int64_t>(size - 1, 0));
+      end = std::clamp<int64_t>(fromFront(end), -1,
+                                std::max<int64_t>(size - 1, -1));
       if (size == 0) {
         start = end = 0;
         step = 1;
@@ -261,7 +277,8 @@ static Step slice(Simplifier &s, NodeOp op) {
     return s.replace(op, input);
   for (StringRef name : {"starts", "ends", "axes", "steps"})
     op->removeAttr(name);
-  op.getInputsMutable().assign({input, s.ints(op, *starts), s.ints(op, *ends), s.ints(op, *axes), s.ints(op, *steps)});
+  op.getInputsMutable().assign({input, s.ints(op, *starts), s.ints(op, *ends),
+                                s.ints(op, *axes), s.ints(op, *steps)});
   return Step::Kept;
 }
 
@@ -282,11 +299,14 @@ static Step split(Simplifier &s, NodeOp op) {
   int64_t size = type.getDimSize(*axis);
   if (!sizes) {
     int64_t parts = op.getInt("num_outputs", op.getOutputs().size());
-    if (parts < 1 || parts < int64_t(op.getOutputs().size()) || parts > std::max<int64_t>(size, 1) + 1000)
-      return error(Inference(op).mismatch("it cannot make " + Twine(parts) + " parts"));
+    if (parts < 1 || parts < int64_t(op.getOutputs().size()) ||
+        parts > std::max<int64_t>(size, 1) + 1000)
+      return error(
+          Inference(op).mismatch("it cannot make " + Twine(parts) + " parts"));
     bool even = size % parts == 0;
     if (!even && !op->hasAttr("num_outputs"))
-      return error(Inference(op).mismatch("axis " + Twine(*axis) + " is no multiple of " + Twine(parts)));
+      return error(Inference(op).mismatch(
+          "axis " + Twine(*axis) + " is no multiple of " + Twine(parts)));
     int64_t each = llvm::divideCeil(size, parts);
     sizes = Shape();
     for (int64_t i = 0, left = size; i < parts; ++i, left -= sizes->back())
@@ -337,9 +357,13 @@ static Step pad(Simplifier &s, NodeOp op) {
   SmallVector<Value> operands{input, s.ints(op, *pads)};
   if (Value value = op.getInput(2)) {
     operands.push_back(value);
-  } else if (auto element = dyn_cast<FloatType>(type.getElementType()); element && op->hasAttr("value")) {
-    auto number = FloatAttr::get(element, roundTo(element, op.getFloat("value", 0)));
-    operands.push_back(s.constant(op, DenseElementsAttr::get(RankedTensorType::get({}, element), Attribute(number))));
+  } else if (auto element = dyn_cast<FloatType>(type.getElementType());
+             element && op->hasAttr("value")) {
+    auto number =
+        FloatAttr::get(element, roundTo(element, op.getFloat("value", 0)));
+    operands.push_back(s.constant(
+        op, DenseElementsAttr::get(RankedTensorType::get({}, element),
+                                   Attribute(number))));
   }
   op->removeAttr("pads");
   op->removeAttr("value");

@@ -26,13 +26,13 @@ namespace {
 
 /// What an argument is for.
 enum class Role {
-  Ids,       // [batch, tokens, ...]
-  Mask,      // [batch, past + tokens]
-  Positions, // [batch, tokens] or [tokens]
-  KeyValue,  // [batch, heads, past, head size]
-  State,     // [batch, ...]
-  Image,     // [batch, ...]
-  UseCache,  // a boolean
+  Ids,          // [batch, tokens, ...]
+  Mask,         // [batch, past + tokens]
+  Positions,    // [batch, tokens] or [tokens]
+  KeyValue,     // [batch, heads, past, head size]
+  State,        // [batch, ...]
+  Image,        // [batch, ...]
+  UseCache,     // a boolean
   LogitsToKeep, // a number; 0 keeps all
   Other
 };
@@ -44,7 +44,8 @@ Role roleOf(StringRef name) {
   auto any = [&](std::initializer_list<StringRef> names) {
     return llvm::is_contained(names, name);
   };
-  if (any({"input_ids", "inputs_embeds", "token_type_ids", "decoder_input_ids"}))
+  if (any({"input_ids", "inputs_embeds", "token_type_ids",
+           "decoder_input_ids"}))
     return Role::Ids;
   if (any({"attention_mask", "decoder_attention_mask"}))
     return Role::Mask;
@@ -56,7 +57,8 @@ Role roleOf(StringRef name) {
     return Role::LogitsToKeep;
   if (any({"pixel_values", "images"}))
     return Role::Image;
-  bool past = name.starts_with("past") || name.starts_with("cache_params.past.");
+  bool past =
+      name.starts_with("past") || name.starts_with("cache_params.past.");
   if (past && (name.ends_with(".key") || name.ends_with(".value") ||
                name.contains(".key.") || name.contains(".value.")))
     return Role::KeyValue;
@@ -72,7 +74,7 @@ Axis axisOf(Role role, int64_t axis, int64_t rank) {
       return axis == 0 ? Axis::Batch : Axis::Unknown;
     return axis == 0 ? Axis::Batch : Axis::Total;
   case Role::Positions:
-    return axis == rank - 1 ? Axis::Tokens
+    return axis == rank - 1                ? Axis::Tokens
            : axis == rank - 2 && rank == 2 ? Axis::Batch
                                            : Axis::Unknown;
   case Role::KeyValue:
@@ -90,7 +92,8 @@ Axis axisOf(Role role, int64_t axis, int64_t rank) {
   }
 }
 
-/// Names that exporters give to symbols, for arguments that tell nothing by their own names.
+/// Names that exporters give to symbols, for arguments that tell nothing by
+/// their own names.
 Axis axisOfSymbol(StringRef symbol) {
   std::string lower = symbol.lower();
   StringRef name = lower;
@@ -141,7 +144,8 @@ private:
   func::FuncOp function;
 };
 
-/// The text of dimension `i` where it is a symbol or expression; empty otherwise.
+/// The text of dimension `i` where it is a symbol or expression; empty
+/// otherwise.
 StringRef symbolAt(ArrayAttr dims, int64_t i) {
   if (!dims || i >= int64_t(dims.size()))
     return {};
@@ -175,9 +179,10 @@ SmallVector<OnnxBindPass::Argument> OnnxBindPass::arguments() {
   for (unsigned i = 0; i < function.getNumArguments(); ++i) {
     auto name = function.getArgAttrOfType<StringAttr>(i, "onnx.name");
     StringRef text = name ? name.getValue() : StringRef();
-    result.push_back({i, text, roleOf(text),
-                      dyn_cast<RankedTensorType>(function.getArgument(i).getType()),
-                      function.getArgAttrOfType<ArrayAttr>(i, "onnx.dims")});
+    result.push_back(
+        {i, text, roleOf(text),
+         dyn_cast<RankedTensorType>(function.getArgument(i).getType()),
+         function.getArgAttrOfType<ArrayAttr>(i, "onnx.dims")});
   }
   return result;
 }
@@ -219,7 +224,8 @@ std::optional<int64_t> OnnxBindPass::headSize() {
   if (auto genai = module->getAttrOfType<DictionaryAttr>("onnx.genai"))
     if (auto size = genai.getAs<IntegerAttr>("head_size"))
       return size.getInt();
-  // The tables of GroupQueryAttention hold half a head; without them, packed q, k, v tell its size.
+  // The tables of GroupQueryAttention hold half a head; without them, packed q,
+  // k, v tell its size.
   std::optional<int64_t> found;
   function.walk([&](NodeOp node) {
     if (!node.is("GroupQueryAttention", "com.microsoft"))
@@ -230,13 +236,15 @@ std::optional<int64_t> OnnxBindPass::headSize() {
           found = 2 * type.getDimSize(1);
           return WalkResult::interrupt();
         }
-    int64_t heads = node.getInt("num_heads", 0) + 2 * node.getInt("kv_num_heads", 0);
+    int64_t heads =
+        node.getInt("num_heads", 0) + 2 * node.getInt("kv_num_heads", 0);
     Value packed = node.getInput(0);
     auto matmul = packed ? packed.getDefiningOp<NodeOp>() : NodeOp();
     if (!node.getInput(1) && matmul && heads > 0) {
       int64_t width = matmul.getInt("N", 0);
       if (matmul.is("MatMul"))
-        if (auto type = dyn_cast<RankedTensorType>(matmul.getInput(1).getType()))
+        if (auto type =
+                dyn_cast<RankedTensorType>(matmul.getInput(1).getType()))
           width = type.getRank() == 2 ? type.getDimSize(1) : 0;
       if (width > 0 && width % heads == 0) {
         found = width / heads;
@@ -250,12 +258,18 @@ std::optional<int64_t> OnnxBindPass::headSize() {
 
 std::optional<int64_t> OnnxBindPass::sizeOf(Axis axis) {
   switch (axis) {
-  case Axis::Batch: return batch;
-  case Axis::Tokens: return tokens;
-  case Axis::Past: return past;
-  case Axis::Total: return past + tokens;
-  case Axis::HeadSize: return headSize();
-  case Axis::Unknown: return std::nullopt;
+  case Axis::Batch:
+    return batch;
+  case Axis::Tokens:
+    return tokens;
+  case Axis::Past:
+    return past;
+  case Axis::Total:
+    return past + tokens;
+  case Axis::HeadSize:
+    return headSize();
+  case Axis::Unknown:
+    return std::nullopt;
   }
   return std::nullopt;
 }
@@ -277,12 +291,13 @@ void OnnxBindPass::bindSymbols(ArrayRef<Argument> args, Symbols &symbols) {
       bind(symbolAt(arg.dims, i), axisOfSymbol(symbolAt(arg.dims, i)));
 }
 
-FailureOr<RankedTensorType>
-OnnxBindPass::staticType(const Argument &arg, const Symbols &symbols) {
+FailureOr<RankedTensorType> OnnxBindPass::staticType(const Argument &arg,
+                                                     const Symbols &symbols) {
   auto refuse = [&](const Twine &what, const Twine &hint) -> LogicalResult {
-    auto d = emitUserError(
-        NameLoc::get(StringAttr::get(&getContext(), arg.name), function.getLoc()),
-        ErrorCode::DynamicShape, what);
+    auto d =
+        emitUserError(NameLoc::get(StringAttr::get(&getContext(), arg.name),
+                                   function.getLoc()),
+                      ErrorCode::DynamicShape, what);
     noteTry(d, hint);
     return failure();
   };
@@ -298,7 +313,8 @@ OnnxBindPass::staticType(const Argument &arg, const Symbols &symbols) {
     std::optional<int64_t> value, byRole;
     if (!isSymbol(text))
       byRole = sizeOf(axisOf(arg.role, i, shape.size()));
-    // Exporters declare the mask as "past + 1" although its graph takes any length.
+    // Exporters declare the mask as "past + 1" although its graph takes any
+    // length.
     if (arg.role == Role::Mask || arg.role == Role::Positions)
       value = byRole;
     if (!value && !text.empty())

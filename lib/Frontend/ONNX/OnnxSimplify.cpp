@@ -66,10 +66,11 @@ NodeOp Simplifier::make(NodeOp at, StringRef type, ArrayRef<Value> operands,
                         unsigned results) {
   b.setInsertionPoint(at);
   Type unknown = UnrankedTensorType::get(UnknownType::get(b.getContext()));
-  return NodeOp::create(b, at.getLoc(), SmallVector<Type>(results, unknown),
-                        operands, b.getStringAttr(type), b.getStringAttr(""),
-                        b.getI64IntegerAttr(std::max<int64_t>(at.getSince(), 18)),
-                        b.getStrArrayAttr({}), 0);
+  return NodeOp::create(
+      b, at.getLoc(), SmallVector<Type>(results, unknown), operands,
+      b.getStringAttr(type), b.getStringAttr(""),
+      b.getI64IntegerAttr(std::max<int64_t>(at.getSince(), 18)),
+      b.getStrArrayAttr({}), 0);
 }
 
 Step Simplifier::replace(NodeOp op, ValueRange values) {
@@ -109,18 +110,22 @@ LogicalResult Simplifier::runRange(Operation *first, Operation *end) {
   return success();
 }
 
-/// The rules below read the operands that every use of an operator has; modules need not come from the importer.
+/// The rules below read the operands that every use of an operator has; modules
+/// need not come from the importer.
 static LogicalResult checkArity(NodeOp op) {
   const OpSchema *schema = findOp(op.getDomain(), op.getOpType());
   if (!schema)
     return success();
   int inputs = op.getInputs().size(), outputs = op.getOutputs().size();
-  if (inputs < schema->minInputs || (schema->maxInputs >= 0 && inputs > schema->maxInputs))
+  if (inputs < schema->minInputs ||
+      (schema->maxInputs >= 0 && inputs > schema->maxInputs))
     return Inference(op).wrong("it has " + Twine(inputs) + " operands");
-  if (outputs < schema->minOutputs || (schema->maxOutputs >= 0 && outputs > schema->maxOutputs))
+  if (outputs < schema->minOutputs ||
+      (schema->maxOutputs >= 0 && outputs > schema->maxOutputs))
     return Inference(op).wrong("it has " + Twine(outputs) + " results");
   bool control = op.is("Loop") || op.is("Scan");
-  for (int i = 0; i < schema->minInputs && op.getDomain().empty() && !control; ++i)
+  for (int i = 0; i < schema->minInputs && op.getDomain().empty() && !control;
+       ++i)
     if (!op.getInput(i))
       return Inference(op).wrong("operand " + Twine(i) + " is absent");
   return success();
@@ -158,20 +163,24 @@ ElementsAttr Simplifier::valueOf(Value value, unsigned depth) {
   return results ? results->front() : ElementsAttr();
 }
 
-/// Multiplications of a product whose types are static; an upper bound for Einsum.
+/// Multiplications of a product whose types are static; an upper bound for
+/// Einsum.
 static int64_t workOf(NodeOp op) {
   auto countOf = [](Value value) {
     auto type = value ? staticTypeOf(value) : RankedTensorType();
-    return type ? std::clamp<int64_t>(type.getNumElements(), 1, 1 << 20) : int64_t(1);
+    return type ? std::clamp<int64_t>(type.getNumElements(), 1, 1 << 20)
+                : int64_t(1);
   };
   int64_t operands = countOf(op.getInput(0)) * countOf(op.getInput(1));
-  auto result = staticTypeOf(op.getOutputs()[0]), first = staticTypeOf(op.getInputs()[0]);
+  auto result = staticTypeOf(op.getOutputs()[0]),
+       first = staticTypeOf(op.getInputs()[0]);
   if (!result || !first || op.is("Einsum"))
     return operands;
   auto weight = staticTypeOf(op.getInputs()[1]);
   int64_t depth = 1;
   if (op.is("Conv") && weight)
-    depth = weight.getNumElements() / std::max<int64_t>(weight.getDimSize(0), 1);
+    depth =
+        weight.getNumElements() / std::max<int64_t>(weight.getDimSize(0), 1);
   else if (op.is("Gemm"))
     depth = std::max(first.getDimSize(0), first.getDimSize(1));
   else if (first.getRank())
@@ -181,7 +190,8 @@ static int64_t workOf(NodeOp op) {
 
 /// A Gather along the first axis of an initializer.
 static bool isRowGather(NodeOp op) {
-  return op.is("Gather") && op.getInt("axis", 0) == 0 && constantOf(op.getInputs()[0]) &&
+  return op.is("Gather") && op.getInt("axis", 0) == 0 &&
+         constantOf(op.getInputs()[0]) &&
          cast<RankedTensorType>(op.getInputs()[0].getType()).getRank() > 0;
 }
 
@@ -197,7 +207,8 @@ bool Simplifier::worthFolding(NodeOp op, bool hasWeight) {
   }
   for (Value operand : op.getInputs())
     read += bytesOf(operand.getType());
-  if (bytes > resultBytes || op.is("DequantizeLinear") || op.is("QuantizeLinear"))
+  if (bytes > resultBytes || op.is("DequantizeLinear") ||
+      op.is("QuantizeLinear"))
     return false;
   if (foldedBytes + bytes + read > totalBytes)
     return false;
@@ -219,7 +230,8 @@ ElementsAttr Simplifier::gatherRows(NodeOp op) {
   auto type = dyn_cast<RankedTensorType>(op.getOutputs()[0].getType());
   if (failed(table) || !rows || !type || rows->empty())
     return {};
-  int64_t count = cast<RankedTensorType>(op.getInputs()[0].getType()).getDimSize(0);
+  int64_t count =
+      cast<RankedTensorType>(op.getInputs()[0].getType()).getDimSize(0);
   size_t width = count ? table->get().size() / count : 0;
   std::vector<char> bytes;
   bytes.reserve(width * rows->size());
@@ -233,7 +245,8 @@ ElementsAttr Simplifier::gatherRows(NodeOp op) {
   return makeElements(type, bytes);
 }
 
-/// Frees what folding made and nothing reads any more: masks of long sequences have many stages.
+/// Frees what folding made and nothing reads any more: masks of long sequences
+/// have many stages.
 void Simplifier::release(ArrayRef<Value> operands) {
   for (Value value : operands) {
     auto constant = value.getDefiningOp<ConstantOp>();
@@ -271,7 +284,8 @@ Step Simplifier::fold(NodeOp op) {
   }
   if (!worthFolding(op, hasWeight))
     return Step::Kept;
-  for (Type type : llvm::concat<Type>(SmallVector<Type>(op->getOperandTypes()), SmallVector<Type>(op->getResultTypes())))
+  for (Type type : llvm::concat<Type>(SmallVector<Type>(op->getOperandTypes()),
+                                      SmallVector<Type>(op->getResultTypes())))
     foldedBytes += bytesOf(type);
   SmallVector<Value> sources(op.getInputs());
   if (hasWeight && isRowGather(op)) {
@@ -290,8 +304,8 @@ Step Simplifier::fold(NodeOp op) {
     return Step::Kept;
   SmallVector<Value> values;
   for (auto [result, value] : llvm::zip(op.getOutputs(), *results)) {
-    values.push_back(isa<NoneType>(result.getType()) ? Value()
-                                                     : constant(op, value, name));
+    values.push_back(
+        isa<NoneType>(result.getType()) ? Value() : constant(op, value, name));
     if (values.back() && isa<DenseResourceElementsAttr>(value))
       made.insert(value);
   }
@@ -319,9 +333,9 @@ struct OnnxSimplifyPass
       return signalPassFailure();
     removeUnused(block);
     auto type = function.getFunctionType();
-    function.setFunctionType(FunctionType::get(
-        &getContext(), type.getInputs(),
-        block.getTerminator()->getOperandTypes()));
+    function.setFunctionType(
+        FunctionType::get(&getContext(), type.getInputs(),
+                          block.getTerminator()->getOperandTypes()));
   }
 
 private:

@@ -42,7 +42,7 @@ static const Index &indexOf(StringRef domain) {
   };
   static const Index standard = build(""), microsoft = build("com.microsoft"),
                      own = build("ai.effc"), none;
-  return domain.empty()               ? standard
+  return domain.empty()              ? standard
          : domain == "com.microsoft" ? microsoft
          : domain == "ai.effc"       ? own
                                      : none;

@@ -17,12 +17,14 @@ struct OpSchema {
   int minInputs, maxInputs, minOutputs, maxOutputs;
   llvm::StringLiteral attributes;
 
-  /// The kind of an attribute as a letter of OpTable.def; 0 when it is not listed.
+  /// The kind of an attribute as a letter of OpTable.def; 0 when it is not
+  /// listed.
   char attributeKind(llvm::StringRef attribute) const;
 };
 
-/// The schema of an operator; null when effc does not know it. "ai.onnx" is the same domain as "". In `ai.effc` a
-/// known name followed by a suffix is known too.
+/// The schema of an operator; null when effc does not know it. "ai.onnx" is the
+/// same domain as "". In `ai.effc` a known name followed by a suffix is known
+/// too.
 const OpSchema *findOp(llvm::StringRef domain, llvm::StringRef name);
 
 } // namespace effc::onnx

@@ -21,7 +21,8 @@ enum class Step {
   Replaced, // the node is gone; new nodes stand before its place
 };
 
-/// Normalises, infers and folds nodes in their order. Nodes that a rewrite makes are visited in turn.
+/// Normalises, infers and folds nodes in their order. Nodes that a rewrite
+/// makes are visited in turn.
 class Simplifier {
 public:
   Simplifier(mlir::MLIRContext *context, int64_t maxUnroll)
@@ -36,7 +37,8 @@ public:
   mlir::Value ints(NodeOp at, llvm::ArrayRef<int64_t> values);
   mlir::Value constant(NodeOp at, mlir::ElementsAttr value,
                        llvm::StringRef name = "");
-  /// A node of ai.onnx with the location of `at`, before it; its type is found when it is visited.
+  /// A node of ai.onnx with the location of `at`, before it; its type is found
+  /// when it is visited.
   NodeOp make(NodeOp at, llvm::StringRef type,
               llvm::ArrayRef<mlir::Value> operands, unsigned results = 1);
   Step replace(NodeOp op, mlir::ValueRange values);
@@ -48,7 +50,8 @@ private:
   bool worthFolding(NodeOp op, bool hasWeight);
   mlir::ElementsAttr gatherRows(NodeOp op);
   void release(llvm::ArrayRef<mlir::Value> operands);
-  /// The value as a constant, computing pending casts and views of initializers.
+  /// The value as a constant, computing pending casts and views of
+  /// initializers.
   mlir::ElementsAttr valueOf(mlir::Value value, unsigned depth = 0);
 
   // Control.cpp
@@ -68,10 +71,12 @@ private:
   int64_t unrollBudget;
 };
 
-/// Brings a node of ai.onnx to its normal form. Normalize.cpp, NormalizeViews.cpp.
+/// Brings a node of ai.onnx to its normal form. Normalize.cpp,
+/// NormalizeViews.cpp.
 Step normalize(Simplifier &s, NodeOp op);
 Step normalizeView(Simplifier &s, NodeOp op);
-/// The form of opset 6 and before: `b` is aligned with the axes of `a` from `axis` on.
+/// The form of opset 6 and before: `b` is aligned with the axes of `a` from
+/// `axis` on.
 Step normalizeBroadcast(Simplifier &s, NodeOp op);
 
 } // namespace effc::onnx

@@ -33,7 +33,8 @@ static unsigned bitsOf(Type type) {
   return type.isInteger(1) ? 8 : type.getIntOrFloatBitWidth();
 }
 
-/// The typed field that holds elements of a type, and how many entries `count` elements take.
+/// The typed field that holds elements of a type, and how many entries `count`
+/// elements take.
 static int64_t typedEntries(const TensorProto &t, Type type, int64_t count,
                             int64_t &present) {
   if (type.isF32() || type.isF64() || isa<ComplexType>(type)) {
@@ -189,8 +190,8 @@ ElementsAttr TensorReader::raw(RankedTensorType type, ArrayRef<char> bytes,
 }
 
 llvm::Expected<ElementsAttr>
-TensorReader::read(TensorProto &tensor,
-                   std::optional<ArrayRef<char>> mapped, StringRef where) {
+TensorReader::read(TensorProto &tensor, std::optional<ArrayRef<char>> mapped,
+                   StringRef where) {
   Type element = elementType(context, tensor.data_type());
   if (!element)
     return makeError(ErrorCode::UnsupportedType,
@@ -208,7 +209,8 @@ TensorReader::read(TensorProto &tensor,
   bool isExternal = tensor.data_location() == TensorProto::EXTERNAL;
   bool hasRaw = mapped || !tensor.raw_data().empty();
   int fields = (tensor.float_data_size() > 0) + (tensor.int32_data_size() > 0) +
-               (tensor.int64_data_size() > 0) + (tensor.double_data_size() > 0) +
+               (tensor.int64_data_size() > 0) +
+               (tensor.double_data_size() > 0) +
                (tensor.uint64_data_size() > 0) +
                (tensor.string_data_size() > 0) + isExternal + hasRaw;
   if (fields > 1)
@@ -220,7 +222,8 @@ TensorReader::read(TensorProto &tensor,
   }
   if (*count > (int64_t(1) << 58))
     return bad("a tensor's shape is too large", where);
-  int64_t need = int64_t(llvm::divideCeil(uint64_t(*count) * bitsOf(element), 8u));
+  int64_t need =
+      int64_t(llvm::divideCeil(uint64_t(*count) * bitsOf(element), 8u));
   int64_t present = 0, expected = 0;
   if (!hasRaw && !isExternal) {
     expected = typedEntries(tensor, element, *count, present);
@@ -231,7 +234,7 @@ TensorReader::read(TensorProto &tensor,
   }
   if (need > budget)
     return makeError(ErrorCode::BadTensor, "the weights are too large in sum",
-                     where, "the limit is set by --max-weights");
+                     where);
   budget -= need;
 
   if (isExternal) {
@@ -253,6 +256,7 @@ TensorReader::read(TensorProto &tensor,
                where);
   if (mapped)
     return raw(type, *mapped, modelFile, tensor.name());
-  auto owned = std::make_shared<std::string>(std::move(*tensor.mutable_raw_data()));
+  auto owned =
+      std::make_shared<std::string>(std::move(*tensor.mutable_raw_data()));
   return raw(type, {owned->data(), owned->size()}, owned, tensor.name());
 }

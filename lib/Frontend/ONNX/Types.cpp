@@ -21,33 +21,60 @@ Type onnx::elementType(MLIRContext *context, int64_t dataType) {
   auto integer = [&](unsigned width) { return b.getIntegerType(width); };
   auto natural = [&](unsigned width) { return b.getIntegerType(width, false); };
   switch (dataType) {
-  case TensorProto::FLOAT: return b.getF32Type();
-  case TensorProto::UINT8: return natural(8);
-  case TensorProto::INT8: return integer(8);
-  case TensorProto::UINT16: return natural(16);
-  case TensorProto::INT16: return integer(16);
-  case TensorProto::INT32: return integer(32);
-  case TensorProto::INT64: return integer(64);
-  case TensorProto::STRING: return StringType::get(context);
-  case TensorProto::BOOL: return integer(1);
-  case TensorProto::FLOAT16: return b.getF16Type();
-  case TensorProto::DOUBLE: return b.getF64Type();
-  case TensorProto::UINT32: return natural(32);
-  case TensorProto::UINT64: return natural(64);
-  case TensorProto::COMPLEX64: return ComplexType::get(b.getF32Type());
-  case TensorProto::COMPLEX128: return ComplexType::get(b.getF64Type());
-  case TensorProto::BFLOAT16: return b.getBF16Type();
-  case TensorProto::FLOAT8E4M3FN: return Float8E4M3FNType::get(context);
-  case TensorProto::FLOAT8E4M3FNUZ: return Float8E4M3FNUZType::get(context);
-  case TensorProto::FLOAT8E5M2: return Float8E5M2Type::get(context);
-  case TensorProto::FLOAT8E5M2FNUZ: return Float8E5M2FNUZType::get(context);
-  case TensorProto::UINT4: return natural(4);
-  case TensorProto::INT4: return integer(4);
-  case TensorProto::FLOAT4E2M1: return Float4E2M1FNType::get(context);
-  case TensorProto::FLOAT8E8M0: return Float8E8M0FNUType::get(context);
-  case TensorProto::UINT2: return natural(2);
-  case TensorProto::INT2: return integer(2);
-  default: return {};
+  case TensorProto::FLOAT:
+    return b.getF32Type();
+  case TensorProto::UINT8:
+    return natural(8);
+  case TensorProto::INT8:
+    return integer(8);
+  case TensorProto::UINT16:
+    return natural(16);
+  case TensorProto::INT16:
+    return integer(16);
+  case TensorProto::INT32:
+    return integer(32);
+  case TensorProto::INT64:
+    return integer(64);
+  case TensorProto::STRING:
+    return StringType::get(context);
+  case TensorProto::BOOL:
+    return integer(1);
+  case TensorProto::FLOAT16:
+    return b.getF16Type();
+  case TensorProto::DOUBLE:
+    return b.getF64Type();
+  case TensorProto::UINT32:
+    return natural(32);
+  case TensorProto::UINT64:
+    return natural(64);
+  case TensorProto::COMPLEX64:
+    return ComplexType::get(b.getF32Type());
+  case TensorProto::COMPLEX128:
+    return ComplexType::get(b.getF64Type());
+  case TensorProto::BFLOAT16:
+    return b.getBF16Type();
+  case TensorProto::FLOAT8E4M3FN:
+    return Float8E4M3FNType::get(context);
+  case TensorProto::FLOAT8E4M3FNUZ:
+    return Float8E4M3FNUZType::get(context);
+  case TensorProto::FLOAT8E5M2:
+    return Float8E5M2Type::get(context);
+  case TensorProto::FLOAT8E5M2FNUZ:
+    return Float8E5M2FNUZType::get(context);
+  case TensorProto::UINT4:
+    return natural(4);
+  case TensorProto::INT4:
+    return integer(4);
+  case TensorProto::FLOAT4E2M1:
+    return Float4E2M1FNType::get(context);
+  case TensorProto::FLOAT8E8M0:
+    return Float8E8M0FNUType::get(context);
+  case TensorProto::UINT2:
+    return natural(2);
+  case TensorProto::INT2:
+    return integer(2);
+  default:
+    return {};
   }
 }
 
@@ -127,9 +154,9 @@ llvm::Expected<Type> onnx::declaredType(MLIRContext *context,
   }
   case TypeProto::kSparseTensorType: {
     const auto &tensor = proto.sparse_tensor_type();
-    auto dense = tensorType(context, tensor.elem_type(),
-                            tensor.has_shape() ? &tensor.shape() : nullptr,
-                            name);
+    auto dense =
+        tensorType(context, tensor.elem_type(),
+                   tensor.has_shape() ? &tensor.shape() : nullptr, name);
     if (!dense)
       return dense;
     return SparseType::get(context, *dense);

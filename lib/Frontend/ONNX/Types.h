@@ -23,12 +23,14 @@ int64_t dataTypeOf(mlir::Type elementType);
 /// `tensor<*x!onnx.unknown>`.
 mlir::Type unknownType(mlir::MLIRContext *context);
 
-/// The type that a TypeProto declares; symbols and absent dimensions are dynamic.
+/// The type that a TypeProto declares; symbols and absent dimensions are
+/// dynamic.
 llvm::Expected<mlir::Type> declaredType(mlir::MLIRContext *context,
                                         const onnx_ir::TypeProto &proto,
                                         llvm::StringRef name);
 
-/// The dimensions as declared: integers, symbols as strings, "" where nothing is known. Null without a shape.
+/// The dimensions as declared: integers, symbols as strings, "" where nothing
+/// is known. Null without a shape.
 mlir::ArrayAttr declaredDims(mlir::MLIRContext *context,
                              const onnx_ir::TypeProto &proto);
 

@@ -17,10 +17,12 @@ namespace effc::onnx {
 /// Whether `evaluate` knows the operator.
 bool canEvaluate(NodeOp node);
 
-/// The results of a node in the form that onnx-simplify leaves (explicit axes, static result types), for the given
-/// operands; null pointers stand for absent ones. Floats are computed in double and rounded to the result's type
-/// once per node, so each result is at least as exact as one computed in that type. nullopt when the operator, its
-/// attributes or an element type are not known here.
+/// The results of a node in the form that onnx-simplify leaves (explicit axes,
+/// static result types), for the given operands; null pointers stand for absent
+/// ones. Floats are computed in double and rounded to the result's type once
+/// per node, so each result is at least as exact as one computed in that type.
+/// nullopt when the operator, its attributes or an element type are not known
+/// here.
 std::optional<llvm::SmallVector<HostTensor>>
 evaluate(NodeOp node, llvm::ArrayRef<const HostTensor *> operands);
 

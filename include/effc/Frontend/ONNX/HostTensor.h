@@ -15,11 +15,13 @@
 
 namespace effc::onnx {
 
-/// Bytes that one element takes where effc stores tensors: types below a byte and `i1` take a byte each.
+/// Bytes that one element takes where effc stores tensors: types below a byte
+/// and `i1` take a byte each.
 unsigned storedBytes(mlir::Type elementType);
 
-/// The elements of a constant as stored: sub-byte values in the low bits of a byte, booleans as 0 or 1.
-/// Refers to the attribute's own data when that has this form already.
+/// The elements of a constant as stored: sub-byte values in the low bits of a
+/// byte, booleans as 0 or 1. Refers to the attribute's own data when that has
+/// this form already.
 class ElementBytes {
 public:
   /// Fails for strings and for resources whose data is gone.
@@ -33,13 +35,16 @@ private:
   std::vector<char> owned;
 };
 
-/// A constant from stored bytes, which are copied: inline when small or all elements are equal, else a resource.
+/// A constant from stored bytes, which are copied: inline when small or all
+/// elements are equal, else a resource.
 mlir::ElementsAttr makeElements(mlir::RankedTensorType type,
                                 llvm::ArrayRef<char> bytes,
                                 llvm::StringRef name = "folded");
 
-/// A tensor of numbers in memory. Floats of every format are held as double, integers and booleans as int64
-/// (`ui64` by its bits); `round` brings the values back to what the element type can hold.
+/// A tensor of numbers in memory. Floats of every format are held as double,
+/// integers and booleans as int64
+/// (`ui64` by its bits); `round` brings the values back to what the element
+/// type can hold.
 class HostTensor {
 public:
   HostTensor() = default;
@@ -64,9 +69,12 @@ public:
   }
   /// Element `i` as a number, whatever the type.
   double number(int64_t i) const {
-    return isFloat() ? floats[i] : isUnsigned() ? double(uint64_t(ints[i])) : double(ints[i]);
+    return isFloat()      ? floats[i]
+           : isUnsigned() ? double(uint64_t(ints[i]))
+                          : double(ints[i]);
   }
-  /// Rounds to the element type: floats to nearest even, integers modulo their width, booleans to 0 or 1.
+  /// Rounds to the element type: floats to nearest even, integers modulo their
+  /// width, booleans to 0 or 1.
   void round();
 
   mlir::Type elementType;

@@ -35,7 +35,8 @@ struct ImportOptions {
   bool strictPaths = false;
 };
 
-/// The model of a file as a module of the onnx dialect with one function @main. Loads the dialects it needs.
+/// The model of a file as a module of the onnx dialect with one function @main.
+/// Loads the dialects it needs.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 importOnnx(mlir::MLIRContext &context, llvm::StringRef path,
            const ImportOptions &options = {});
