@@ -41,9 +41,21 @@ struct Binding {
   unsigned input = 0;
 };
 
-/// Shapes, axes, bounds and the like are small lists of integers.
-bool isShapeLike(const onnx::HostTensor &input) {
-  return !input.isFloat() && input.rank() <= 1 && input.size() <= 64;
+/// Whether an input may be what a node must know at compile time: shapes, axes,
+/// bounds and the like are small lists of integers; some operators have floats
+/// in such places.
+bool isShapeLike(const onnx::HostTensor &input, Value argument) {
+  if (input.rank() > 1 || input.size() > 64)
+    return false;
+  if (!input.isFloat())
+    return true;
+  return llvm::all_of(argument.getUses(), [](OpOperand &use) {
+    auto node = dyn_cast<onnx::NodeOp>(use.getOwner());
+    return node &&
+           (node.is("Resize") || node.is("Upsample") ||
+            (node.is("OneHot") && use.getOperandNumber() == 1)) &&
+           use.getOperandNumber() > 0;
+  });
 }
 
 std::string toText(Type type) {
@@ -96,7 +108,7 @@ void bindInputs(func::FuncOp main, const DataSet &data, Binding binding,
     types.push_back(input.getType());
     bool constant =
         binding.kind == Binding::All ||
-        (binding.kind == Binding::ShapeLike && isShapeLike(input)) ||
+        (binding.kind == Binding::ShapeLike && isShapeLike(input, argument)) ||
         (binding.kind == Binding::One && binding.input == i);
     if (!constant) {
       kept.push_back(i);
@@ -215,11 +227,11 @@ Status attempt(MLIRContext &context, const std::string &folder,
   auto main = (*module)->lookupSymbol<func::FuncOp>("main");
   if (data.inputs.size() != main.getNumArguments())
     return refuse("the data set has another number of inputs than the model");
+  for (auto [i, input] : llvm::enumerate(data.inputs))
+    if (isShapeLike(input, main.getArgument(i)))
+      outcome.shapeLike.push_back(unsigned(i));
   SmallVector<unsigned> kept;
   bindInputs(main, data, binding, kept, outcome);
-  for (auto [i, input] : llvm::enumerate(data.inputs))
-    if (isShapeLike(input))
-      outcome.shapeLike.push_back(unsigned(i));
   PassManager bind(&context);
   bind.addPass(createOnnxSimplifyPass());
   if (failed(bind.run(**module)))

@@ -403,10 +403,15 @@ static Results cast(Lowering &l) {
 void addElementwise(Table &t) {
   t["Identity"] = identity;
   t["Dropout"] = [](Lowering &l) -> Results {
-    // At inference; the mask is true everywhere.
-    if (std::optional<onnx::HostTensor> training = l.constant(2))
-      if (training->size() == 1 && training->number(0) != 0)
-        return failure();
+    // Nothing is dropped at inference, nor with a ratio of 0; the mask is true
+    // everywhere.
+    std::optional<onnx::HostTensor> ratio = l.constant(1),
+                                    training = l.constant(2);
+    bool trains = l.in(2) && !(training && training->size() == 1 &&
+                               training->number(0) == 0);
+    bool drops = !(ratio && ratio->size() == 1 && ratio->number(0) == 0);
+    if (trains && drops)
+      return failure();
     SmallVector<Value> results{l.in(0)};
     if (RankedTensorType mask = l.out(1))
       results.push_back(l.e.constant(mask, 1));

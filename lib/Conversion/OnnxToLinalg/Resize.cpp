@@ -49,8 +49,11 @@ double Interpolation::source(const Axis &axis, int64_t i) const {
   double x = double(i), scale = axis.scale;
   if (coordinates == "asymmetric")
     return x / scale;
+  // The length as the scale gives it, before it was rounded to a size.
   if (coordinates == "align_corners")
-    return axis.out == 1 ? 0 : x * double(axis.in - 1) / double(axis.out - 1);
+    return axis.out == 1
+               ? 0
+               : x * double(axis.in - 1) / (double(axis.in) * scale - 1);
   if (coordinates == "pytorch_half_pixel")
     return axis.out == 1 ? 0 : (x + 0.5) / scale - 0.5;
   if (coordinates == "half_pixel_symmetric") {
@@ -232,7 +235,7 @@ static Results resize(Lowering &l) {
       old ? "floor" : l.node.getString("nearest_mode", "round_prefer_floor");
   how.cubicA = l.node.getFloat("cubic_coeff_a", -0.75f);
   how.antialias = l.node.getInt("antialias", 0);
-  how.excludeOutside = l.node.getInt("exclude_outside", 0) || how.antialias;
+  how.excludeOutside = l.node.getInt("exclude_outside", 0);
   bool crops = how.coordinates == "tf_crop_and_resize";
   SmallVector<int64_t> changed;
   auto axes = getAxes(l, changed);
