@@ -119,6 +119,10 @@ Result<Roofs> tools::knownRoofs(int threads) {
   auto measured = measureRoofs(threads, true);
   if (!measured)
     return measured;
+  // What a busy machine gives is not worth keeping.
+  double load = 0;
+  if (::getloadavg(&load, 1) != 1 || load > 0.5 * threads)
+    return measured;
   // A cache that cannot be written costs time, nothing else.
   ::mkdir(folder.c_str(), 0777);
   ::mkdir((folder + "/effc").c_str(), 0777);

@@ -288,6 +288,7 @@ int runText(Engine &engine, const RunOptions &options) {
     for (TokenId id : result->tokens)
       std::printf("%u ", id);
   std::fputc('\n', stdout);
+  std::fflush(stdout);
   if (!options.quiet) {
     std::fprintf(stderr,
                  "prompt %u tokens at %.0f tok/s, %zu tokens at %.1f tok/s",
