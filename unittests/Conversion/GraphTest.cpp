@@ -20,11 +20,13 @@ namespace {
 class Graph : public testing::Test {
 protected:
   Graph() {
-    context.loadDialect<onnx::OnnxDialect, eff::EffDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
+    context.loadDialect<onnx::OnnxDialect, eff::EffDialect, func::FuncDialect,
+                        arith::ArithDialect, math::MathDialect,
                         tensor::TensorDialect, linalg::LinalgDialect>();
   }
 
-  /// Raises a graph of two rows, compares it with the graph, and returns the entry function.
+  /// Raises a graph of two rows, compares it with the graph, and returns the
+  /// entry function.
   func::FuncOp raise(const std::string &text, int64_t tokens, int64_t past = 1,
                      eff::EntryKind kind = eff::EntryKind::Prefill) {
     graph = parseSourceString<ModuleOp>(text, &context);
@@ -33,7 +35,8 @@ protected:
       return {};
     }
     module = ModuleOp::create(UnknownLoc::get(&context));
-    auto entry = raiseToEff(*graph, *module, entryOptions(kind, 2, tokens, past));
+    auto entry =
+        raiseToEff(*graph, *module, entryOptions(kind, 2, tokens, past));
     if (failed(entry) || failed(verify(*module))) {
       ADD_FAILURE() << "the graph is not raised";
       return {};
@@ -94,7 +97,8 @@ func.func @main(%x: tensor<2x3x4x5xf32> {onnx.name = "x"}, %dtr: tensor<2x3x4xf3
   %skip = onnx.node "Mul"(%x, %d) since 18 : (tensor<2x3x4x5xf32>, tensor<4x1xf32>) -> tensor<2x3x4x5xf32>
   %y = onnx.node "Add"(%o4, %skip) since 18 : (tensor<2x3x4x5xf32>, tensor<2x3x4x5xf32>) -> tensor<2x3x4x5xf32>
   return %y, %n : tensor<2x3x4x5xf32>, tensor<2x4x6x5xf32>
-})", 3);
+})",
+                 3);
   ASSERT_TRUE(f);
   unsigned scans = 0;
   f.walk([&](eff::SsdScanOp op) {
@@ -139,7 +143,8 @@ func.func @main(%u: tensor<2x3x4xf32> {onnx.name = "u"}, %dtr: tensor<2x3x4xf32>
   %zz = onnx.node "Mul"(%z, %zs) since 18 : (tensor<2x3x4xf32>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   %y = onnx.node "Mul"(%os, %zz) since 18 : (tensor<2x3x4xf32>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32>
   return %y, %n : tensor<2x3x4xf32>, tensor<2x4x6x1xf32>
-})", 3);
+})",
+                 3);
   ASSERT_TRUE(f);
   unsigned scans = 0;
   f.walk([&](eff::SsmScanOp op) {
@@ -181,7 +186,8 @@ func.func @main(%q: tensor<2x2x2x4xf32> {onnx.name = "q"}, %k: tensor<2x1x2x4xf3
   %sy = onnx.constant "" dense<[2, 2, 8]> : tensor<3xi64>
   %y = onnx.node "Reshape"(%ot, %sy) since 18 : (tensor<2x2x2x4xf32>, tensor<3xi64>) -> tensor<2x2x8xf32>
   return %y, %nk, %nv : tensor<2x2x8xf32>, tensor<2x1x5x4xf32>, tensor<2x1x5x4xf32>
-})", 2, 3);
+})",
+                 2, 3);
   ASSERT_TRUE(f);
   unsigned attentions = 0;
   f.walk([&](eff::AttentionOp op) {
@@ -215,7 +221,8 @@ func.func @main(%x: tensor<2x3x8xf32> {onnx.name = "x"}) -> (tensor<2x3x8xf32> {
   %ot = onnx.node "Transpose"(%o4) since 18 {perm = array<i64: 0, 2, 1, 3>} : (tensor<2x2x3x4xf32>) -> tensor<2x3x2x4xf32>
   %y = onnx.node "Reshape"(%ot, %sy) since 18 : (tensor<2x3x2x4xf32>, tensor<3xi64>) -> tensor<2x3x8xf32>
   return %y : tensor<2x3x8xf32>
-})", 3, 0, eff::EntryKind::Forward);
+})",
+                 3, 0, eff::EntryKind::Forward);
   ASSERT_TRUE(f);
   EXPECT_EQ(count<eff::AttentionOp>(f), 1u);
   EXPECT_EQ(count<linalg::TransposeOp>(f), 0u);
@@ -238,7 +245,8 @@ func.func @main(%x: tensor<2x3x8xf32> {onnx.name = "x"}) -> (tensor<2x2x3x4xf32>
   %n = onnx.node "Div"(%t, %rt) since 18 : (tensor<2x2x3x4xf32>, tensor<2x2x3x1xf32>) -> tensor<2x2x3x4xf32>
   %y = onnx.node "Mul"(%n, %w) since 18 : (tensor<2x2x3x4xf32>, tensor<4xf32>) -> tensor<2x2x3x4xf32>
   return %y : tensor<2x2x3x4xf32>
-})", 3, 0, eff::EntryKind::Forward);
+})",
+                 3, 0, eff::EntryKind::Forward);
   ASSERT_TRUE(f);
   unsigned norms = 0;
   f.walk([&](eff::RmsNormOp op) {
@@ -259,7 +267,8 @@ func.func @main(%ids: tensor<2x3xi64> {onnx.name = "input_ids"}) -> (tensor<2x3x
   %m = onnx.node "MatMul"(%x, %w) since 18 : (tensor<2x3x2xf32>, tensor<2x5xf32>) -> tensor<2x3x5xf32>
   %y = onnx.node "Add"(%b, %m) since 18 : (tensor<5xf32>, tensor<2x3x5xf32>) -> tensor<2x3x5xf32>
   return %y : tensor<2x3x5xf32>
-})", 3, 0);
+})",
+                 3, 0);
   ASSERT_TRUE(f);
   auto weight = module->lookupSymbol<eff::WeightOp>("w");
   ASSERT_TRUE(weight);
@@ -291,7 +300,8 @@ func.func @main(%x: tensor<2x3x8xf32> {onnx.name = "x"}, %i: tensor<2x2xi64> {on
   %top = onnx.node "ReduceMax"(%x, %axes) since 18 {keepdims = 0 : i64} : (tensor<2x3x8xf32>, tensor<1xi64>) -> tensor<2x3xf32>
   %n = onnx.node "Cast"(%top) since 18 {to = 7 : i64} : (tensor<2x3xf32>) -> tensor<2x3xi64>
   return %y, %n : tensor<2x2x4x5xf32>, tensor<2x3xi64>
-})", 3, 0, eff::EntryKind::Forward);
+})",
+                 3, 0, eff::EntryKind::Forward);
   ASSERT_TRUE(f);
   EXPECT_EQ(count<eff::LinearOp>(f), 1u);
 }

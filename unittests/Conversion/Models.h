@@ -23,17 +23,20 @@
 
 namespace effc::test {
 
-/// The folder of the exporters' files, unpacked once; empty when the data is not there.
+/// The folder of the exporters' files, unpacked once; empty when the data is
+/// not there.
 inline const std::string &exporterFiles() {
   static const std::string folder = []() -> std::string {
     const char *data = std::getenv("EFFC_TEST_DATA");
     std::string root = data && *data ? data : EFFC_SOURCE_DIR "/../shared";
     std::string archive = root + "/onnx/exporter-files.tar.xz";
     llvm::SmallString<128> to;
-    if (!llvm::sys::fs::exists(archive) || llvm::sys::fs::createUniqueDirectory("effc-raise", to))
+    if (!llvm::sys::fs::exists(archive) ||
+        llvm::sys::fs::createUniqueDirectory("effc-raise", to))
       return "";
     auto tar = llvm::sys::findProgramByName("tar");
-    if (!tar || llvm::sys::ExecuteAndWait(*tar, {*tar, "-xf", archive, "-C", to.str()}) != 0)
+    if (!tar || llvm::sys::ExecuteAndWait(
+                    *tar, {*tar, "-xf", archive, "-C", to.str()}) != 0)
       return "";
     std::atexit([] { llvm::sys::fs::remove_directories(exporterFiles()); });
     return std::string(to);
@@ -41,9 +44,12 @@ inline const std::string &exporterFiles() {
   return folder;
 }
 
-/// The model bound to numbers and simplified; null, with the error reported, when that fails.
-inline mlir::OwningOpRef<mlir::ModuleOp> bind(mlir::ModuleOp imported, int64_t batch, int64_t tokens, int64_t past) {
-  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::cast<mlir::ModuleOp>(imported->clone());
+/// The model bound to numbers and simplified; null, with the error reported,
+/// when that fails.
+inline mlir::OwningOpRef<mlir::ModuleOp>
+bind(mlir::ModuleOp imported, int64_t batch, int64_t tokens, int64_t past) {
+  mlir::OwningOpRef<mlir::ModuleOp> module =
+      mlir::cast<mlir::ModuleOp>(imported->clone());
   OnnxBindPassOptions options;
   options.batch = batch;
   options.tokens = tokens;
@@ -56,7 +62,8 @@ inline mlir::OwningOpRef<mlir::ModuleOp> bind(mlir::ModuleOp imported, int64_t b
   return module;
 }
 
-inline mlir::OwningOpRef<mlir::ModuleOp> import(mlir::MLIRContext &context, const std::string &path) {
+inline mlir::OwningOpRef<mlir::ModuleOp> import(mlir::MLIRContext &context,
+                                                const std::string &path) {
   auto module = importOnnx(context, path);
   if (!module) {
     ADD_FAILURE() << llvm::toString(module.takeError());
@@ -65,7 +72,8 @@ inline mlir::OwningOpRef<mlir::ModuleOp> import(mlir::MLIRContext &context, cons
   return std::move(*module);
 }
 
-inline RaiseOptions entryOptions(eff::EntryKind kind, int64_t batch, int64_t tokens, int64_t past) {
+inline RaiseOptions entryOptions(eff::EntryKind kind, int64_t batch,
+                                 int64_t tokens, int64_t past) {
   RaiseOptions options;
   options.kind = kind;
   options.batch = batch;

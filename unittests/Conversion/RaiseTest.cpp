@@ -15,8 +15,9 @@ using namespace effc;
 using namespace effc::test;
 
 namespace {
-/// Graphs in f32 round each node's result to 24 bits and some hundred nodes follow one another; graphs in bf16 round to
-/// 8 bits, which the raised model does not.
+/// Graphs in f32 round each node's result to 24 bits and some hundred nodes
+/// follow one another; graphs in bf16 round to 8 bits, which the raised model
+/// does not.
 constexpr double f32Tolerance = 2e-6, bf16Tolerance = 2e-2;
 
 struct Model {
@@ -40,9 +41,12 @@ protected:
   void expectSame(ModuleOp graph, func::FuncOp entry, int64_t past) {
     for (unsigned seed : {1u, 2u, 3u}) {
       auto error = compareWithGraph(graph, entry, past, seed);
-      ASSERT_TRUE(static_cast<bool>(error)) << llvm::toString(error.takeError());
-      EXPECT_LT(error->results, GetParam().tolerance) << "results, past " << past << ", seed " << seed;
-      EXPECT_LT(error->states, GetParam().tolerance) << "states, past " << past << ", seed " << seed;
+      ASSERT_TRUE(static_cast<bool>(error))
+          << llvm::toString(error.takeError());
+      EXPECT_LT(error->results, GetParam().tolerance)
+          << "results, past " << past << ", seed " << seed;
+      EXPECT_LT(error->states, GetParam().tolerance)
+          << "states, past " << past << ", seed " << seed;
     }
   }
 
@@ -60,18 +64,21 @@ TEST_P(RaiseModel, ComputesWhatTheGraphComputes) {
   auto graph = bind(*model, batch, tokens, 1);
   ASSERT_TRUE(graph);
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
-  auto entry = raiseToEff(*graph, *module, entryOptions(m.kind, batch, tokens, 1));
+  auto entry =
+      raiseToEff(*graph, *module, entryOptions(m.kind, batch, tokens, 1));
   ASSERT_TRUE(succeeded(entry));
   ASSERT_TRUE(succeeded(verify(*module)));
   expectSame(*graph, *entry, 1);
   if (m.kind == eff::EntryKind::Forward || m.fixedShapes)
     return;
 
-  // Another past length gives the same function, and that function computes what the graph does there.
+  // Another past length gives the same function, and that function computes
+  // what the graph does there.
   auto later = bind(*model, batch, tokens, 3);
   ASSERT_TRUE(later);
   OwningOpRef<ModuleOp> second = ModuleOp::create(UnknownLoc::get(&context));
-  auto again = raiseToEff(*later, *second, entryOptions(m.kind, batch, tokens, 3));
+  auto again =
+      raiseToEff(*later, *second, entryOptions(m.kind, batch, tokens, 3));
   ASSERT_TRUE(succeeded(again));
   EXPECT_TRUE(sameEntry(*entry, *again));
   expectSame(*later, *entry, 3);
@@ -80,7 +87,8 @@ TEST_P(RaiseModel, ComputesWhatTheGraphComputes) {
   size_t symbols = module->getBody()->getOperations().size();
   auto single = bind(*model, 1, 1, 1);
   ASSERT_TRUE(single);
-  auto decode = raiseToEff(*single, *module, entryOptions(eff::EntryKind::Decode, 1, 1, 1));
+  auto decode = raiseToEff(*single, *module,
+                           entryOptions(eff::EntryKind::Decode, 1, 1, 1));
   ASSERT_TRUE(succeeded(decode));
   EXPECT_EQ(module->getBody()->getOperations().size(), symbols + 1);
   expectSame(*single, *decode, 1);
@@ -90,16 +98,20 @@ constexpr auto forward = eff::EntryKind::Forward;
 constexpr auto prefill = eff::EntryKind::Prefill;
 INSTANTIATE_TEST_SUITE_P(
     Files, RaiseModel,
-    testing::Values(Model{"examples/llama-tiny.onnx"}, Model{"examples/mamba-tiny.onnx"},
-                    Model{"examples/mamba2-tiny.onnx"}, Model{"llama_eager_18.onnx"}, Model{"llama_sdpa_18.onnx"},
-                    Model{"llama_eager_23.onnx"}, Model{"llama_sdpa_23.onnx"}, Model{"llama_eager_None.onnx"},
-                    Model{"llama_sdpa_None.onnx"}, Model{"llama_eager_ts.onnx"}, Model{"llama_sdpa_ts.onnx"},
-                    Model{"gb_llama_fp32_cpu/model.onnx"},
-                    Model{"gb_llama_bf16_cuda/model.onnx", prefill, bf16Tolerance}, Model{"effc_mamba.onnx"},
-                    Model{"effc_raw.onnx"}, Model{"la_std_m2.onnx", prefill, f32Tolerance, true},
-                    Model{"la_ms_m1.onnx", prefill, f32Tolerance, true}, Model{"vit_eager_18.onnx", forward},
-                    Model{"vit_sdpa_18.onnx", forward}, Model{"vit_eager_23.onnx", forward},
-                    Model{"vit_sdpa_23.onnx", forward}),
+    testing::Values(
+        Model{"examples/llama-tiny.onnx"}, Model{"examples/mamba-tiny.onnx"},
+        Model{"examples/mamba2-tiny.onnx"}, Model{"llama_eager_18.onnx"},
+        Model{"llama_sdpa_18.onnx"}, Model{"llama_eager_23.onnx"},
+        Model{"llama_sdpa_23.onnx"}, Model{"llama_eager_None.onnx"},
+        Model{"llama_sdpa_None.onnx"}, Model{"llama_eager_ts.onnx"},
+        Model{"llama_sdpa_ts.onnx"}, Model{"gb_llama_fp32_cpu/model.onnx"},
+        Model{"gb_llama_bf16_cuda/model.onnx", prefill, bf16Tolerance},
+        Model{"effc_mamba.onnx"}, Model{"effc_raw.onnx"},
+        Model{"la_std_m2.onnx", prefill, f32Tolerance, true},
+        Model{"la_ms_m1.onnx", prefill, f32Tolerance, true},
+        Model{"vit_eager_18.onnx", forward}, Model{"vit_sdpa_18.onnx", forward},
+        Model{"vit_eager_23.onnx", forward},
+        Model{"vit_sdpa_23.onnx", forward}),
     [](const testing::TestParamInfo<Model> &info) {
       std::string name = info.param.file;
       for (char &c : name)
@@ -110,7 +122,8 @@ INSTANTIATE_TEST_SUITE_P(
 /// How often each op occurs in an entry point.
 static std::map<std::string, int> histogram(func::FuncOp function) {
   std::map<std::string, int> out;
-  function.walk([&](Operation *op) { ++out[op->getName().getStringRef().str()]; });
+  function.walk(
+      [&](Operation *op) { ++out[op->getName().getStringRef().str()]; });
   return out;
 }
 
@@ -119,8 +132,10 @@ TEST(Raise, EveryExportOfOneLlamaGivesTheSameOps) {
     GTEST_SKIP() << "the exporters' files are not in EFFC_TEST_DATA";
   MLIRContext context;
   std::map<std::string, int> first;
-  for (const char *file : {"llama_eager_18", "llama_sdpa_18", "llama_eager_23", "llama_sdpa_23", "llama_eager_None",
-                           "llama_sdpa_None", "llama_eager_ts", "llama_sdpa_ts"}) {
+  for (const char *file :
+       {"llama_eager_18", "llama_sdpa_18", "llama_eager_23", "llama_sdpa_23",
+        "llama_eager_None", "llama_sdpa_None", "llama_eager_ts",
+        "llama_sdpa_ts"}) {
     auto model = import(context, exporterFiles() + "/" + file + ".onnx");
     ASSERT_TRUE(model);
     auto graph = bind(*model, 1, 4, 1);
@@ -128,7 +143,8 @@ TEST(Raise, EveryExportOfOneLlamaGivesTheSameOps) {
     OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
     auto entry = raiseToEff(*graph, *module, entryOptions(prefill, 1, 4, 1));
     ASSERT_TRUE(succeeded(entry));
-    // Weights that are shared or not differ between files; what is computed does not.
+    // Weights that are shared or not differ between files; what is computed
+    // does not.
     auto ops = histogram(*entry);
     ops.erase("eff.use");
     if (first.empty())

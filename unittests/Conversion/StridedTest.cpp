@@ -75,7 +75,8 @@ TEST(Strided, CompositionReadsThroughBothViews) {
     Shape shown = inner.shape();
     Strided outer = Strided::identity(shown);
     shuffle(outer);
-    if (round % 2 && !outer.reshape({outer.size(0) * outer.size(1), outer.size(2) * outer.size(3)}))
+    if (round % 2 && !outer.reshape({outer.size(0) * outer.size(1),
+                                     outer.size(2) * outer.size(3)}))
       continue;
     auto both = outer.compose(inner);
     if (!both)

@@ -14,18 +14,21 @@ using namespace effc;
 using namespace effc::raise;
 
 namespace {
-/// Attention as every form of it reads. Views are `[batch, heads, tokens, width]`.
+/// Attention as every form of it reads. Views are `[batch, heads, tokens,
+/// width]`.
 struct Attention {
   Value out;
-  View query, key, value;             ///< of caches: the call's own keys and values
+  View query, key, value; ///< of caches: the call's own keys and values
   State *keys = nullptr, *values = nullptr; ///< both or none
   MaskMeaning mask;
   double scale = 1, softcap = 0;
-  bool outByHeads = true; ///< the result is [batch, heads, tokens, width], else [batch, tokens, heads * width]
+  bool outByHeads = true; ///< the result is [batch, heads, tokens, width], else
+                          ///< [batch, tokens, heads * width]
 };
 } // namespace
 
-/// `[batch, heads, tokens, width]` of a 4-d value, or of `[batch, tokens, heads * width]` with the number of heads.
+/// `[batch, heads, tokens, width]` of a 4-d value, or of `[batch, tokens, heads
+/// * width]` with the number of heads.
 static std::optional<View> byHeads(View v, int64_t heads) {
   SmallVector<int64_t> shape = v.dims.shape();
   if (shape.size() == 4)
@@ -37,7 +40,8 @@ static std::optional<View> byHeads(View v, int64_t heads) {
   return v;
 }
 
-/// The heads left when each is repeated for a group of queries; nullopt when the repetition is not innermost.
+/// The heads left when each is repeated for a group of queries; nullopt when
+/// the repetition is not innermost.
 static std::optional<View> withoutGroups(View v) {
   const auto &heads = v.dims.dims[1];
   for (unsigned i = 0; i + 1 < heads.size(); ++i)
@@ -51,11 +55,13 @@ static std::optional<View> withoutGroups(View v) {
   return v;
 }
 
-/// Concat(past, fresh) along the tokens under `v` (groups left out): the state and the view of what is new.
+/// Concat(past, fresh) along the tokens under `v` (groups left out): the state
+/// and the view of what is new.
 static State *splitCache(Graph &g, const View &v, StringRef part, View &fresh) {
   auto concat = v.base.getDefiningOp<onnx::NodeOp>();
-  if (!concat || !concat.is("Concat") || concat->getNumOperands() != 2 || Graph::rank(v.base) != 4 ||
-      Graph::axis(concat, 0, 4) != 2 || !v.dims.isIdentity(numElements(Graph::shape(v.base))))
+  if (!concat || !concat.is("Concat") || concat->getNumOperands() != 2 ||
+      Graph::rank(v.base) != 4 || Graph::axis(concat, 0, 4) != 2 ||
+      !v.dims.isIdentity(numElements(Graph::shape(v.base))))
     return nullptr;
   if (!g.isState(concat.getInput(0)) && !g.isConstant(concat.getInput(0)))
     return nullptr;
@@ -73,12 +79,15 @@ static Value byTokens(Emitter &e, View v) {
 
 static LogicalResult emitAttention(Emitter &e, const Attention &a) {
   SmallVector<int64_t> q = a.query.dims.shape(), k = a.key.dims.shape();
-  Value query = byTokens(e, a.query), key = byTokens(e, a.key), value = byTokens(e, a.value);
+  Value query = byTokens(e, a.query), key = byTokens(e, a.key),
+        value = byTokens(e, a.value);
   if (!query || !key || !value)
     return failure();
   if (a.keys) {
-    auto cache = eff::CacheType::get(e.builder.getContext(), k[1], k[3], e.cacheCapacity(), e.builder.getF32Type());
-    Value keys = e.state(*a.keys, cache, {0, 1, 2}), values = keys ? e.state(*a.values, cache, {0, 1, 2}) : Value();
+    auto cache = eff::CacheType::get(e.builder.getContext(), k[1], k[3],
+                                     e.cacheCapacity(), e.builder.getF32Type());
+    Value keys = e.state(*a.keys, cache, {0, 1, 2}),
+          values = keys ? e.state(*a.values, cache, {0, 1, 2}) : Value();
     if (!values)
       return failure();
     eff::CacheAppendOp::create(e.builder, e.loc, key, keys);
@@ -86,9 +95,13 @@ static LogicalResult emitAttention(Emitter &e, const Attention &a) {
     key = keys;
     value = values;
   }
-  FloatAttr softcap = a.softcap > 0 ? e.builder.getF32FloatAttr(static_cast<float>(a.softcap)) : FloatAttr();
-  Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query, key, value, q[1], k[1],
-                                     APFloat(static_cast<float>(a.scale)), a.mask.causal, a.mask.window, softcap);
+  FloatAttr softcap =
+      a.softcap > 0 ? e.builder.getF32FloatAttr(static_cast<float>(a.softcap))
+                    : FloatAttr();
+  Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query,
+                                     key, value, q[1], k[1],
+                                     APFloat(static_cast<float>(a.scale)),
+                                     a.mask.causal, a.mask.window, softcap);
   if (a.outByHeads && Graph::rank(a.out) == 4) {
     e.define(a.out, y, {q[0], q[2], q[1], q[3]}, {0, 2, 1, 3});
   } else if (a.outByHeads) { // batch and heads as one dimension
@@ -103,9 +116,12 @@ static LogicalResult emitAttention(Emitter &e, const Attention &a) {
   return success();
 }
 
-/// Checks shapes that all forms share, finds caches, reads the mask; the match, or nullopt with a reason noted.
-static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a, Value mask, bool causal,
-                                   std::optional<int64_t> causalOffset, SmallVector<Operation *> covers) {
+/// Checks shapes that all forms share, finds caches, reads the mask; the match,
+/// or nullopt with a reason noted.
+static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a,
+                                   Value mask, bool causal,
+                                   std::optional<int64_t> causalOffset,
+                                   SmallVector<Operation *> covers) {
   auto refuse = [&](const Twine &why) -> std::optional<Match> {
     g.note(root, why);
     return std::nullopt;
@@ -114,7 +130,8 @@ static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a, Val
   if (!a.keys) {
     auto key = withoutGroups(a.key), value = withoutGroups(a.value);
     if (!key || !value)
-      return refuse("heads of keys or values are repeated in an order that no attention has");
+      return refuse("heads of keys or values are repeated in an order that no "
+                    "attention has");
     a.key = *key;
     a.value = *value;
     View freshKey, freshValue;
@@ -132,19 +149,25 @@ static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a, Val
     past = g.options.past;
     total += past;
   }
-  SmallVector<int64_t> q = a.query.dims.shape(), k = a.key.dims.shape(), v = a.value.dims.shape();
-  if (q.size() != 4 || k != v || q[0] != k[0] || q[2] != k[2] || q[3] != k[3] || q[1] % k[1] != 0)
-    return refuse("queries, keys and values do not have the shapes of self-attention");
+  SmallVector<int64_t> q = a.query.dims.shape(), k = a.key.dims.shape(),
+                       v = a.value.dims.shape();
+  if (q.size() != 4 || k != v || q[0] != k[0] || q[2] != k[2] || q[3] != k[3] ||
+      q[1] % k[1] != 0)
+    return refuse(
+        "queries, keys and values do not have the shapes of self-attention");
   for (const View *view : {&a.query, &a.key, &a.value})
     for (const auto &dim : view->dims.dims)
       for (Factor f : dim)
         if (f.stride == 0)
-          return refuse("queries, keys or values are repeated in an order that no attention has");
+          return refuse("queries, keys or values are repeated in an order that "
+                        "no attention has");
   std::string reason;
-  auto meaning = readMask(g, mask, causal, causalOffset.value_or(past), {q[0], q[1], q[2], total}, past, reason);
+  auto meaning = readMask(g, mask, causal, causalOffset.value_or(past),
+                          {q[0], q[1], q[2], total}, past, reason);
   if (!meaning)
     return refuse(reason);
-  // One token sees all of its cache; say it as the entry points of more tokens do.
+  // One token sees all of its cache; say it as the entry points of more tokens
+  // do.
   if (a.keys && q[2] == 1)
     meaning->causal = true;
   a.mask = *meaning;
@@ -163,7 +186,8 @@ static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a, Val
 //===----------------------------------------------------------------------===//
 
 /// Products with a scalar, and a softcap between them.
-static Value peelScores(Graph &g, Value v, double &scale, double &softcap, SmallVectorImpl<Operation *> &covers) {
+static Value peelScores(Graph &g, Value v, double &scale, double &softcap,
+                        SmallVectorImpl<Operation *> &covers) {
   while (auto node = g.anyNode(v)) {
     bool divide = node.is("Div");
     if (!divide && !node.is("Mul"))
@@ -176,7 +200,8 @@ static Value peelScores(Graph &g, Value v, double &scale, double &softcap, Small
       break;
     covers.push_back(node);
     // cap * tanh(s / cap)
-    if (auto tanh = g.node(rest, "Tanh"); tanh && !divide && softcap == 0 && scale == 1) {
+    if (auto tanh = g.node(rest, "Tanh");
+        tanh && !divide && softcap == 0 && scale == 1) {
       softcap = *factor;
       double inner = 1, none = 0;
       covers.push_back(tanh);
@@ -191,14 +216,16 @@ static Value peelScores(Graph &g, Value v, double &scale, double &softcap, Small
 }
 
 static std::optional<Match> decomposed(Graph &g, onnx::NodeOp root) {
-  if (!root.is("MatMul") || (Graph::rank(root->getResult(0)) != 4 && Graph::rank(root->getResult(0)) != 3))
+  if (!root.is("MatMul") || (Graph::rank(root->getResult(0)) != 4 &&
+                             Graph::rank(root->getResult(0)) != 3))
     return std::nullopt;
   SmallVector<Operation *> covers{root};
   Value p = g.strip(root.getInput(0));
   // Where(IsNaN(p), 0, p): rows that see nothing
   if (auto where = g.node(p, "Where")) {
     auto nan = g.node(where.getInput(0), "IsNaN");
-    if (!nan || g.strip(nan.getInput(0)) != g.strip(where.getInput(2)) || !g.isScalar(where.getInput(1), 0))
+    if (!nan || g.strip(nan.getInput(0)) != g.strip(where.getInput(2)) ||
+        !g.isScalar(where.getInput(1), 0))
       return std::nullopt;
     covers.append({where, nan});
     p = g.strip(where.getInput(2));
@@ -246,14 +273,17 @@ static std::optional<Match> decomposed(Graph &g, onnx::NodeOp root) {
       return std::nullopt;
     for (View *v : {&a.query, &a.key, &a.value}) {
       SmallVector<int64_t> shape = v->dims.shape();
-      if (shape.size() != 3 || !v->dims.reshape({batch, rows / batch, shape[1], shape[2]}))
+      if (shape.size() != 3 ||
+          !v->dims.reshape({batch, rows / batch, shape[1], shape[2]}))
         return std::nullopt;
     }
   }
-  if (a.query.dims.rank() != 4 || a.key.dims.rank() != 4 || a.value.dims.rank() != 4)
+  if (a.query.dims.rank() != 4 || a.key.dims.rank() != 4 ||
+      a.value.dims.rank() != 4)
     return std::nullopt;
   a.key.dims.transpose({0, 1, 3, 2});
-  if (Graph::isFloat(root->getResult(0)) && mask && rank == 3 && Graph::rank(mask) == 3) {
+  if (Graph::isFloat(root->getResult(0)) && mask && rank == 3 &&
+      Graph::rank(mask) == 3) {
     g.note(root, "a mask for each head");
     return std::nullopt;
   }
@@ -267,7 +297,8 @@ static std::optional<Match> decomposed(Graph &g, onnx::NodeOp root) {
 static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
   if (!root.is("Attention"))
     return std::nullopt;
-  Value q = root.getInput(0), k = root.getInput(1), v = root.getInput(2), mask = root.getInput(3);
+  Value q = root.getInput(0), k = root.getInput(1), v = root.getInput(2),
+        mask = root.getInput(3);
   Value pastKey = root.getInput(4), pastValue = root.getInput(5);
   auto refuse = [&](const Twine &why) -> std::optional<Match> {
     g.note(root, why);
@@ -278,7 +309,8 @@ static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
   if (root.getOutput(3) && !root.getOutput(3).use_empty())
     return refuse("its matrix of scores is read (qk_matmul_output)");
   auto query = byHeads(g.view(q), root.getInt("q_num_heads", 0));
-  auto key = byHeads(g.view(k), root.getInt("kv_num_heads", 0)), value = byHeads(g.view(v), root.getInt("kv_num_heads", 0));
+  auto key = byHeads(g.view(k), root.getInt("kv_num_heads", 0)),
+       value = byHeads(g.view(v), root.getInt("kv_num_heads", 0));
   if (!query || !key || !value)
     return refuse("its heads cannot be told apart");
   Attention a;
@@ -292,12 +324,14 @@ static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
   a.softcap = root.getFloat("softcap", 0);
   a.outByHeads = Graph::rank(q) == 4;
   bool causal = root.getInt("is_causal", 0) != 0;
-  std::optional<int64_t> offset = 0; // without a past of its own, query 0 is position 0
+  std::optional<int64_t> offset =
+      0; // without a past of its own, query 0 is position 0
   if (pastKey || pastValue) {
     if (!pastKey || !pastValue)
       return refuse("it has a past of keys or of values alone");
     a.keys = g.state(pastKey, root.getOutput(1), "key");
-    a.values = a.keys ? g.state(pastValue, root.getOutput(2), "value") : nullptr;
+    a.values =
+        a.keys ? g.state(pastValue, root.getOutput(2), "value") : nullptr;
     if (!a.values)
       return refuse("its past is not a state of the model");
     offset = g.options.past;
@@ -317,16 +351,21 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
     return std::nullopt;
   };
   Value packed = root.getInput(0), k = root.getInput(1), v = root.getInput(2);
-  int64_t heads = root.getInt("num_heads", 0), kvHeads = root.getInt("kv_num_heads", 0);
-  int64_t batch = g.options.batch, tokens = g.options.tokens, past = g.options.past;
-  if (heads <= 0 || kvHeads <= 0 || Graph::rank(packed) != 3 || heads % kvHeads != 0)
+  int64_t heads = root.getInt("num_heads", 0),
+          kvHeads = root.getInt("kv_num_heads", 0);
+  int64_t batch = g.options.batch, tokens = g.options.tokens,
+          past = g.options.past;
+  if (heads <= 0 || kvHeads <= 0 || Graph::rank(packed) != 3 ||
+      heads % kvHeads != 0)
     return refuse("its heads cannot be told apart");
   if (static_cast<bool>(k) != static_cast<bool>(v))
     return refuse("it has keys or values alone");
   int64_t width = Graph::shape(packed)[2] / (k ? heads : heads + 2 * kvHeads);
   for (unsigned i = 9; i < root->getNumOperands(); ++i)
     if (root.getInput(i))
-      return refuse("operand " + Twine(i) + " (position ids, attention bias, sinks or head norms) is not supported");
+      return refuse("operand " + Twine(i) +
+                    " (position ids, attention bias, sinks or head norms) is "
+                    "not supported");
   for (StringRef name : {"k_quant_type", "v_quant_type"})
     if (StringRef type = root.getString(name, "NONE"); type != "NONE")
       return refuse("its cache is quantised");
@@ -334,16 +373,23 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
     return refuse("smooth_softmax is not supported");
   auto lengths = g.ints(root.getInput(5)), total = g.ints(root.getInput(6));
   auto wrong = [&](int64_t n) { return n != past + tokens - 1; };
-  if (!lengths || !total || total->size() != 1 || (*total)[0] != past + tokens || llvm::any_of(*lengths, wrong))
+  if (!lengths || !total || total->size() != 1 ||
+      (*total)[0] != past + tokens || llvm::any_of(*lengths, wrong))
     return refuse("its lengths are not those that the graph is bound to");
-  State *keys = root.getInput(3) ? g.state(root.getInput(3), root.getOutput(1), "key") : nullptr;
-  State *values = root.getInput(4) ? g.state(root.getInput(4), root.getOutput(2), "value") : nullptr;
+  State *keys = root.getInput(3)
+                    ? g.state(root.getInput(3), root.getOutput(1), "key")
+                    : nullptr;
+  State *values = root.getInput(4)
+                      ? g.state(root.getInput(4), root.getOutput(2), "value")
+                      : nullptr;
   if (!keys || !values)
     return refuse("its past is not a state of the model");
-  double scale = root.getFloat("scale", 0), softcap = root.getFloat("softcap", 0);
+  double scale = root.getFloat("scale", 0),
+         softcap = root.getFloat("softcap", 0);
   if (scale == 0)
     scale = 1 / std::sqrt(static_cast<double>(width));
-  // The attribute counts the tokens before the query, eff.attention the query too.
+  // The attribute counts the tokens before the query, eff.attention the query
+  // too.
   int64_t window = root.getInt("local_window_size", -1);
   g.windowed |= window > 0;
   std::shared_ptr<const Rope> rope;
@@ -377,8 +423,10 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
       if (!key || !value)
         return failure();
     } else {
-      Type q = e.f32({batch, tokens, heads * width}), kv = e.f32({batch, tokens, kvHeads * width});
-      auto split = eff::SplitOp::create(e.builder, e.loc, TypeRange{q, kv, kv}, query);
+      Type q = e.f32({batch, tokens, heads * width}),
+           kv = e.f32({batch, tokens, kvHeads * width});
+      auto split =
+          eff::SplitOp::create(e.builder, e.loc, TypeRange{q, kv, kv}, query);
       query = split.getResult(0);
       key = split.getResult(1);
       value = split.getResult(2);
@@ -389,15 +437,21 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
       if (!key)
         return failure();
     }
-    auto cache = eff::CacheType::get(e.builder.getContext(), kvHeads, width, e.cacheCapacity(), e.builder.getF32Type());
-    Value keyCache = e.state(*keys, cache, {0, 1, 2}), valueCache = keyCache ? e.state(*values, cache, {0, 1, 2}) : Value();
+    auto cache = eff::CacheType::get(e.builder.getContext(), kvHeads, width,
+                                     e.cacheCapacity(), e.builder.getF32Type());
+    Value keyCache = e.state(*keys, cache, {0, 1, 2}),
+          valueCache = keyCache ? e.state(*values, cache, {0, 1, 2}) : Value();
     if (!valueCache)
       return failure();
     eff::CacheAppendOp::create(e.builder, e.loc, key, keyCache);
     eff::CacheAppendOp::create(e.builder, e.loc, value, valueCache);
-    FloatAttr cap = softcap > 0 ? e.builder.getF32FloatAttr(static_cast<float>(softcap)) : FloatAttr();
-    Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query, keyCache, valueCache, heads, kvHeads,
-                                       APFloat(static_cast<float>(scale)), true, window > 0 ? window + 1 : 0, cap);
+    FloatAttr cap = softcap > 0
+                        ? e.builder.getF32FloatAttr(static_cast<float>(softcap))
+                        : FloatAttr();
+    Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query,
+                                       keyCache, valueCache, heads, kvHeads,
+                                       APFloat(static_cast<float>(scale)), true,
+                                       window > 0 ? window + 1 : 0, cap);
     e.define(out, y);
     return success();
   };

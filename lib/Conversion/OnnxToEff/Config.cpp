@@ -13,7 +13,8 @@ using namespace mlir;
 using namespace effc::raise;
 
 static int64_t positive(const llvm::json::Object *object, StringRef key) {
-  std::optional<int64_t> value = object ? object->getInteger(key) : std::nullopt;
+  std::optional<int64_t> value =
+      object ? object->getInteger(key) : std::nullopt;
   return value && *value > 0 ? *value : 0;
 }
 
@@ -22,7 +23,8 @@ static void readHuggingFace(const llvm::json::Object &json, Config &config) {
     config.modelType = type->str();
   config.maxLength = positive(&json, "max_position_embeddings");
   const llvm::json::Object *rope = json.getObject("rope_parameters");
-  std::optional<double> theta = rope ? rope->getNumber("rope_theta") : std::nullopt;
+  std::optional<double> theta =
+      rope ? rope->getNumber("rope_theta") : std::nullopt;
   if (!theta)
     theta = json.getNumber("rope_theta");
   config.ropeTheta = theta.value_or(0);
@@ -56,7 +58,8 @@ Config effc::raise::readConfig(ModuleOp module, StringRef genaiConfig) {
     return config;
   auto value = parse(genaiConfig);
   const llvm::json::Object *object = value ? value->getAsObject() : nullptr;
-  const llvm::json::Object *model = object ? object->getObject("model") : nullptr;
+  const llvm::json::Object *model =
+      object ? object->getObject("model") : nullptr;
   if (!model)
     return config;
   if (config.text.empty())

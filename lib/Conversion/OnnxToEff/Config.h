@@ -13,8 +13,9 @@
 
 namespace effc::raise {
 
-/// From the metadata `effc.config` (Hugging Face's config.json) or a genai_config.json; zeros and empty texts where
-/// neither says anything. Damaged JSON says nothing.
+/// From the metadata `effc.config` (Hugging Face's config.json) or a
+/// genai_config.json; zeros and empty texts where neither says anything.
+/// Damaged JSON says nothing.
 struct Config {
   std::string text; ///< JSON that a manifest keeps
   std::string modelType;

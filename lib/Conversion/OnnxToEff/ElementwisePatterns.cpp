@@ -5,8 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Arithmetic between the parts that patterns recognise, computed in the layout that its operands have. Integers,
-/// comparisons and rarer functions take the literal way.
+/// Arithmetic between the parts that patterns recognise, computed in the layout
+/// that its operands have. Integers, comparisons and rarer functions take the
+/// literal way.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -21,8 +22,14 @@ using namespace effc::raise;
 
 using ScalarBuilder = Value (*)(OpBuilder &, Location, ValueRange);
 
-template <typename Op> static Value op1(OpBuilder &b, Location l, ValueRange v) { return Op::create(b, l, v[0]); }
-template <typename Op> static Value op2(OpBuilder &b, Location l, ValueRange v) { return Op::create(b, l, v[0], v[1]); }
+template <typename Op>
+static Value op1(OpBuilder &b, Location l, ValueRange v) {
+  return Op::create(b, l, v[0]);
+}
+template <typename Op>
+static Value op2(OpBuilder &b, Location l, ValueRange v) {
+  return Op::create(b, l, v[0], v[1]);
+}
 
 static Value sigmoid(OpBuilder &b, Location l, ValueRange v) {
   Value e = math::ExpOp::create(b, l, arith::NegFOp::create(b, l, v[0]));
@@ -30,14 +37,19 @@ static Value sigmoid(OpBuilder &b, Location l, ValueRange v) {
   return arith::DivFOp::create(b, l, one, arith::AddFOp::create(b, l, one, e));
 }
 static Value reciprocal(OpBuilder &b, Location l, ValueRange v) {
-  return arith::DivFOp::create(b, l, Emitter::constant(b, l, v[0].getType(), 1), v[0]);
+  return arith::DivFOp::create(b, l, Emitter::constant(b, l, v[0].getType(), 1),
+                               v[0]);
 }
 static Value relu(OpBuilder &b, Location l, ValueRange v) {
-  return arith::MaximumFOp::create(b, l, v[0], Emitter::constant(b, l, v[0].getType(), 0));
+  return arith::MaximumFOp::create(b, l, v[0],
+                                   Emitter::constant(b, l, v[0].getType(), 0));
 }
-static Value square(OpBuilder &b, Location l, ValueRange v) { return arith::MulFOp::create(b, l, v[0], v[0]); }
+static Value square(OpBuilder &b, Location l, ValueRange v) {
+  return arith::MulFOp::create(b, l, v[0], v[0]);
+}
 static Value cube(OpBuilder &b, Location l, ValueRange v) {
-  return arith::MulFOp::create(b, l, arith::MulFOp::create(b, l, v[0], v[0]), v[0]);
+  return arith::MulFOp::create(b, l, arith::MulFOp::create(b, l, v[0], v[0]),
+                               v[0]);
 }
 
 namespace {
@@ -49,15 +61,24 @@ struct Elementwise {
 } // namespace
 
 static const Elementwise table[] = {
-    {"Abs", 1, op1<math::AbsFOp>},        {"Cos", 1, op1<math::CosOp>},
-    {"Erf", 1, op1<math::ErfOp>},         {"Exp", 1, op1<math::ExpOp>},
-    {"Log", 1, op1<math::LogOp>},         {"Neg", 1, op1<arith::NegFOp>},
-    {"Reciprocal", 1, reciprocal},        {"Relu", 1, relu},
-    {"Sigmoid", 1, sigmoid},              {"Sin", 1, op1<math::SinOp>},
-    {"Sqrt", 1, op1<math::SqrtOp>},       {"Tanh", 1, op1<math::TanhOp>},
-    {"Add", 2, op2<arith::AddFOp>},       {"Sub", 2, op2<arith::SubFOp>},
-    {"Mul", 2, op2<arith::MulFOp>},       {"Div", 2, op2<arith::DivFOp>},
-    {"Max", 2, op2<arith::MaximumFOp>},   {"Min", 2, op2<arith::MinimumFOp>},
+    {"Abs", 1, op1<math::AbsFOp>},
+    {"Cos", 1, op1<math::CosOp>},
+    {"Erf", 1, op1<math::ErfOp>},
+    {"Exp", 1, op1<math::ExpOp>},
+    {"Log", 1, op1<math::LogOp>},
+    {"Neg", 1, op1<arith::NegFOp>},
+    {"Reciprocal", 1, reciprocal},
+    {"Relu", 1, relu},
+    {"Sigmoid", 1, sigmoid},
+    {"Sin", 1, op1<math::SinOp>},
+    {"Sqrt", 1, op1<math::SqrtOp>},
+    {"Tanh", 1, op1<math::TanhOp>},
+    {"Add", 2, op2<arith::AddFOp>},
+    {"Sub", 2, op2<arith::SubFOp>},
+    {"Mul", 2, op2<arith::MulFOp>},
+    {"Div", 2, op2<arith::DivFOp>},
+    {"Max", 2, op2<arith::MaximumFOp>},
+    {"Min", 2, op2<arith::MinimumFOp>},
 };
 
 static std::optional<Match> elementwise(Graph &g, onnx::NodeOp root) {
@@ -97,4 +118,6 @@ static std::optional<Match> elementwise(Graph &g, onnx::NodeOp root) {
   return m;
 }
 
-void effc::raise::addElementwisePatterns(std::vector<RaisePattern> &patterns) { patterns.push_back(elementwise); }
+void effc::raise::addElementwisePatterns(std::vector<RaisePattern> &patterns) {
+  patterns.push_back(elementwise);
+}

@@ -18,9 +18,12 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
-static ArrayRef<int64_t> shapeOf(Value v) { return cast<RankedTensorType>(v.getType()).getShape(); }
+static ArrayRef<int64_t> shapeOf(Value v) {
+  return cast<RankedTensorType>(v.getType()).getShape();
+}
 
-RankedTensorType Emitter::f32Type(MLIRContext *context, ArrayRef<int64_t> shape) {
+RankedTensorType Emitter::f32Type(MLIRContext *context,
+                                  ArrayRef<int64_t> shape) {
   return RankedTensorType::get(shape, Float32Type::get(context));
 }
 
@@ -32,7 +35,9 @@ Type Emitter::elementType(Type type) {
   return type;
 }
 
-InFlightDiagnostic Emitter::error(const Twine &what) { return emitUserError(loc, ErrorCode::CannotRaise, what); }
+InFlightDiagnostic Emitter::error(const Twine &what) {
+  return emitUserError(loc, ErrorCode::CannotRaise, what);
+}
 
 //===----------------------------------------------------------------------===//
 // Operands and results
@@ -47,8 +52,10 @@ Value Emitter::lowerConstant(Value base) {
   Type element = elementType(Graph::elementType(base));
   auto type = RankedTensorType::get(Graph::shape(base), element);
   bool isFloat = isa<FloatType>(element);
-  bool splat = llvm::all_of(*numbers, [&](double x) { return x == numbers->front(); });
-  // Values differ from layer to layer: as weights they do not make the layers' code differ.
+  bool splat =
+      llvm::all_of(*numbers, [&](double x) { return x == numbers->front(); });
+  // Values differ from layer to layer: as weights they do not make the layers'
+  // code differ.
   if (isFloat && !splat) {
     // Leading dimensions of 1 say nothing about a weight.
     ArrayRef<int64_t> shape = type.getShape();
@@ -62,10 +69,13 @@ Value Emitter::lowerConstant(Value base) {
   }
   SmallVector<Attribute> elements;
   for (double x : *numbers)
-    elements.push_back(isFloat ? Attribute(FloatAttr::get(element, x))
-                               : Attribute(IntegerAttr::get(element, APInt(element.getIntOrFloatBitWidth(),
-                                                                           static_cast<int64_t>(x), true, true))));
-  return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(type, elements));
+    elements.push_back(
+        isFloat ? Attribute(FloatAttr::get(element, x))
+                : Attribute(IntegerAttr::get(
+                      element, APInt(element.getIntOrFloatBitWidth(),
+                                     static_cast<int64_t>(x), true, true))));
+  return arith::ConstantOp::create(builder, loc,
+                                   DenseElementsAttr::get(type, elements));
 }
 
 Lowered Emitter::lower(const View &view) {
@@ -94,7 +104,8 @@ Value Emitter::tensor(Lowered lowered) {
   SmallVector<int64_t> shape = lowered.dims.shape();
   if (lowered.dims.isIdentity(numElements(shapeOf(t))))
     return reshape(t, shape);
-  // Cut the tensor into the factors, outermost first; bring them into the view's order; insert the repeats.
+  // Cut the tensor into the factors, outermost first; bring them into the
+  // view's order; insert the repeats.
   SmallVector<Factor> wanted, factors;
   for (const auto &dim : lowered.dims.dims)
     wanted.append(dim.begin(), dim.end());
@@ -114,13 +125,16 @@ Value Emitter::tensor(Lowered lowered) {
   }
   t = transpose(reshape(t, cut), perm);
   if (!repeats.empty()) {
-    Value into = empty(expanded, cast<RankedTensorType>(t.getType()).getElementType());
-    t = linalg::BroadcastOp::create(builder, loc, t, into, repeats)->getResult(0);
+    Value into =
+        empty(expanded, cast<RankedTensorType>(t.getType()).getElementType());
+    t = linalg::BroadcastOp::create(builder, loc, t, into, repeats)
+            ->getResult(0);
   }
   return reshape(t, shape);
 }
 
-Value Emitter::tensor(Lowered lowered, ArrayRef<int64_t> perm, ArrayRef<int64_t> shape) {
+Value Emitter::tensor(Lowered lowered, ArrayRef<int64_t> perm,
+                      ArrayRef<int64_t> shape) {
   lowered.dims.transpose(perm);
   if (!lowered.dims.reshape(shape))
     return reshape(tensor(lowered), shape);
@@ -141,11 +155,13 @@ Lowered Emitter::rows(Value v) {
 
 void Emitter::define(Value v, Value tensor) {
   Strided dims = Strided::identity(shapeOf(tensor));
-  dims.reshape(Graph::shape(v)); // merging and splitting a plain order always works
+  dims.reshape(
+      Graph::shape(v)); // merging and splitting a plain order always works
   values[v] = {tensor, dims};
 }
 
-void Emitter::define(Value v, Value tensor, ArrayRef<int64_t> shape, ArrayRef<int64_t> perm) {
+void Emitter::define(Value v, Value tensor, ArrayRef<int64_t> shape,
+                     ArrayRef<int64_t> perm) {
   Strided dims = Strided::identity(shapeOf(tensor));
   dims.reshape(shape);
   dims.transpose(perm);
@@ -164,17 +180,21 @@ Value Emitter::reshape(Value tensor, ArrayRef<int64_t> shape) {
   if (type.getRank() != static_cast<int64_t>(shape.size()))
     if (auto groups = getReassociationIndicesForReshape(type, result)) {
       if (type.getRank() > result.getRank())
-        return tensor::CollapseShapeOp::create(builder, loc, result, tensor, *groups);
-      return tensor::ExpandShapeOp::create(builder, loc, result, tensor, *groups);
+        return tensor::CollapseShapeOp::create(builder, loc, result, tensor,
+                                               *groups);
+      return tensor::ExpandShapeOp::create(builder, loc, result, tensor,
+                                           *groups);
     }
   // Neither finer nor coarser: through one dimension.
-  auto line = RankedTensorType::get({type.getNumElements()}, type.getElementType());
+  auto line =
+      RankedTensorType::get({type.getNumElements()}, type.getElementType());
   if (type.getRank() != 1) {
     SmallVector<ReassociationIndices> all(1);
     for (int64_t i = 0; i < type.getRank(); ++i)
       all[0].push_back(i);
     if (type.getRank() == 0)
-      return tensor::ExpandShapeOp::create(builder, loc, result, tensor, ArrayRef<ReassociationIndices>{});
+      return tensor::ExpandShapeOp::create(builder, loc, result, tensor,
+                                           ArrayRef<ReassociationIndices>{});
     tensor = tensor::CollapseShapeOp::create(builder, loc, line, tensor, all);
   }
   if (shape.size() == 1)
@@ -183,7 +203,8 @@ Value Emitter::reshape(Value tensor, ArrayRef<int64_t> shape) {
   for (unsigned i = 0; i < shape.size(); ++i)
     all[0].push_back(i);
   if (shape.empty())
-    return tensor::CollapseShapeOp::create(builder, loc, result, tensor, ArrayRef<ReassociationIndices>{});
+    return tensor::CollapseShapeOp::create(builder, loc, result, tensor,
+                                           ArrayRef<ReassociationIndices>{});
   return tensor::ExpandShapeOp::create(builder, loc, result, tensor, all);
 }
 
@@ -196,8 +217,10 @@ Value Emitter::transpose(Value tensor, ArrayRef<int64_t> perm) {
   }
   if (plain)
     return tensor;
-  Value into = empty(shape, cast<RankedTensorType>(tensor.getType()).getElementType());
-  return linalg::TransposeOp::create(builder, loc, tensor, into, perm)->getResult(0);
+  Value into =
+      empty(shape, cast<RankedTensorType>(tensor.getType()).getElementType());
+  return linalg::TransposeOp::create(builder, loc, tensor, into, perm)
+      ->getResult(0);
 }
 
 Value Emitter::empty(ArrayRef<int64_t> shape, Type element) {
@@ -211,15 +234,18 @@ Value Emitter::constant(OpBuilder &b, Location loc, Type type, double value) {
     scalar = FloatAttr::get(element, value);
   else
     scalar = IntegerAttr::get(element,
-                              APInt(element.getIntOrFloatBitWidth(), static_cast<int64_t>(value), true, true));
+                              APInt(element.getIntOrFloatBitWidth(),
+                                    static_cast<int64_t>(value), true, true));
   if (auto shaped = dyn_cast<ShapedType>(type))
-    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(shaped, Attribute(scalar)));
+    return arith::ConstantOp::create(
+        b, loc, DenseElementsAttr::get(shaped, Attribute(scalar)));
   return arith::ConstantOp::create(b, loc, scalar);
 }
 
 Value Emitter::filled(ArrayRef<int64_t> shape, Type element, double value) {
   Value scalar = constant(builder, loc, element, value);
-  return linalg::FillOp::create(builder, loc, scalar, empty(shape, element))->getResult(0);
+  return linalg::FillOp::create(builder, loc, scalar, empty(shape, element))
+      ->getResult(0);
 }
 
 Value Emitter::broadcastVector(Value constant, ArrayRef<int64_t> shape) {
@@ -232,19 +258,23 @@ Value Emitter::broadcastVector(Value constant, ArrayRef<int64_t> shape) {
     added.push_back(d);
   if (added.empty())
     return t;
-  return linalg::BroadcastOp::create(builder, loc, t, empty(shape, builder.getF32Type()), added)->getResult(0);
+  return linalg::BroadcastOp::create(builder, loc, t,
+                                     empty(shape, builder.getF32Type()), added)
+      ->getResult(0);
 }
 
 void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
   ArrayRef<int64_t> shape = Graph::shape(result);
-  // Scalars and vectors of weights adapt to the layout of the first of the others.
+  // Scalars and vectors of weights adapt to the layout of the first of the
+  // others.
   SmallVector<std::optional<double>> splats;
   llvm::SmallBitVector vectors(operands.size());
   SmallVector<Lowered> lowered(operands.size());
   std::optional<unsigned> first;
   for (auto [i, v] : llvm::enumerate(operands)) {
     splats.push_back(graph.scalar(v));
-    vectors[i] = !splats.back() && !shape.empty() && graph.isFeatureVector(v, shape.back());
+    vectors[i] = !splats.back() && !shape.empty() &&
+                 graph.isFeatureVector(v, shape.back());
     if (splats.back() || vectors[i])
       continue;
     lowered[i] = lower(v);
@@ -254,11 +284,14 @@ void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
       first = i;
   }
   auto type = [&](unsigned i, ArrayRef<int64_t> s) {
-    return RankedTensorType::get(s, elementType(Graph::elementType(operands[i])));
+    return RankedTensorType::get(s,
+                                 elementType(Graph::elementType(operands[i])));
   };
   // One layout for all, or the plain order for all: compute in it and keep it.
   ArrayRef<int64_t> base = first ? shapeOf(lowered[*first].value) : shape;
-  bool oneLayout = !first || lowered[*first].dims.shape() == SmallVector<int64_t>(shape), plain = true;
+  bool oneLayout = !first ||
+                   lowered[*first].dims.shape() == SmallVector<int64_t>(shape),
+       plain = true;
   for (unsigned i = 0; i < operands.size(); ++i) {
     if (splats[i] || vectors[i])
       continue;
@@ -269,11 +302,13 @@ void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
   }
   if (vectors.any() && first)
     oneLayout &= plain;
-  bool vectorsFit = vectors.none() || (!base.empty() && base.back() == shape.back());
+  bool vectorsFit =
+      vectors.none() || (!base.empty() && base.back() == shape.back());
   if ((oneLayout || plain) && vectorsFit) {
     SmallVector<Value> args;
     for (unsigned i = 0; i < operands.size(); ++i) {
-      args.push_back(splats[i]    ? constant(builder, loc, type(i, base), *splats[i])
+      args.push_back(splats[i]
+                         ? constant(builder, loc, type(i, base), *splats[i])
                      : vectors[i] ? broadcastVector(operands[i], base)
                                   : reshape(lowered[i].value, base));
       if (!args.back())
@@ -286,7 +321,8 @@ void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
   }
   for (unsigned i = 0; i < operands.size(); ++i)
     if (vectors[i])
-      lowered[i] = Lowered{broadcastVector(operands[i], shape), Strided::identity(shape)};
+      lowered[i] = Lowered{broadcastVector(operands[i], shape),
+                           Strided::identity(shape)};
 
   SmallVector<Value> tensors;
   bool equal = true;
@@ -298,20 +334,23 @@ void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
       return;
     equal &= shapeOf(tensors.back()) == shape;
   }
-  auto arguments = [&](OpBuilder &b, Location l, ValueRange given, bool scalars) {
+  auto arguments = [&](OpBuilder &b, Location l, ValueRange given,
+                       bool scalars) {
     SmallVector<Value> args;
     unsigned next = 0;
     for (unsigned i = 0; i < operands.size(); ++i)
       if (splats[i]) {
         Type t = type(i, shape);
-        args.push_back(constant(b, l, scalars ? getElementTypeOrSelf(t) : t, *splats[i]));
+        args.push_back(
+            constant(b, l, scalars ? getElementTypeOrSelf(t) : t, *splats[i]));
       } else {
         args.push_back(given[next++]);
       }
     return args;
   };
   if (equal)
-    return define(result, fn(builder, loc, arguments(builder, loc, tensors, false)));
+    return define(result,
+                  fn(builder, loc, arguments(builder, loc, tensors, false)));
 
   MLIRContext *context = builder.getContext();
   SmallVector<AffineMap> maps;
@@ -321,31 +360,38 @@ void Emitter::map(Value result, ArrayRef<Value> operands, ScalarFn fn) {
     SmallVector<AffineExpr> exprs;
     for (unsigned d = 0; d < s.size(); ++d) {
       unsigned at = rank - s.size() + d;
-      exprs.push_back(s[d] == 1 && shape[at] != 1 ? getAffineConstantExpr(0, context) : getAffineDimExpr(at, context));
+      exprs.push_back(s[d] == 1 && shape[at] != 1
+                          ? getAffineConstantExpr(0, context)
+                          : getAffineDimExpr(at, context));
     }
     maps.push_back(AffineMap::get(rank, 0, exprs, context));
   }
   maps.push_back(AffineMap::getMultiDimIdentityMap(rank, context));
   Type element = elementType(Graph::elementType(result));
-  SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
+  SmallVector<utils::IteratorType> iterators(rank,
+                                             utils::IteratorType::parallel);
   auto generic = linalg::GenericOp::create(
-      builder, loc, RankedTensorType::get(shape, element), tensors, empty(shape, element), maps, iterators,
+      builder, loc, RankedTensorType::get(shape, element), tensors,
+      empty(shape, element), maps, iterators,
       [&](OpBuilder &b, Location l, ValueRange args) {
-        linalg::YieldOp::create(b, l, fn(b, l, arguments(b, l, args.drop_back(), true)));
+        linalg::YieldOp::create(
+            b, l, fn(b, l, arguments(b, l, args.drop_back(), true)));
       });
   define(result, generic.getResult(0));
 }
 
-Value Emitter::reduce(Value tensor, ArrayRef<int64_t> dims, double initial, ScalarFn fn) {
+Value Emitter::reduce(Value tensor, ArrayRef<int64_t> dims, double initial,
+                      ScalarFn fn) {
   auto type = cast<RankedTensorType>(tensor.getType());
   SmallVector<int64_t> shape;
   for (int64_t i = 0; i < type.getRank(); ++i)
     if (!llvm::is_contained(dims, i))
       shape.push_back(type.getDimSize(i));
   Value init = filled(shape, type.getElementType(), initial);
-  return linalg::ReduceOp::create(builder, loc, ValueRange{tensor}, ValueRange{init}, dims,
-                                  [&](OpBuilder &b, Location l, ValueRange args) {
-                                    linalg::YieldOp::create(b, l, fn(b, l, args));
-                                  })
+  return linalg::ReduceOp::create(
+             builder, loc, ValueRange{tensor}, ValueRange{init}, dims,
+             [&](OpBuilder &b, Location l, ValueRange args) {
+               linalg::YieldOp::create(b, l, fn(b, l, args));
+             })
       ->getResult(0);
 }

@@ -16,37 +16,43 @@
 
 namespace effc::raise {
 
-/// An onnx value in the new function: a tensor and how the value's elements lie in it.
+/// An onnx value in the new function: a tensor and how the value's elements lie
+/// in it.
 struct Lowered {
   Value value;
   Strided dims;
 };
 
 /// Computes one element; works on scalars and, elementwise, on tensors.
-using ScalarFn = llvm::function_ref<Value(mlir::OpBuilder &, mlir::Location, mlir::ValueRange)>;
+using ScalarFn = llvm::function_ref<Value(mlir::OpBuilder &, mlir::Location,
+                                          mlir::ValueRange)>;
 
 class Emitter {
 public:
   Emitter(Graph &graph, mlir::ModuleOp module, mlir::func::FuncOp function)
-      : graph(graph), builder(function.getBody()), loc(function.getLoc()), module(module), function(function),
-        symbols(module) {}
+      : graph(graph), builder(function.getBody()), loc(function.getLoc()),
+        module(module), function(function), symbols(module) {}
 
   //===--------------------------------------------------------------------===//
   // Operands
   //===--------------------------------------------------------------------===//
 
-  /// The value in the new function; null (and an error emitted) for a constant that cannot be one.
+  /// The value in the new function; null (and an error emitted) for a constant
+  /// that cannot be one.
   Lowered lower(Value v) { return lower(graph.view(v)); }
   Lowered lower(const View &view);
   /// As a tensor of the view's shape.
   Value tensor(Lowered lowered);
   Value tensor(Value v) { return tensor(lower(v)); }
   /// With the dimensions permuted, then as a tensor of this shape.
-  Value tensor(Lowered lowered, llvm::ArrayRef<int64_t> perm, llvm::ArrayRef<int64_t> shape);
-  Value tensor(Value v, llvm::ArrayRef<int64_t> perm, llvm::ArrayRef<int64_t> shape) {
+  Value tensor(Lowered lowered, llvm::ArrayRef<int64_t> perm,
+               llvm::ArrayRef<int64_t> shape);
+  Value tensor(Value v, llvm::ArrayRef<int64_t> perm,
+               llvm::ArrayRef<int64_t> shape) {
     return tensor(lower(v), perm, shape);
   }
-  /// As a tensor whose last dimension is that of `v`; the leading ones may be split otherwise than v's.
+  /// As a tensor whose last dimension is that of `v`; the leading ones may be
+  /// split otherwise than v's.
   Lowered rows(Value v);
 
   //===--------------------------------------------------------------------===//
@@ -56,24 +62,30 @@ public:
   /// `v` is `tensor` in row-major order.
   void define(Value v, Value tensor);
   /// `v` is `tensor` seen as `shape`, then permuted.
-  void define(Value v, Value tensor, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<int64_t> perm);
+  void define(Value v, Value tensor, llvm::ArrayRef<int64_t> shape,
+              llvm::ArrayRef<int64_t> perm);
   void define(Value v, Lowered lowered) { values[v] = std::move(lowered); }
 
   //===--------------------------------------------------------------------===//
   // Weights and states
   //===--------------------------------------------------------------------===//
 
-  /// A constant as a weight of `shape` (its own when empty). Vectors are f32, others keep the stored float type unless
-  /// `f32`. Null, with an error emitted, when it cannot be one.
-  Value weight(Value constant, llvm::ArrayRef<int64_t> shape = {}, bool f32 = false) {
+  /// A constant as a weight of `shape` (its own when empty). Vectors are f32,
+  /// others keep the stored float type unless `f32`. Null, with an error
+  /// emitted, when it cannot be one.
+  Value weight(Value constant, llvm::ArrayRef<int64_t> shape = {},
+               bool f32 = false) {
     return weight(graph.view(constant), shape, f32);
   }
-  Value weight(const View &constant, llvm::ArrayRef<int64_t> shape = {}, bool f32 = false);
-  /// Computed f32 values as a weight, a vector unless `type` says otherwise; reuses an existing one of this name when
-  /// `accept` says that it serves.
+  Value weight(const View &constant, llvm::ArrayRef<int64_t> shape = {},
+               bool f32 = false);
+  /// Computed f32 values as a weight, a vector unless `type` says otherwise;
+  /// reuses an existing one of this name when `accept` says that it serves.
   Value table(llvm::StringRef name, llvm::ArrayRef<double> values,
-              llvm::function_ref<bool(llvm::ArrayRef<double>)> accept, eff::WeightType type = {});
-  /// A state or cache. `perm` says which onnx dimension (batch left out) each eff dimension is.
+              llvm::function_ref<bool(llvm::ArrayRef<double>)> accept,
+              eff::WeightType type = {});
+  /// A state or cache. `perm` says which onnx dimension (batch left out) each
+  /// eff dimension is.
   Value state(State &state, mlir::Type type, llvm::ArrayRef<int64_t> perm);
   int64_t cacheCapacity() const { return capacity; }
 
@@ -86,18 +98,26 @@ public:
   Value empty(llvm::ArrayRef<int64_t> shape, mlir::Type element);
   Value filled(llvm::ArrayRef<int64_t> shape, mlir::Type element, double value);
   /// A splat of a tensor type or a scalar.
-  static Value constant(mlir::OpBuilder &b, mlir::Location loc, mlir::Type type, double value);
-  /// `result = fn(operands..)` elementwise with numpy broadcasting. Uses ops on whole tensors where shapes agree and
-  /// linalg.generic where they do not.
+  static Value constant(mlir::OpBuilder &b, mlir::Location loc, mlir::Type type,
+                        double value);
+  /// `result = fn(operands..)` elementwise with numpy broadcasting. Uses ops on
+  /// whole tensors where shapes agree and linalg.generic where they do not.
   void map(Value result, llvm::ArrayRef<Value> operands, ScalarFn fn);
   /// The same for tensors of the new function that have one shape.
-  Value map(llvm::ArrayRef<Value> tensors, ScalarFn fn) { return fn(builder, loc, tensors); }
-  /// Reduces tensor dimensions: `acc = fn(element, acc)` from `initial`. The dimensions disappear.
-  Value reduce(Value tensor, llvm::ArrayRef<int64_t> dims, double initial, ScalarFn fn);
+  Value map(llvm::ArrayRef<Value> tensors, ScalarFn fn) {
+    return fn(builder, loc, tensors);
+  }
+  /// Reduces tensor dimensions: `acc = fn(element, acc)` from `initial`. The
+  /// dimensions disappear.
+  Value reduce(Value tensor, llvm::ArrayRef<int64_t> dims, double initial,
+               ScalarFn fn);
 
   mlir::InFlightDiagnostic error(const llvm::Twine &what);
-  static mlir::RankedTensorType f32Type(mlir::MLIRContext *context, llvm::ArrayRef<int64_t> shape);
-  mlir::RankedTensorType f32(llvm::ArrayRef<int64_t> shape) { return f32Type(builder.getContext(), shape); }
+  static mlir::RankedTensorType f32Type(mlir::MLIRContext *context,
+                                        llvm::ArrayRef<int64_t> shape);
+  mlir::RankedTensorType f32(llvm::ArrayRef<int64_t> shape) {
+    return f32Type(builder.getContext(), shape);
+  }
 
   /// The element type after raising: floats are f32, integers signless.
   static mlir::Type elementType(mlir::Type type);
@@ -113,20 +133,24 @@ public:
 
 private:
   Value use(llvm::StringRef symbol, mlir::Type type);
-  Value symbol(llvm::StringRef name, bool named, eff::WeightType type, mlir::ElementsAttr source, bool transposed);
+  Value symbol(llvm::StringRef name, bool named, eff::WeightType type,
+               mlir::ElementsAttr source, bool transposed);
   Value lowerConstant(Value base);
-  /// A constant vector as a weight, repeated along all dimensions of `shape` but the last.
+  /// A constant vector as a weight, repeated along all dimensions of `shape`
+  /// but the last.
   Value broadcastVector(Value constant, llvm::ArrayRef<int64_t> shape);
 
   mlir::SymbolTable symbols;
   llvm::DenseMap<Value, Lowered> values;
-  llvm::DenseMap<mlir::Attribute, Value> uses;         // by symbol
-  llvm::DenseMap<mlir::Operation *, bool> ours;        // symbols used by this entry point
+  llvm::DenseMap<mlir::Attribute, Value> uses; // by symbol
+  llvm::DenseMap<mlir::Operation *, bool>
+      ours; // symbols used by this entry point
   mlir::Operation *lastUse = nullptr;
   std::vector<std::string> usedStates;
 };
 
-/// What a pattern found: the values it reads, the nodes it replaces, the states it keeps, and how to build it.
+/// What a pattern found: the values it reads, the nodes it replaces, the states
+/// it keeps, and how to build it.
 struct Match {
   llvm::SmallVector<Value> needs;
   llvm::SmallVector<mlir::Operation *> covers;
@@ -149,10 +173,13 @@ void addShapePatterns(std::vector<RaisePattern> &patterns);
 void addLiteralPatterns(std::vector<RaisePattern> &patterns);
 
 /// Elementwise building blocks shared by patterns.
-Value emitSilu(mlir::OpBuilder &b, mlir::Location loc, Value x, double alpha = 1);
+Value emitSilu(mlir::OpBuilder &b, mlir::Location loc, Value x,
+               double alpha = 1);
 Value emitSoftplus(mlir::OpBuilder &b, mlir::Location loc, Value x);
-/// The operand of a SiLU that `v` is, null when it is none; adds its nodes to `covers`.
-Value matchSilu(Graph &graph, Value v, llvm::SmallVectorImpl<mlir::Operation *> &covers);
+/// The operand of a SiLU that `v` is, null when it is none; adds its nodes to
+/// `covers`.
+Value matchSilu(Graph &graph, Value v,
+                llvm::SmallVectorImpl<mlir::Operation *> &covers);
 
 } // namespace effc::raise
 

@@ -38,7 +38,8 @@ static bool readRaw(Type type, ArrayRef<char> bytes, std::vector<double> &out) {
       for (size_t i = 0; i + 2 <= bytes.size(); i += 2) {
         uint16_t x;
         std::memcpy(&x, bytes.data() + i, 2);
-        out.push_back(APFloat(f.getFloatSemantics(), APInt(16, x)).convertToDouble());
+        out.push_back(
+            APFloat(f.getFloatSemantics(), APInt(16, x)).convertToDouble());
       }
     else
       return false;
@@ -69,13 +70,15 @@ static bool readRaw(Type type, ArrayRef<char> bytes, std::vector<double> &out) {
   return false;
 }
 
-std::optional<std::vector<double>> effc::raise::readElements(ElementsAttr values) {
+std::optional<std::vector<double>>
+effc::raise::readElements(ElementsAttr values) {
   std::vector<double> out;
   size_t count = values.getNumElements();
   out.reserve(count);
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(values)) {
     AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-    if (!blob || !readRaw(values.getElementType(), blob->getData(), out) || out.size() != count)
+    if (!blob || !readRaw(values.getElementType(), blob->getData(), out) ||
+        out.size() != count)
       return std::nullopt;
     return out;
   }
@@ -94,8 +97,9 @@ std::optional<std::vector<double>> effc::raise::readElements(ElementsAttr values
   }
   if (auto i = dyn_cast<IntegerType>(type)) {
     for (const APInt &x : dense.getValues<APInt>())
-      out.push_back(i.isUnsigned() || i.getWidth() == 1 ? static_cast<double>(x.getZExtValue())
-                                                        : static_cast<double>(x.getSExtValue()));
+      out.push_back(i.isUnsigned() || i.getWidth() == 1
+                        ? static_cast<double>(x.getZExtValue())
+                        : static_cast<double>(x.getSExtValue()));
     return out;
   }
   return std::nullopt;
@@ -107,7 +111,8 @@ std::optional<std::vector<double>> effc::raise::readElements(ElementsAttr values
 
 Value Graph::strip(Value v) const {
   while (auto node = v.getDefiningOp<onnx::NodeOp>()) {
-    bool transparent = node.is("Identity") || (node.is("Dropout") && v == node->getResult(0));
+    bool transparent =
+        node.is("Identity") || (node.is("Dropout") && v == node->getResult(0));
     transparent |= node.is("Concat") && node->getNumOperands() == 1;
     if (node.is("Cast") || node.is("CastLike"))
       transparent = isFloat(v) && isFloat(node.getInput(0));
@@ -122,8 +127,8 @@ bool Graph::isLayout(onnx::NodeOp node) const {
   if (!node.getDomain().empty())
     return false;
   StringRef type = node.getOpType();
-  return type == "Transpose" || type == "Reshape" || type == "Squeeze" || type == "Unsqueeze" || type == "Flatten" ||
-         type == "Expand";
+  return type == "Transpose" || type == "Reshape" || type == "Squeeze" ||
+         type == "Unsqueeze" || type == "Flatten" || type == "Expand";
 }
 
 View Graph::view(Value v, double *scale) {
@@ -200,7 +205,9 @@ bool Graph::usedOnce(Value v) const { return v.hasOneUse(); }
 // Constants
 //===----------------------------------------------------------------------===//
 
-onnx::ConstantOp Graph::constant(Value v) { return view(v).base.getDefiningOp<onnx::ConstantOp>(); }
+onnx::ConstantOp Graph::constant(Value v) {
+  return view(v).base.getDefiningOp<onnx::ConstantOp>();
+}
 
 /// Elementwise functions that exporters leave on weights.
 static std::optional<double (*)(double)> unaryFunction(onnx::NodeOp node) {
@@ -237,7 +244,9 @@ std::optional<std::vector<double>> Graph::numbers(const View &w) {
     auto function = unaryFunction(node);
     if (function && (elements = numbers(node.getInput(0))))
       for (double &x : *elements)
-        x = isFloat(w.base) ? static_cast<double>(static_cast<float>((*function)(x))) : (*function)(x);
+        x = isFloat(w.base)
+                ? static_cast<double>(static_cast<float>((*function)(x)))
+                : (*function)(x);
   }
   if (!elements || w.dims.isIdentity(elements->size()))
     return elements;
@@ -266,7 +275,8 @@ std::optional<SmallVector<int64_t>> Graph::ints(Value v) {
   if (!values)
     return std::nullopt;
   SmallVector<int64_t> out;
-  for (double x : *values) // INT64_MAX, "to the end", is not a double: stay inside
+  for (double x :
+       *values) // INT64_MAX, "to the end", is not a double: stay inside
     out.push_back(x >= 9.2e18    ? std::numeric_limits<int64_t>::max()
                   : x <= -9.2e18 ? std::numeric_limits<int64_t>::min()
                                  : static_cast<int64_t>(x));
@@ -284,15 +294,18 @@ std::optional<double> Graph::scalar(Value v) {
 
 bool Graph::isScalar(Value v, double value, double tolerance) {
   std::optional<double> x = scalar(v);
-  return x && std::abs(*x - value) <= tolerance * std::max(1.0, std::abs(value));
+  return x &&
+         std::abs(*x - value) <= tolerance * std::max(1.0, std::abs(value));
 }
 
 bool Graph::isFeatureVector(Value v, int64_t size) {
   ArrayRef<int64_t> s = shape(v);
-  return isConstant(v) && isFloat(v) && !s.empty() && s.back() == size && numElements(s) == size;
+  return isConstant(v) && isFloat(v) && !s.empty() && s.back() == size &&
+         numElements(s) == size;
 }
 
-std::optional<SmallVector<int64_t>> Graph::axes(onnx::NodeOp node, unsigned input, int64_t rank) {
+std::optional<SmallVector<int64_t>> Graph::axes(onnx::NodeOp node,
+                                                unsigned input, int64_t rank) {
   SmallVector<int64_t> out;
   if (auto attribute = node.getInts("axes")) {
     out = *attribute;

@@ -33,16 +33,19 @@ struct State {
   mlir::BlockArgument past; ///< null for a state that the graph starts at zero
   Value present;            ///< null when the graph does not give it out
   std::string pastName, presentName;
-  std::string part;   ///< "key", "value", "conv", "ssm", or empty when the names do not tell
+  std::string part; ///< "key", "value", "conv", "ssm", or empty when the names
+                    ///< do not tell
   int64_t layer = -1; ///< -1 when the names do not tell
 };
 
-/// Reads elements as numbers; nullopt for types without numbers and for missing resources.
+/// Reads elements as numbers; nullopt for types without numbers and for missing
+/// resources.
 std::optional<std::vector<double>> readElements(mlir::ElementsAttr values);
 
 class Graph {
 public:
-  Graph(mlir::func::FuncOp main, const RaiseOptions &options) : main(main), options(options) {}
+  Graph(mlir::func::FuncOp main, const RaiseOptions &options)
+      : main(main), options(options) {}
 
   /// Finds the past / present pairs; emits BadState.
   mlir::LogicalResult pairStates();
@@ -51,16 +54,23 @@ public:
   // Looking through ops that compute nothing
   //===--------------------------------------------------------------------===//
 
-  /// Past Identity, Dropout and casts between float types: all arithmetic is f32 after raising.
+  /// Past Identity, Dropout and casts between float types: all arithmetic is
+  /// f32 after raising.
   Value strip(Value v) const;
-  /// Past layout ops too. With `scale`, also past products with a constant scalar, which multiply into it.
+  /// Past layout ops too. With `scale`, also past products with a constant
+  /// scalar, which multiply into it.
   View view(Value v, double *scale = nullptr);
   /// The node that makes `v` (stripped) when it is of this type, else null.
-  onnx::NodeOp node(Value v, llvm::StringRef type, llvm::StringRef domain = "") const;
-  onnx::NodeOp anyNode(Value v) const { return strip(v).getDefiningOp<onnx::NodeOp>(); }
-  /// A node of two operands, in either order: the operand that `match` accepts comes first.
+  onnx::NodeOp node(Value v, llvm::StringRef type,
+                    llvm::StringRef domain = "") const;
+  onnx::NodeOp anyNode(Value v) const {
+    return strip(v).getDefiningOp<onnx::NodeOp>();
+  }
+  /// A node of two operands, in either order: the operand that `match` accepts
+  /// comes first.
   template <typename Match>
-  std::optional<std::pair<Value, Value>> either(onnx::NodeOp node, Match match) {
+  std::optional<std::pair<Value, Value>> either(onnx::NodeOp node,
+                                                Match match) {
     if (!node || !node.getInput(0) || !node.getInput(1))
       return std::nullopt;
     if (match(node.getInput(0)))
@@ -81,38 +91,50 @@ public:
   /// The initializer under layout ops and casts, or null.
   onnx::ConstantOp constant(Value v);
   /// All elements of a constant in the order of `v`'s shape.
-  std::optional<std::vector<double>> numbers(Value v) { return numbers(view(v)); }
+  std::optional<std::vector<double>> numbers(Value v) {
+    return numbers(view(v));
+  }
   std::optional<std::vector<double>> numbers(const View &view);
   std::optional<llvm::SmallVector<int64_t>> ints(Value v);
   /// The one number that a constant consists of.
   std::optional<double> scalar(Value v);
   bool isScalar(Value v, double value, double tolerance = 1e-6);
-  /// A constant that is one vector along the last dimension of a value of shape `shape`, with `size` elements.
+  /// A constant that is one vector along the last dimension of a value of shape
+  /// `shape`, with `size` elements.
   bool isFeatureVector(Value v, int64_t size);
 
-  static llvm::ArrayRef<int64_t> shape(Value v) { return llvm::cast<mlir::ShapedType>(v.getType()).getShape(); }
+  static llvm::ArrayRef<int64_t> shape(Value v) {
+    return llvm::cast<mlir::ShapedType>(v.getType()).getShape();
+  }
   static int64_t rank(Value v) { return shape(v).size(); }
-  static mlir::Type elementType(Value v) { return llvm::cast<mlir::ShapedType>(v.getType()).getElementType(); }
-  static bool isFloat(Value v) { return llvm::isa<mlir::FloatType>(elementType(v)); }
+  static mlir::Type elementType(Value v) {
+    return llvm::cast<mlir::ShapedType>(v.getType()).getElementType();
+  }
+  static bool isFloat(Value v) {
+    return llvm::isa<mlir::FloatType>(elementType(v));
+  }
   /// `axis` counted from the front.
   static int64_t axis(onnx::NodeOp node, int64_t otherwise, int64_t rank) {
     int64_t a = node.getInt("axis", otherwise);
     return a < 0 ? a + rank : a;
   }
-  /// Axes of a node, from the attribute or operand `input`, counted from the front; nullopt when not constant. All
-  /// axes when the node names none.
-  std::optional<llvm::SmallVector<int64_t>> axes(onnx::NodeOp node, unsigned input, int64_t rank);
+  /// Axes of a node, from the attribute or operand `input`, counted from the
+  /// front; nullopt when not constant. All axes when the node names none.
+  std::optional<llvm::SmallVector<int64_t>> axes(onnx::NodeOp node,
+                                                 unsigned input, int64_t rank);
 
   //===--------------------------------------------------------------------===//
   // States
   //===--------------------------------------------------------------------===//
 
-  /// The state that `past` reads and `present` (may be null) replaces; null, with a reason noted, when they do not
-  /// belong together. A constant zero `past` starts a state that the file does not have.
+  /// The state that `past` reads and `present` (may be null) replaces; null,
+  /// with a reason noted, when they do not belong together. A constant zero
+  /// `past` starts a state that the file does not have.
   State *state(Value past, Value present, llvm::StringRef part);
   bool isState(Value v);
 
-  /// Remembers why an anchor was not raised, for the error that follows if nothing else takes it.
+  /// Remembers why an anchor was not raised, for the error that follows if
+  /// nothing else takes it.
   void note(mlir::Operation *op, const llvm::Twine &reason);
   std::string reason(mlir::Operation *op) const { return reasons.lookup(op); }
 
@@ -120,10 +142,14 @@ public:
   const RaiseOptions &options;
   std::vector<std::unique_ptr<State>> states;
   llvm::MapVector<mlir::Operation *, std::string> reasons;
-  /// The base of the rotary frequencies in the model's configuration, 0 when it names none.
+  /// The base of the rotary frequencies in the model's configuration, 0 when it
+  /// names none.
   double ropeTheta = 0;
-  /// Rotary tables that were looked at, by their constants and the dimension of their rows.
-  std::map<std::tuple<const void *, const void *, unsigned>, std::shared_ptr<const Rope>> ropes;
+  /// Rotary tables that were looked at, by their constants and the dimension of
+  /// their rows.
+  std::map<std::tuple<const void *, const void *, unsigned>,
+           std::shared_ptr<const Rope>>
+      ropes;
   /// An attention with a window was recognised.
   bool windowed = false;
 

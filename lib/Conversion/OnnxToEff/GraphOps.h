@@ -12,9 +12,11 @@
 
 namespace effc::raise {
 
-/// Evaluates attention, rotary embedding, scans and norms of the contributed domains in double. `results` have types
-/// and shapes already. False for operators and forms that are not known here.
-bool evaluateComposite(onnx::NodeOp node, llvm::ArrayRef<const onnx::HostTensor *> operands,
+/// Evaluates attention, rotary embedding, scans and norms of the contributed
+/// domains in double. `results` have types and shapes already. False for
+/// operators and forms that are not known here.
+bool evaluateComposite(onnx::NodeOp node,
+                       llvm::ArrayRef<const onnx::HostTensor *> operands,
                        llvm::SmallVectorImpl<onnx::HostTensor> &results);
 
 } // namespace effc::raise

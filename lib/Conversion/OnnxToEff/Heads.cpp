@@ -15,19 +15,22 @@
 using namespace mlir;
 using namespace effc;
 
-/// The operand of an op that computes each row of features from the same row alone, null for others. Operands but
-/// that one are weights and splats.
+/// The operand of an op that computes each row of features from the same row
+/// alone, null for others. Operands but that one are weights and splats.
 static OpOperand *rowOperand(Operation *op) {
   if (auto linear = dyn_cast<eff::LinearOp>(op)) {
-    bool plain = !linear.getScale() && llvm::all_of(linear.getExtras(), [](Value v) {
-      return isa<eff::WeightType>(v.getType());
-    });
+    bool plain =
+        !linear.getScale() && llvm::all_of(linear.getExtras(), [](Value v) {
+          return isa<eff::WeightType>(v.getType());
+        });
     return plain ? &linear.getInputMutable() : nullptr;
   }
   if (isa<eff::RmsNormOp, eff::LayerNormOp>(op))
     return &op->getOpOperand(0);
-  bool elementwise = isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) && op->getNumResults() == 1 &&
-                     op->hasTrait<OpTrait::Elementwise>() && op->getNumOperands() > 0;
+  bool elementwise =
+      isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) &&
+      op->getNumResults() == 1 && op->hasTrait<OpTrait::Elementwise>() &&
+      op->getNumOperands() > 0;
   if (!elementwise)
     return nullptr;
   OpOperand *found = nullptr;
@@ -41,13 +44,16 @@ static OpOperand *rowOperand(Operation *op) {
   return found;
 }
 
-/// The chain below a reshape that only joins batch and tokens or cuts them apart.
+/// The chain below a reshape that only joins batch and tokens or cuts them
+/// apart.
 static Value throughReshape(Value v) {
   while (auto *op = v.getDefiningOp()) {
     if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
       break;
-    auto from = cast<RankedTensorType>(op->getOperand(0).getType()), to = cast<RankedTensorType>(v.getType());
-    if (from.getRank() == 0 || to.getRank() == 0 || from.getShape().back() != to.getShape().back())
+    auto from = cast<RankedTensorType>(op->getOperand(0).getType()),
+         to = cast<RankedTensorType>(v.getType());
+    if (from.getRank() == 0 || to.getRank() == 0 ||
+        from.getShape().back() != to.getShape().back())
       break;
     v = op->getOperand(0);
   }
@@ -56,11 +62,12 @@ static Value throughReshape(Value v) {
 
 static bool isActivations(Value v, int64_t batch, int64_t tokens) {
   auto type = dyn_cast<RankedTensorType>(v.getType());
-  return type && type.getRank() == 3 && type.getElementType().isF32() && type.getDimSize(0) == batch &&
-         type.getDimSize(1) == tokens;
+  return type && type.getRank() == 3 && type.getElementType().isF32() &&
+         type.getDimSize(0) == batch && type.getDimSize(1) == tokens;
 }
 
-Value raise::selectRows(OpBuilder &builder, Value logits, int64_t batch, int64_t tokens) {
+Value raise::selectRows(OpBuilder &builder, Value logits, int64_t batch,
+                        int64_t tokens) {
   // Back from the logits while each row depends on one row alone.
   SmallVector<Operation *> chain;
   Value at = throughReshape(logits), source;
@@ -80,9 +87,11 @@ Value raise::selectRows(OpBuilder &builder, Value logits, int64_t batch, int64_t
   auto type = cast<RankedTensorType>(source.getType());
   auto rows = [&](Type t) {
     auto ranked = cast<RankedTensorType>(t);
-    return RankedTensorType::get({batch * tokens, ranked.getShape().back()}, ranked.getElementType());
+    return RankedTensorType::get({batch * tokens, ranked.getShape().back()},
+                                 ranked.getElementType());
   };
-  Value y = eff::SelectRowsOp::create(builder, source.getLoc(), rows(type), source);
+  Value y =
+      eff::SelectRowsOp::create(builder, source.getLoc(), rows(type), source);
   // Rebuild what follows on rows.
   bool started = source == throughReshape(logits);
   IRMapping mapping;
@@ -98,11 +107,14 @@ Value raise::selectRows(OpBuilder &builder, Value logits, int64_t batch, int64_t
     for (OpOperand &o : op->getOpOperands()) {
       if (o.get() == operand->get()) {
         inner.map(o.get(), current);
-      } else if (DenseElementsAttr splat; matchPattern(o.get(), m_Constant(&splat))) {
+      } else if (DenseElementsAttr splat;
+                 matchPattern(o.get(), m_Constant(&splat))) {
         auto ranked = rows(o.get().getType());
         if (!splat.isSplat())
           return {};
-        inner.map(o.get(), arith::ConstantOp::create(builder, op->getLoc(), splat.resizeSplat(ranked)));
+        inner.map(o.get(),
+                  arith::ConstantOp::create(builder, op->getLoc(),
+                                            splat.resizeSplat(ranked)));
       }
     }
     Operation *clone = builder.clone(*op, inner);

@@ -11,9 +11,11 @@
 
 namespace effc::raise {
 
-/// Rebuilds what makes `logits` from the last place where tokens mix, on selected rows: select_rows, the final norm,
-/// the head. Returns the logits `[batch * tokens, vocab]`; null when they are not rows of activations.
-mlir::Value selectRows(mlir::OpBuilder &builder, mlir::Value logits, int64_t batch, int64_t tokens);
+/// Rebuilds what makes `logits` from the last place where tokens mix, on
+/// selected rows: select_rows, the final norm, the head. Returns the logits
+/// `[batch * tokens, vocab]`; null when they are not rows of activations.
+mlir::Value selectRows(mlir::OpBuilder &builder, mlir::Value logits,
+                       int64_t batch, int64_t tokens);
 
 } // namespace effc::raise
 

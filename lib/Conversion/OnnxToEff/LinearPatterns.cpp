@@ -39,7 +39,8 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
   Value weight = e.weight(w);
   if (!weight)
     return failure();
-  SmallVector<int64_t> result(cast<RankedTensorType>(input.getType()).getShape());
+  SmallVector<int64_t> result(
+      cast<RankedTensorType>(input.getType()).getShape());
   result.back() = shape[0];
   Value bias = p.bias ? e.weight(p.bias, {shape[0]}) : Value();
   if (p.bias && !bias)
@@ -47,7 +48,8 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
   SmallVector<Value> extras;
   if (bias)
     extras.push_back(bias);
-  auto op = eff::LinearOp::create(e.builder, e.loc, e.f32(result), input, weight, Value(), extras);
+  auto op = eff::LinearOp::create(e.builder, e.loc, e.f32(result), input,
+                                  weight, Value(), extras);
   if (bias || p.alpha != 1) {
     OpBuilder::InsertionGuard guard(e.builder);
     Block *block = e.builder.createBlock(&op.getEpilogue());
@@ -57,7 +59,8 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
     auto scaled = [&](Value v, double by) -> Value {
       if (by == 1)
         return v;
-      return arith::MulFOp::create(e.builder, e.loc, v, Emitter::constant(e.builder, e.loc, f32, by));
+      return arith::MulFOp::create(
+          e.builder, e.loc, v, Emitter::constant(e.builder, e.loc, f32, by));
     };
     Value y = scaled(acc, p.alpha);
     if (b)
@@ -81,7 +84,8 @@ static std::optional<Linear> matmul(Graph &g, onnx::NodeOp root) {
   if (!root || !root.is("MatMul"))
     return std::nullopt;
   Value x = root.getInput(0), w = root.getInput(1);
-  if (!Graph::isFloat(x) || Graph::rank(x) < 2 || Graph::rank(w) != 2 || !g.constant(w) || g.isConstant(x))
+  if (!Graph::isFloat(x) || Graph::rank(x) < 2 || Graph::rank(w) != 2 ||
+      !g.constant(w) || g.isConstant(x))
     return std::nullopt;
   Linear p;
   p.out = root->getResult(0);
@@ -98,10 +102,13 @@ static std::optional<Match> plain(Graph &g, onnx::NodeOp root) {
 }
 
 static std::optional<Match> biased(Graph &g, onnx::NodeOp root) {
-  if (!root.is("Add") || !Graph::isFloat(root->getResult(0)) || Graph::rank(root->getResult(0)) < 2)
+  if (!root.is("Add") || !Graph::isFloat(root->getResult(0)) ||
+      Graph::rank(root->getResult(0)) < 2)
     return std::nullopt;
   Value out = root->getResult(0);
-  auto pair = g.either(root, [&](Value b) { return g.isFeatureVector(b, Graph::shape(out).back()); });
+  auto pair = g.either(root, [&](Value b) {
+    return g.isFeatureVector(b, Graph::shape(out).back());
+  });
   if (!pair || !g.strip(pair->second).hasOneUse())
     return std::nullopt;
   auto node = g.anyNode(pair->second);
@@ -116,7 +123,8 @@ static std::optional<Match> biased(Graph &g, onnx::NodeOp root) {
 static std::optional<Match> gemm(Graph &g, onnx::NodeOp root) {
   if (!root.is("Gemm") || root.getInt("transA", 0) != 0)
     return std::nullopt;
-  Value x = root.getInput(0), w = root.getInput(1), c = root.getInput(2), out = root->getResult(0);
+  Value x = root.getInput(0), w = root.getInput(1), c = root.getInput(2),
+        out = root->getResult(0);
   if (!Graph::isFloat(x) || !g.constant(w) || g.isConstant(x))
     return std::nullopt;
   if (c && !g.isFeatureVector(c, Graph::shape(out).back()))
@@ -136,11 +144,13 @@ static std::optional<Match> gemm(Graph &g, onnx::NodeOp root) {
 static std::optional<Match> embed(Graph &g, onnx::NodeOp root) {
   if (!root.is("Gather"))
     return std::nullopt;
-  Value table = root.getInput(0), ids = root.getInput(1), out = root->getResult(0);
-  if (!Graph::isFloat(table) || Graph::rank(table) != 2 || !g.constant(table) || g.isConstant(ids) ||
-      Graph::axis(root, 0, 2) != 0)
+  Value table = root.getInput(0), ids = root.getInput(1),
+        out = root->getResult(0);
+  if (!Graph::isFloat(table) || Graph::rank(table) != 2 || !g.constant(table) ||
+      g.isConstant(ids) || Graph::axis(root, 0, 2) != 0)
     return std::nullopt;
-  // Ids must be an input's own numbers: eff.embed does not count negative ones from the end.
+  // Ids must be an input's own numbers: eff.embed does not count negative ones
+  // from the end.
   auto arg = dyn_cast<BlockArgument>(g.view(ids).base);
   if (!arg || Graph::rank(ids) > 2 || Graph::rank(ids) == 0)
     return std::nullopt;
@@ -153,11 +163,14 @@ static std::optional<Match> embed(Graph &g, onnx::NodeOp root) {
     if (!w)
       return failure();
     ArrayRef<int64_t> shape = Graph::shape(ids);
-    SmallVector<int64_t> flat = shape.size() == 2 ? SmallVector<int64_t>(shape) : SmallVector<int64_t>{1, shape[0]};
+    SmallVector<int64_t> flat = shape.size() == 2
+                                    ? SmallVector<int64_t>(shape)
+                                    : SmallVector<int64_t>{1, shape[0]};
     Value t = e.reshape(e.tensor(l), flat);
     Type i32 = e.builder.getI32Type();
     if (cast<RankedTensorType>(t.getType()).getElementType() != i32)
-      t = arith::TruncIOp::create(e.builder, e.loc, RankedTensorType::get(flat, i32), t);
+      t = arith::TruncIOp::create(e.builder, e.loc,
+                                  RankedTensorType::get(flat, i32), t);
     flat.push_back(Graph::shape(table)[1]);
     Value y = eff::EmbedOp::create(e.builder, e.loc, e.f32(flat), t, w);
     e.define(out, y);
@@ -170,9 +183,10 @@ static std::optional<Match> embed(Graph &g, onnx::NodeOp root) {
 static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   if (!root.is("Conv"))
     return std::nullopt;
-  Value x = root.getInput(0), w = root.getInput(1), b = root.getInput(2), out = root->getResult(0);
-  if (!Graph::isFloat(x) || Graph::rank(x) != 4 || Graph::rank(w) != 4 || !g.constant(w) ||
-      root.getInt("group", 1) != 1)
+  Value x = root.getInput(0), w = root.getInput(1), b = root.getInput(2),
+        out = root->getResult(0);
+  if (!Graph::isFloat(x) || Graph::rank(x) != 4 || Graph::rank(w) != 4 ||
+      !g.constant(w) || root.getInt("group", 1) != 1)
     return std::nullopt;
   ArrayRef<int64_t> in = Graph::shape(x), kernel = Graph::shape(w);
   int64_t outputs = kernel[0], ph = kernel[2], pw = kernel[3];
@@ -185,8 +199,10 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   auto pads = root.getInts("pads");
   bool padded = pads && llvm::any_of(*pads, [](int64_t p) { return p != 0; });
   StringRef automatic = root.getString("auto_pad", "NOTSET");
-  if (padded || (automatic != "NOTSET" && automatic != "VALID") || !all("strides", ph, pw, 1) ||
-      !all("dilations", 1, 1, 1) || in[2] % ph != 0 || in[3] % pw != 0 || (b && !g.isFeatureVector(b, outputs)))
+  if (padded || (automatic != "NOTSET" && automatic != "VALID") ||
+      !all("strides", ph, pw, 1) || !all("dilations", 1, 1, 1) ||
+      in[2] % ph != 0 || in[3] % pw != 0 ||
+      (b && !g.isFeatureVector(b, outputs)))
     return std::nullopt;
   int64_t gh = in[2] / ph, gw = in[3] / pw;
   Match m;
@@ -194,13 +210,15 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   m.covers = {root};
   m.emit = [=](Emitter &e) {
     Value t = e.tensor(x);
-    Value weight = t ? e.weight(w, {outputs, Graph::shape(w)[1] * ph * pw}) : Value();
+    Value weight =
+        t ? e.weight(w, {outputs, Graph::shape(w)[1] * ph * pw}) : Value();
     Value bias = b ? e.weight(b, {outputs}) : Value();
     if (!weight || (b && !bias))
       return failure();
     int64_t batch = Graph::shape(x)[0];
-    Value y = eff::Conv2DOp::create(e.builder, e.loc, e.f32({batch, gh * gw, outputs}), t, weight, bias,
-                                    ArrayRef<int64_t>{ph, pw});
+    Value y = eff::Conv2DOp::create(e.builder, e.loc,
+                                    e.f32({batch, gh * gw, outputs}), t, weight,
+                                    bias, ArrayRef<int64_t>{ph, pw});
     e.define(out, y, {batch, gh, gw, outputs}, {0, 3, 1, 2});
     return success();
   };

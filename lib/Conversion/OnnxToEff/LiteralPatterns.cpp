@@ -15,10 +15,11 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
-/// Whether a node lowers, tried on empty operands: what a lowering covers depends on attributes and shapes.
+/// Whether a node lowers, tried on empty operands: what a lowering covers
+/// depends on attributes and shapes.
 static bool lowers(onnx::NodeOp node) {
-  auto scratch = OwningOpRef<func::FuncOp>(
-      func::FuncOp::create(node.getLoc(), "scratch", FunctionType::get(node.getContext(), {}, {})));
+  auto scratch = OwningOpRef<func::FuncOp>(func::FuncOp::create(
+      node.getLoc(), "scratch", FunctionType::get(node.getContext(), {}, {})));
   OpBuilder builder = OpBuilder::atBlockBegin(scratch->addEntryBlock());
   SmallVector<Value> operands;
   for (Value v : node.getInputs()) {
@@ -29,7 +30,8 @@ static bool lowers(onnx::NodeOp node) {
     Type element = Emitter::elementType(Graph::elementType(v));
     if (!element.isIntOrFloat())
       return false;
-    operands.push_back(tensor::EmptyOp::create(builder, node.getLoc(), Graph::shape(v), element));
+    operands.push_back(tensor::EmptyOp::create(builder, node.getLoc(),
+                                               Graph::shape(v), element));
   }
   return succeeded(lowerToLinalg(builder, node, operands));
 }
@@ -50,9 +52,11 @@ static std::optional<Match> literal(Graph &, onnx::NodeOp root) {
       if (!operands.back() && !isa<NoneType>(v.getType()))
         return failure();
     }
-    FailureOr<SmallVector<Value>> results = lowerToLinalg(e.builder, node, operands);
+    FailureOr<SmallVector<Value>> results =
+        lowerToLinalg(e.builder, node, operands);
     if (failed(results))
-      return LogicalResult(e.error("the operator " + node.getOpType() + " has no lowering"));
+      return LogicalResult(
+          e.error("the operator " + node.getOpType() + " has no lowering"));
     for (auto [v, t] : llvm::zip_equal(node.getOutputs(), *results))
       if (t)
         e.define(v, t);
@@ -61,4 +65,6 @@ static std::optional<Match> literal(Graph &, onnx::NodeOp root) {
   return m;
 }
 
-void effc::raise::addLiteralPatterns(std::vector<RaisePattern> &patterns) { patterns.push_back(literal); }
+void effc::raise::addLiteralPatterns(std::vector<RaisePattern> &patterns) {
+  patterns.push_back(literal);
+}

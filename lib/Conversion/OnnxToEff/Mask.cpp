@@ -12,8 +12,11 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
-std::optional<MaskMeaning> effc::raise::readMask(Graph &g, Value mask, bool causal, int64_t offset,
-                                                 ArrayRef<int64_t> scores, int64_t past, std::string &reason) {
+std::optional<MaskMeaning> effc::raise::readMask(Graph &g, Value mask,
+                                                 bool causal, int64_t offset,
+                                                 ArrayRef<int64_t> scores,
+                                                 int64_t past,
+                                                 std::string &reason) {
   int64_t tokens = scores[2], total = scores[3];
   std::vector<char> seen(tokens * total, 1);
   if (mask) {
@@ -33,7 +36,8 @@ std::optional<MaskMeaning> effc::raise::readMask(Graph &g, Value mask, bool caus
     bool additive = Graph::isFloat(mask);
     auto at = [&](int64_t b, int64_t h, int64_t t, int64_t j) {
       int64_t index = 0;
-      for (auto [d, i] : llvm::zip_equal(shape, SmallVector<int64_t>{b, h, t, j}))
+      for (auto [d, i] :
+           llvm::zip_equal(shape, SmallVector<int64_t>{b, h, t, j}))
         index = index * d + (d == 1 ? 0 : i);
       return (*numbers)[index];
     };
@@ -52,7 +56,8 @@ std::optional<MaskMeaning> effc::raise::readMask(Graph &g, Value mask, bool caus
             if (b == 0 && h == 0)
               slot = sees;
             else if (slot != sees) {
-              reason = "the attention mask differs between rows of the batch or heads";
+              reason = "the attention mask differs between rows of the batch "
+                       "or heads";
               return std::nullopt;
             }
           }

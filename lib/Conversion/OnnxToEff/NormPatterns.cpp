@@ -12,33 +12,39 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
-/// How a norm over the last dimension of `x`'s shape reads the lowered tensor: as it lies, when each run of `size`
-/// neighbouring features is one row, else as a tensor of x's own shape.
+/// How a norm over the last dimension of `x`'s shape reads the lowered tensor:
+/// as it lies, when each run of `size` neighbouring features is one row, else
+/// as a tensor of x's own shape.
 static std::pair<Lowered, int64_t> normRows(Emitter &e, Value x, int64_t size) {
   Lowered l = e.lower(x);
   if (!l.value)
     return {l, 0};
-  int64_t features = cast<RankedTensorType>(l.value.getType()).getShape().back();
+  int64_t features =
+      cast<RankedTensorType>(l.value.getType()).getShape().back();
   const auto &last = l.dims.dims.back();
   bool rows = size == 1 || (last.size() == 1 && last[0] == Factor{size, 1});
-  if (rows && features % size == 0 && l.dims.isPermutation(l.dims.numElements()))
+  if (rows && features % size == 0 &&
+      l.dims.isPermutation(l.dims.numElements()))
     return {l, features == size ? 0 : size};
   Value t = e.tensor(l);
   return {Lowered{t, Strided::identity(Graph::shape(x))}, 0};
 }
 
-static LogicalResult emitRms(Emitter &e, Value out, Value x, Value weight, double eps) {
+static LogicalResult emitRms(Emitter &e, Value out, Value x, Value weight,
+                             double eps) {
   int64_t size = Graph::shape(x).back();
   auto [l, group] = normRows(e, x, size);
   Value w = l.value ? e.weight(weight, {size}) : Value();
   if (!w)
     return failure();
-  Value y = eff::RmsNormOp::create(e.builder, e.loc, l.value, w, APFloat(static_cast<float>(eps)), group);
+  Value y = eff::RmsNormOp::create(e.builder, e.loc, l.value, w,
+                                   APFloat(static_cast<float>(eps)), group);
   e.define(out, Lowered{y, l.dims});
   return success();
 }
 
-static LogicalResult emitLayerNorm(Emitter &e, Value out, Value x, Value weight, Value bias, double eps) {
+static LogicalResult emitLayerNorm(Emitter &e, Value out, Value x, Value weight,
+                                   Value bias, double eps) {
   int64_t size = Graph::shape(x).back();
   auto [l, group] = normRows(e, x, size);
   if (!l.value)
@@ -47,15 +53,18 @@ static LogicalResult emitLayerNorm(Emitter &e, Value out, Value x, Value weight,
     Value t = e.tensor(l);
     l = Lowered{t, Strided::identity(Graph::shape(x))};
   }
-  Value w = e.weight(weight, {size}), b = bias ? e.weight(bias, {size}) : Value();
+  Value w = e.weight(weight, {size}),
+        b = bias ? e.weight(bias, {size}) : Value();
   if (!w || (bias && !b))
     return failure();
-  Value y = eff::LayerNormOp::create(e.builder, e.loc, l.value, w, b, APFloat(static_cast<float>(eps)));
+  Value y = eff::LayerNormOp::create(e.builder, e.loc, l.value, w, b,
+                                     APFloat(static_cast<float>(eps)));
   e.define(out, Lowered{y, l.dims});
   return success();
 }
 
-static Match rmsMatch(Value out, Value x, Value weight, double eps, SmallVector<Operation *> covers) {
+static Match rmsMatch(Value out, Value x, Value weight, double eps,
+                      SmallVector<Operation *> covers) {
   Match m;
   m.needs = {x};
   m.covers = std::move(covers);
@@ -63,18 +72,22 @@ static Match rmsMatch(Value out, Value x, Value weight, double eps, SmallVector<
   return m;
 }
 
-/// RMSNormalization and SimplifiedLayerNormalization with a constant scale over the last dimension.
+/// RMSNormalization and SimplifiedLayerNormalization with a constant scale over
+/// the last dimension.
 static std::optional<Match> rmsOp(Graph &g, onnx::NodeOp root) {
-  bool known = root.is("RMSNormalization") || root.is("SimplifiedLayerNormalization") ||
+  bool known = root.is("RMSNormalization") ||
+               root.is("SimplifiedLayerNormalization") ||
                root.is("SimplifiedLayerNormalization", "com.microsoft");
   Value x = root.getInput(0), w = root.getInput(1);
-  if (!known || !x || !w || Graph::rank(x) == 0 || Graph::axis(root, -1, Graph::rank(x)) != Graph::rank(x) - 1 ||
+  if (!known || !x || !w || Graph::rank(x) == 0 ||
+      Graph::axis(root, -1, Graph::rank(x)) != Graph::rank(x) - 1 ||
       !g.isFeatureVector(w, Graph::shape(x).back()))
     return std::nullopt;
   for (Value extra : root->getResults().drop_front())
     if (!extra.use_empty())
       return std::nullopt;
-  return rmsMatch(root->getResult(0), x, w, root.getFloat("epsilon", 1e-5f), {root});
+  return rmsMatch(root->getResult(0), x, w, root.getFloat("epsilon", 1e-5f),
+                  {root});
 }
 
 /// The square of a value: Pow(x, 2) or Mul(x, x).
@@ -91,27 +104,32 @@ static Value squareOf(Graph &g, Value v, SmallVectorImpl<Operation *> &covers) {
 }
 
 /// sqrt(mean(x^2) + eps) over the last dimension; returns x.
-static Value rootMeanSquare(Graph &g, Value v, double &eps, SmallVectorImpl<Operation *> &covers) {
+static Value rootMeanSquare(Graph &g, Value v, double &eps,
+                            SmallVectorImpl<Operation *> &covers) {
   auto sqrt = g.node(v, "Sqrt");
   if (!sqrt)
     return {};
   auto add = g.node(sqrt.getInput(0), "Add");
-  auto pair = g.either(add, [&](Value s) { return static_cast<bool>(g.node(s, "ReduceMean")); });
+  auto pair = g.either(
+      add, [&](Value s) { return static_cast<bool>(g.node(s, "ReduceMean")); });
   std::optional<double> epsilon = pair ? g.scalar(pair->second) : std::nullopt;
   if (!epsilon || *epsilon < 0)
     return {};
   auto mean = g.node(pair->first, "ReduceMean");
   int64_t rank = Graph::rank(mean.getInput(0));
   auto axes = g.axes(mean, 1, rank);
-  if (!axes || axes->size() != 1 || (*axes)[0] != rank - 1 || mean.getInt("keepdims", 1) == 0)
+  if (!axes || axes->size() != 1 || (*axes)[0] != rank - 1 ||
+      mean.getInt("keepdims", 1) == 0)
     return {};
   covers.append({sqrt, add, mean});
   eps = *epsilon;
   return squareOf(g, mean.getInput(0), covers);
 }
 
-/// x / sqrt(mean(x^2) + eps), by Div, Reciprocal or a quotient of one; returns x.
-static Value normalised(Graph &g, Value v, double &eps, SmallVectorImpl<Operation *> &covers) {
+/// x / sqrt(mean(x^2) + eps), by Div, Reciprocal or a quotient of one; returns
+/// x.
+static Value normalised(Graph &g, Value v, double &eps,
+                        SmallVectorImpl<Operation *> &covers) {
   if (auto div = g.node(v, "Div")) {
     Value x = rootMeanSquare(g, div.getInput(1), eps, covers);
     covers.push_back(div);
@@ -141,7 +159,9 @@ static std::optional<Match> rmsDecomposed(Graph &g, onnx::NodeOp root) {
   Value out = root->getResult(0);
   if (!root.is("Mul") || Graph::rank(out) == 0)
     return std::nullopt;
-  auto pair = g.either(root, [&](Value w) { return g.isFeatureVector(w, Graph::shape(out).back()); });
+  auto pair = g.either(root, [&](Value w) {
+    return g.isFeatureVector(w, Graph::shape(out).back());
+  });
   if (!pair || Graph::shape(pair->second) != Graph::shape(out))
     return std::nullopt;
   double eps = 0;
@@ -158,11 +178,14 @@ static std::optional<Match> skipNorm(Graph &g, onnx::NodeOp root) {
   if (!simple && !root.is("SkipLayerNormalization", "com.microsoft"))
     return std::nullopt;
   Value x = root.getInput(0), skip = root.getInput(1), gamma = root.getInput(2);
-  Value beta = simple ? Value() : root.getInput(3), bias = root.getInput(simple ? 3 : 4);
-  if (!x || !skip || !gamma || Graph::rank(x) == 0 || Graph::shape(x) != Graph::shape(skip))
+  Value beta = simple ? Value() : root.getInput(3),
+        bias = root.getInput(simple ? 3 : 4);
+  if (!x || !skip || !gamma || Graph::rank(x) == 0 ||
+      Graph::shape(x) != Graph::shape(skip))
     return std::nullopt;
   int64_t size = Graph::shape(x).back();
-  if (!g.isFeatureVector(gamma, size) || (beta && !g.isFeatureVector(beta, size)))
+  if (!g.isFeatureVector(gamma, size) ||
+      (beta && !g.isFeatureVector(beta, size)))
     return std::nullopt;
   Value out = root->getResult(0), sum = root.getOutput(3);
   for (unsigned i : {1u, 2u})
@@ -175,13 +198,17 @@ static std::optional<Match> skipNorm(Graph &g, onnx::NodeOp root) {
     m.needs.push_back(bias);
   m.covers = {root};
   m.emit = [=](Emitter &e) {
-    auto add = [](OpBuilder &b, Location l, ValueRange v) -> Value { return arith::AddFOp::create(b, l, v[0], v[1]); };
-    // The norm reads the sum under the name of the sum's output; a node without one lends its first output.
+    auto add = [](OpBuilder &b, Location l, ValueRange v) -> Value {
+      return arith::AddFOp::create(b, l, v[0], v[1]);
+    };
+    // The norm reads the sum under the name of the sum's output; a node without
+    // one lends its first output.
     Value at = sum ? sum : out;
     e.map(at, {x, skip}, add);
     if (bias)
       e.map(at, {at, bias}, add);
-    return simple ? emitRms(e, out, at, gamma, eps) : emitLayerNorm(e, out, at, gamma, beta, eps);
+    return simple ? emitRms(e, out, at, gamma, eps)
+                  : emitLayerNorm(e, out, at, gamma, beta, eps);
   };
   return m;
 }
@@ -191,8 +218,8 @@ static std::optional<Match> layerNorm(Graph &g, onnx::NodeOp root) {
     return std::nullopt;
   Value x = root.getInput(0), w = root.getInput(1), b = root.getInput(2);
   int64_t size = Graph::shape(x).empty() ? 0 : Graph::shape(x).back();
-  if (!w || Graph::axis(root, -1, Graph::rank(x)) != Graph::rank(x) - 1 || !g.isFeatureVector(w, size) ||
-      (b && !g.isFeatureVector(b, size)))
+  if (!w || Graph::axis(root, -1, Graph::rank(x)) != Graph::rank(x) - 1 ||
+      !g.isFeatureVector(w, size) || (b && !g.isFeatureVector(b, size)))
     return std::nullopt;
   for (Value extra : root->getResults().drop_front())
     if (!extra.use_empty())
@@ -206,14 +233,17 @@ static std::optional<Match> layerNorm(Graph &g, onnx::NodeOp root) {
   return m;
 }
 
-/// ai.effc.GatedRMSNorm and com.microsoft.GatedRMSNorm (which norms before the gate, per head of its scale).
+/// ai.effc.GatedRMSNorm and com.microsoft.GatedRMSNorm (which norms before the
+/// gate, per head of its scale).
 static std::optional<Match> gatedNorm(Graph &g, onnx::NodeOp root) {
-  bool ours = root.is("GatedRMSNorm", "ai.effc"), theirs = root.is("GatedRMSNorm", "com.microsoft");
+  bool ours = root.is("GatedRMSNorm", "ai.effc"),
+       theirs = root.is("GatedRMSNorm", "com.microsoft");
   if (!ours && !theirs)
     return std::nullopt;
   Value x = root.getInput(0);
   Value z = root.getInput(ours ? 1 : 2), w = root.getInput(ours ? 2 : 1);
-  if (!x || !z || !w || Graph::rank(x) == 0 || Graph::shape(x) != Graph::shape(z) || !g.isConstant(w))
+  if (!x || !z || !w || Graph::rank(x) == 0 ||
+      Graph::shape(x) != Graph::shape(z) || !g.isConstant(w))
     return std::nullopt;
   int64_t size = Graph::shape(x).back(), scale = numElements(Graph::shape(w));
   int64_t group = ours ? root.getInt("group_size", size) : scale;
@@ -229,7 +259,8 @@ static std::optional<Match> gatedNorm(Graph &g, onnx::NodeOp root) {
     Lowered l = e.rows(x);
     if (!l.value)
       return failure();
-    Value gate = e.reshape(e.tensor(z), cast<RankedTensorType>(l.value.getType()).getShape());
+    Value gate = e.reshape(
+        e.tensor(z), cast<RankedTensorType>(l.value.getType()).getShape());
     Value weight;
     if (scale == size) {
       weight = e.weight(w, {size});
@@ -241,12 +272,17 @@ static std::optional<Match> gatedNorm(Graph &g, onnx::NodeOp root) {
       if (all.empty())
         return LogicalResult(e.error("a norm's scale has no data"));
       auto constant = e.graph.constant(w);
-      std::string name = constant && !constant.getName().empty() ? constant.getName().str() : "gated_norm.scale";
-      weight = e.table(name + ".repeated", all, [&](ArrayRef<double> have) { return have == ArrayRef(all); });
+      std::string name = constant && !constant.getName().empty()
+                             ? constant.getName().str()
+                             : "gated_norm.scale";
+      weight = e.table(name + ".repeated", all, [&](ArrayRef<double> have) {
+        return have == ArrayRef(all);
+      });
     }
     if (!weight)
       return failure();
-    Value y = eff::GatedNormOp::create(e.builder, e.loc, l.value, gate, weight, APFloat(eps), group == size ? 0 : group,
+    Value y = eff::GatedNormOp::create(e.builder, e.loc, l.value, gate, weight,
+                                       APFloat(eps), group == size ? 0 : group,
                                        before);
     e.define(out, y);
     return success();
@@ -255,5 +291,6 @@ static std::optional<Match> gatedNorm(Graph &g, onnx::NodeOp root) {
 }
 
 void effc::raise::addNormPatterns(std::vector<RaisePattern> &patterns) {
-  patterns.insert(patterns.end(), {rmsOp, rmsDecomposed, skipNorm, layerNorm, gatedNorm});
+  patterns.insert(patterns.end(),
+                  {rmsOp, rmsDecomposed, skipNorm, layerNorm, gatedNorm});
 }

@@ -41,8 +41,10 @@ std::string effc::entryName(const RaiseOptions &o) {
 namespace {
 class Raiser {
 public:
-  Raiser(ModuleOp onnxModule, func::FuncOp main, ModuleOp effModule, const RaiseOptions &options)
-      : onnxModule(onnxModule), effModule(effModule), options(options), graph(main, options) {
+  Raiser(ModuleOp onnxModule, func::FuncOp main, ModuleOp effModule,
+         const RaiseOptions &options)
+      : onnxModule(onnxModule), effModule(effModule), options(options),
+        graph(main, options) {
     addAttentionPatterns(patterns);
     addScanPatterns(patterns);
     addLinearAttentionPatterns(patterns);
@@ -61,7 +63,8 @@ private:
   LogicalResult checkStatic();
   void chooseResults();
   LogicalResult select();
-  void matchNeeded(llvm::DenseSet<Operation *> &needed, SmallVectorImpl<onnx::NodeOp> &unsupported);
+  void matchNeeded(llvm::DenseSet<Operation *> &needed,
+                   SmallVectorImpl<onnx::NodeOp> &unsupported);
   LogicalResult reportUnsupported(ArrayRef<onnx::NodeOp> nodes);
   LogicalResult checkStates();
   FailureOr<func::FuncOp> emit();
@@ -93,16 +96,23 @@ static bool isStatic(Type type) {
 
 /// Operators that only composite patterns take.
 static bool isComposite(onnx::NodeOp node) {
-  static constexpr StringLiteral standard[] = {"Attention", "CausalConvWithState", "LinearAttention", "RotaryEmbedding",
-                                               "SimplifiedLayerNormalization"};
+  static constexpr StringLiteral standard[] = {
+      "Attention", "CausalConvWithState", "LinearAttention", "RotaryEmbedding",
+      "SimplifiedLayerNormalization"};
   static constexpr StringLiteral contributed[] = {
-      "CausalConvWithState",     "GatedRMSNorm",           "GroupQueryAttention", "LinearAttention",
-      "RotaryEmbedding",         "SkipLayerNormalization", "QuickGelu",           "SimplifiedLayerNormalization",
+      "CausalConvWithState",
+      "GatedRMSNorm",
+      "GroupQueryAttention",
+      "LinearAttention",
+      "RotaryEmbedding",
+      "SkipLayerNormalization",
+      "QuickGelu",
+      "SimplifiedLayerNormalization",
       "SkipSimplifiedLayerNormalization"};
   StringRef type = node.getOpType(), domain = node.getDomain();
-  return domain.empty()                ? llvm::is_contained(standard, type)
+  return domain.empty()              ? llvm::is_contained(standard, type)
          : domain == "com.microsoft" ? llvm::is_contained(contributed, type)
-                                       : domain == "ai.effc";
+                                     : domain == "ai.effc";
 }
 
 LogicalResult Raiser::checkStatic() {
@@ -113,7 +123,8 @@ LogicalResult Raiser::checkStatic() {
     bool isKnown = llvm::all_of(op.getResultTypes(), isStatic);
     if (node && !isKnown && !hasLinalgLowering(node) && !isComposite(node))
       unknown.push_back(node);
-    else if (!isKnown && !dynamic && llvm::all_of(op.getOperandTypes(), isStatic))
+    else if (!isKnown && !dynamic &&
+             llvm::all_of(op.getOperandTypes(), isStatic))
       dynamic = &op;
   }
   if (!unknown.empty())
@@ -121,9 +132,11 @@ LogicalResult Raiser::checkStatic() {
   bool arguments = llvm::all_of(graph.main.getArgumentTypes(), isStatic);
   if (!dynamic && arguments)
     return success();
-  auto d = emitUserError(dynamic ? dynamic->getLoc() : graph.main.getLoc(), ErrorCode::DynamicShape,
-                         dynamic ? "a node's result has no shape that is known at compile time"
-                                 : "an input has no static shape");
+  auto d = emitUserError(
+      dynamic ? dynamic->getLoc() : graph.main.getLoc(),
+      ErrorCode::DynamicShape,
+      dynamic ? "a node's result has no shape that is known at compile time"
+              : "an input has no static shape");
   noteTry(d, defaultHint(ErrorCode::DynamicShape));
   return failure();
 }
@@ -133,11 +146,14 @@ static StringRef resultName(func::FuncOp main, unsigned i) {
   return name ? name.getValue() : StringRef();
 }
 
-/// Which results the entry function gives: all that are no states; of a language model, the logits alone.
+/// Which results the entry function gives: all that are no states; of a
+/// language model, the logits alone.
 void Raiser::chooseResults() {
   auto ret = cast<func::ReturnOp>(graph.main.getBody().front().getTerminator());
   for (unsigned i = 0; i < ret.getNumOperands(); ++i) {
-    bool isPresent = llvm::any_of(graph.states, [&](auto &s) { return s->presentName == resultName(graph.main, i); });
+    bool isPresent = llvm::any_of(graph.states, [&](auto &s) {
+      return s->presentName == resultName(graph.main, i);
+    });
     if (!isPresent)
       results.push_back(i);
   }
@@ -148,9 +164,11 @@ void Raiser::chooseResults() {
     ArrayRef<int64_t> shape = Graph::shape(v);
     bool hasIds = llvm::any_of(graph.main.getArguments(), [&](BlockArgument a) {
       return !graph.isState(a) && Graph::elementType(a).isIntOrIndex() &&
-             Graph::shape(a) == ArrayRef<int64_t>{options.batch, options.tokens};
+             Graph::shape(a) ==
+                 ArrayRef<int64_t>{options.batch, options.tokens};
     });
-    if (hasIds && Graph::isFloat(v) && shape.size() == 3 && shape[0] == options.batch && shape[1] == options.tokens &&
+    if (hasIds && Graph::isFloat(v) && shape.size() == 3 &&
+        shape[0] == options.batch && shape[1] == options.tokens &&
         (results.size() == 1 || resultName(graph.main, i) == "logits")) {
       causal = true;
       vocab = shape[2];
@@ -171,8 +189,10 @@ void Raiser::need(Value v, llvm::DenseSet<Operation *> &needed) {
       needed.insert(op);
 }
 
-/// Finds a match for each needed node that has none yet, from the end to the beginning.
-void Raiser::matchNeeded(llvm::DenseSet<Operation *> &needed, SmallVectorImpl<onnx::NodeOp> &unsupported) {
+/// Finds a match for each needed node that has none yet, from the end to the
+/// beginning.
+void Raiser::matchNeeded(llvm::DenseSet<Operation *> &needed,
+                         SmallVectorImpl<onnx::NodeOp> &unsupported) {
   for (Operation &op : llvm::reverse(graph.main.getBody().front())) {
     auto node = dyn_cast<onnx::NodeOp>(op);
     if (!node || !needed.contains(&op) || matches.count(&op))
@@ -201,19 +221,23 @@ LogicalResult Raiser::select() {
     need(ret.getOperand(i), needed);
   SmallVector<onnx::NodeOp> unsupported;
   matchNeeded(needed, unsupported);
-  // States that no result depends on are kept all the same, by the op that makes them.
+  // States that no result depends on are kept all the same, by the op that
+  // makes them.
   llvm::DenseSet<State *> owned;
   for (auto &[op, match] : matches)
     owned.insert(match.states.begin(), match.states.end());
   for (auto &state : graph.states) {
-    auto node = state->present ? state->present.getDefiningOp<onnx::NodeOp>() : onnx::NodeOp();
+    auto node = state->present ? state->present.getDefiningOp<onnx::NodeOp>()
+                               : onnx::NodeOp();
     if (!owned.contains(state.get()) && node && node->getNumResults() > 1)
       needed.insert(node);
   }
   matchNeeded(needed, unsupported);
   if (unsupported.empty())
     return success();
-  llvm::sort(unsupported, [](onnx::NodeOp a, onnx::NodeOp b) { return a->isBeforeInBlock(b); });
+  llvm::sort(unsupported, [](onnx::NodeOp a, onnx::NodeOp b) {
+    return a->isBeforeInBlock(b);
+  });
   return reportUnsupported(unsupported);
 }
 
@@ -226,28 +250,35 @@ LogicalResult Raiser::reportUnsupported(ArrayRef<onnx::NodeOp> nodes) {
   std::vector<std::string> names;
   names.reserve(nodes.size());
   for (onnx::NodeOp node : nodes) {
-    StringRef domain = node.getDomain().empty() ? StringRef("ai.onnx") : node.getDomain();
-    names.push_back((domain + "::" + node.getOpType() + " (" + Twine(node.getSince()) + ")").str());
+    StringRef domain =
+        node.getDomain().empty() ? StringRef("ai.onnx") : node.getDomain();
+    names.push_back(
+        (domain + "::" + node.getOpType() + " (" + Twine(node.getSince()) + ")")
+            .str());
     Kind &kind = kinds[names.back()];
     if (kind.count++ == 0)
       kind.first = node;
   }
   auto d = emitUserError(graph.main.getLoc(), ErrorCode::UnsupportedOps,
-                         "no lowering for " + Twine(kinds.size()) + (kinds.size() == 1 ? " operator" : " operators"));
+                         "no lowering for " + Twine(kinds.size()) +
+                             (kinds.size() == 1 ? " operator" : " operators"));
   for (auto &[name, kind] : kinds) {
-    std::string text = (name + ", " + Twine(kind.count) + (kind.count == 1 ? " node: " : " nodes, first: ") +
+    std::string text = (name + ", " + Twine(kind.count) +
+                        (kind.count == 1 ? " node: " : " nodes, first: ") +
                         kind.first.getNodeName())
                            .str();
     if (std::string reason = graph.reason(kind.first); !reason.empty())
       text += " (" + reason + ")";
     noteWhy(d, text);
   }
-  noteTry(d, "export with the operators as functions (docs/importing.md#functions), or --stop-after=onnx to look at "
+  noteTry(d, "export with the operators as functions "
+             "(docs/importing.md#functions), or --stop-after=onnx to look at "
              "the graph");
   return failure();
 }
 
-/// A state belongs to the op that was raised for it; nothing else may read it as if it were an input.
+/// A state belongs to the op that was raised for it; nothing else may read it
+/// as if it were an input.
 LogicalResult Raiser::checkStates() {
   llvm::DenseSet<State *> owned;
   llvm::DenseSet<Value> read;
@@ -258,11 +289,15 @@ LogicalResult Raiser::checkStates() {
   }
   for (auto &state : graph.states) {
     bool asInput = state->past && read.contains(state->past);
-    if (!asInput && (owned.contains(state.get()) || !state->past || state->past.use_empty()))
+    if (!asInput && (owned.contains(state.get()) || !state->past ||
+                     state->past.use_empty()))
       continue;
-    auto d = emitUserError(graph.main.getLoc(), ErrorCode::BadState,
-                           asInput ? "the state '" + Twine(state->pastName) + "' is read as if it were an input"
-                                   : "no op that effc recognises owns the state '" + Twine(state->pastName) + "'");
+    auto d =
+        emitUserError(graph.main.getLoc(), ErrorCode::BadState,
+                      asInput ? "the state '" + Twine(state->pastName) +
+                                    "' is read as if it were an input"
+                              : "no op that effc recognises owns the state '" +
+                                    Twine(state->pastName) + "'");
     for (auto &[op, reason] : graph.reasons) {
       auto node = cast<onnx::NodeOp>(op);
       noteWhy(d, node.getOpType() + " " + node.getNodeName() + ": " + reason);
@@ -283,20 +318,24 @@ static Location fuse(MLIRContext *context, ArrayRef<Operation *> covers) {
   for (Operation *op : covers)
     if (op)
       locations.push_back(op->getLoc());
-  return locations.size() == 1 ? locations[0] : FusedLoc::get(context, locations);
+  return locations.size() == 1 ? locations[0]
+                               : FusedLoc::get(context, locations);
 }
 
 FailureOr<func::FuncOp> Raiser::emit() {
   MLIRContext *context = effModule.getContext();
-  auto function = func::FuncOp::create(graph.main.getLoc(), entryName(options), FunctionType::get(context, {}, {}));
+  auto function = func::FuncOp::create(graph.main.getLoc(), entryName(options),
+                                       FunctionType::get(context, {}, {}));
   effModule.push_back(function);
   Block *block = function.addEntryBlock();
   Emitter emitter(graph, effModule, function);
   int64_t capacity = config.maxLength > 0 ? config.maxLength : 2048;
-  // A window that masks bound to a short past cannot show never matters for sequences that fit into it.
+  // A window that masks bound to a short past cannot show never matters for
+  // sequences that fit into it.
   if (config.window > 0 && !graph.windowed)
     capacity = std::min(capacity, config.window);
-  emitter.capacity = options.maxLength > 0 ? std::min(capacity, options.maxLength) : capacity;
+  emitter.capacity =
+      options.maxLength > 0 ? std::min(capacity, options.maxLength) : capacity;
 
   // Arguments: everything that a raised op reads and that is no state.
   llvm::DenseSet<Value> read;
@@ -312,10 +351,13 @@ FailureOr<func::FuncOp> Raiser::emit() {
     if (graph.isState(arg) || !read.contains(arg))
       continue;
     Type element = Emitter::elementType(Graph::elementType(arg));
-    bool ids = element.isInteger(64) && Graph::rank(arg) == 2 && options.kind != eff::EntryKind::Forward;
-    Type type = RankedTensorType::get(Graph::shape(arg), ids ? IntegerType::get(context, 32) : element);
+    bool ids = element.isInteger(64) && Graph::rank(arg) == 2 &&
+               options.kind != eff::EntryKind::Forward;
+    Type type = RankedTensorType::get(
+        Graph::shape(arg), ids ? IntegerType::get(context, 32) : element);
     Value given = block->addArgument(type, arg.getLoc());
-    auto name = graph.main.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
+    auto name = graph.main.getArgAttrOfType<StringAttr>(arg.getArgNumber(),
+                                                        "onnx.name");
     names.push_back(name ? name : StringAttr::get(context, "input"));
     emitter.define(arg, given);
   }
@@ -343,9 +385,11 @@ LogicalResult Raiser::emitResults(Emitter &emitter) {
     emitter.loc = ret.getOperand(i).getLoc();
     Value v = ret.getOperand(i), t;
     if (causal)
-      t = selectRows(emitter.builder, emitter.tensor(v), options.batch, options.tokens);
+      t = selectRows(emitter.builder, emitter.tensor(v), options.batch,
+                     options.tokens);
     if (causal && !t)
-      return emitter.error("the logits are not computed row by row from the last hidden states");
+      return emitter.error(
+          "the logits are not computed row by row from the last hidden states");
     if (!t)
       t = emitter.tensor(v);
     if (!t)
@@ -353,20 +397,25 @@ LogicalResult Raiser::emitResults(Emitter &emitter) {
     values.push_back(t);
   }
   func::ReturnOp::create(emitter.builder, emitter.loc, values);
-  // What the head was before rows were selected, and whatever else nothing reads.
+  // What the head was before rows were selected, and whatever else nothing
+  // reads.
   bool changed = true;
   while (changed) {
     changed = false;
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(function.getBody().front())))
+    for (Operation &op :
+         llvm::make_early_inc_range(llvm::reverse(function.getBody().front())))
       if (isOpTriviallyDead(&op)) {
         op.erase();
         changed = true;
       }
   }
-  function.setType(FunctionType::get(effModule.getContext(), function.getBody().getArgumentTypes(),
+  function.setType(FunctionType::get(effModule.getContext(),
+                                     function.getBody().getArgumentTypes(),
                                      ValueRange(values).getTypes()));
   for (auto [at, i] : llvm::enumerate(results))
-    function.setResultAttr(at, "eff.name", StringAttr::get(effModule.getContext(), resultName(graph.main, i)));
+    function.setResultAttr(
+        at, "eff.name",
+        StringAttr::get(effModule.getContext(), resultName(graph.main, i)));
   return success();
 }
 
@@ -378,29 +427,42 @@ static StringRef guessArchitecture(func::FuncOp function) {
     rope |= isa<eff::RopeOp>(op);
     patches |= isa<eff::Conv2DOp>(op);
   });
-  return ssd ? "mamba2" : ssm ? "mamba" : rope ? "llama" : patches ? "vit" : "generic";
+  return ssd       ? "mamba2"
+         : ssm     ? "mamba"
+         : rope    ? "llama"
+         : patches ? "vit"
+                   : "generic";
 }
 
 LogicalResult Raiser::describeModel(Emitter &emitter) {
   MLIRContext *context = effModule.getContext();
   func::FuncOp function = emitter.function;
   function->setAttr(eff::EffDialect::kEntryAttr,
-                    eff::EntryAttr::get(context, options.kind, options.batch, options.tokens));
-  eff::ModelKind kind = causal ? eff::ModelKind::CausalLM : eff::ModelKind::Generic;
+                    eff::EntryAttr::get(context, options.kind, options.batch,
+                                        options.tokens));
+  eff::ModelKind kind =
+      causal ? eff::ModelKind::CausalLM : eff::ModelKind::Generic;
   FunctionType type = function.getFunctionType();
   if (!causal && type.getNumInputs() == 1 && type.getNumResults() == 1 &&
-      cast<ShapedType>(type.getInput(0)).getRank() == 4 && cast<ShapedType>(type.getResult(0)).getRank() == 2)
+      cast<ShapedType>(type.getInput(0)).getRank() == 4 &&
+      cast<ShapedType>(type.getResult(0)).getRank() == 2)
     kind = eff::ModelKind::ImageClassifier;
-  std::string arch = config.modelType.empty() ? guessArchitecture(function).str() : config.modelType;
+  std::string arch = config.modelType.empty()
+                         ? guessArchitecture(function).str()
+                         : config.modelType;
   bool caches = !effModule.getBody()->getOps<eff::CacheOp>().empty();
-  auto model = eff::ModelAttr::get(context, kind, arch, vocab, caches ? emitter.capacity : 0);
+  auto model = eff::ModelAttr::get(context, kind, arch, vocab,
+                                   caches ? emitter.capacity : 0);
   Attribute existing = effModule->getAttr(eff::EffDialect::kModelAttr);
   if (existing && existing != model) {
     std::string text;
-    llvm::raw_string_ostream(text) << "one is " << existing << ", the other " << model;
-    auto d = emitUserError(function.getLoc(), ErrorCode::CannotRaise, "two entry points disagree about the model");
+    llvm::raw_string_ostream(text)
+        << "one is " << existing << ", the other " << model;
+    auto d = emitUserError(function.getLoc(), ErrorCode::CannotRaise,
+                           "two entry points disagree about the model");
     noteWhy(d, text);
-    noteTry(d, "raise all entry points from the same file and with the same maximal length");
+    noteTry(d, "raise all entry points from the same file and with the same "
+               "maximal length");
     return failure();
   }
   effModule->setAttr(eff::EffDialect::kModelAttr, model);
@@ -424,19 +486,24 @@ FailureOr<func::FuncOp> Raiser::run() {
 // Entry points
 //===----------------------------------------------------------------------===//
 
-FailureOr<func::FuncOp> effc::raiseToEff(ModuleOp onnxModule, ModuleOp effModule, const RaiseOptions &options) {
+FailureOr<func::FuncOp> effc::raiseToEff(ModuleOp onnxModule,
+                                         ModuleOp effModule,
+                                         const RaiseOptions &options) {
   MLIRContext *context = onnxModule.getContext();
-  context->loadDialect<eff::EffDialect, arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect,
-                       math::MathDialect, tensor::TensorDialect>();
+  context->loadDialect<eff::EffDialect, arith::ArithDialect, func::FuncDialect,
+                       linalg::LinalgDialect, math::MathDialect,
+                       tensor::TensorDialect>();
   auto main = onnxModule.lookupSymbol<func::FuncOp>("main");
   if (!main || main.isExternal()) {
-    auto d = emitUserError(onnxModule.getLoc(), ErrorCode::BadGraph, "the module has no graph");
+    auto d = emitUserError(onnxModule.getLoc(), ErrorCode::BadGraph,
+                           "the module has no graph");
     noteWhy(d, "raising reads a function @main of the onnx dialect");
     return failure();
   }
   std::string name = entryName(options);
   if (effModule.lookupSymbol(name)) {
-    emitUserError(main.getLoc(), ErrorCode::BadOption, "the entry point '" + name + "' exists already");
+    emitUserError(main.getLoc(), ErrorCode::BadOption,
+                  "the entry point '" + name + "' exists already");
     return failure();
   }
   // A failure leaves the module as it was.
@@ -448,7 +515,8 @@ FailureOr<func::FuncOp> effc::raiseToEff(ModuleOp onnxModule, ModuleOp effModule
   FailureOr<func::FuncOp> result = raiser.run();
   if (succeeded(result) && succeeded(verify(*result)))
     return result;
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(*effModule.getBody())))
+  for (Operation &op :
+       llvm::make_early_inc_range(llvm::reverse(*effModule.getBody())))
     if (!before.contains(&op))
       op.erase();
   effModule->setAttrs(attributes);
@@ -457,6 +525,7 @@ FailureOr<func::FuncOp> effc::raiseToEff(ModuleOp onnxModule, ModuleOp effModule
 
 bool effc::sameEntry(func::FuncOp a, func::FuncOp b) {
   return a.getFunctionType() == b.getFunctionType() &&
-         OperationEquivalence::isRegionEquivalentTo(&a.getBody(), &b.getBody(),
-                                                    OperationEquivalence::Flags::IgnoreLocations);
+         OperationEquivalence::isRegionEquivalentTo(
+             &a.getBody(), &b.getBody(),
+             OperationEquivalence::Flags::IgnoreLocations);
 }

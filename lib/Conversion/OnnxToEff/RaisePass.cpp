@@ -32,14 +32,17 @@ struct RaiseToEffPass : effc::impl::RaiseToEffPassBase<RaiseToEffPass> {
     options.tokens = tokens;
     options.past = past;
     options.maxLength = maxLength;
-    if (options.batch < 1 || options.tokens < 1 || options.past < 0 || options.maxLength < 0) {
-      emitUserError(module.getLoc(), ErrorCode::BadOption, "batch and tokens must be positive, past not negative");
+    if (options.batch < 1 || options.tokens < 1 || options.past < 0 ||
+        options.maxLength < 0) {
+      emitUserError(module.getLoc(), ErrorCode::BadOption,
+                    "batch and tokens must be positive, past not negative");
       return signalPassFailure();
     }
     for (const std::string &pair : states) {
       auto [pastName, presentName] = StringRef(pair).split('=');
       if (presentName.empty()) {
-        emitUserError(module.getLoc(), ErrorCode::BadOption, "state '" + Twine(pair) + "' is not PAST=PRESENT");
+        emitUserError(module.getLoc(), ErrorCode::BadOption,
+                      "state '" + Twine(pair) + "' is not PAST=PRESENT");
         return signalPassFailure();
       }
       options.statePairs.emplace_back(pastName.str(), presentName.str());
@@ -50,7 +53,8 @@ struct RaiseToEffPass : effc::impl::RaiseToEffPassBase<RaiseToEffPass> {
     // The new contents take the old ones' place.
     module.getBody()->clear();
     module->setAttrs(result.get()->getAttrDictionary());
-    module.getBody()->getOperations().splice(module.getBody()->end(), result->getBody()->getOperations());
+    module.getBody()->getOperations().splice(
+        module.getBody()->end(), result->getBody()->getOperations());
   }
 };
 } // namespace

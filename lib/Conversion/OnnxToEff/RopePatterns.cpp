@@ -10,8 +10,10 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
-/// Half `which` (0: the first) of the last dimension of a value; returns that value.
-static Value halfOf(Graph &g, Value v, int which, SmallVectorImpl<Operation *> &covers) {
+/// Half `which` (0: the first) of the last dimension of a value; returns that
+/// value.
+static Value halfOf(Graph &g, Value v, int which,
+                    SmallVectorImpl<Operation *> &covers) {
   v = g.strip(v);
   auto node = v.getDefiningOp<onnx::NodeOp>();
   if (!node)
@@ -21,29 +23,32 @@ static Value halfOf(Graph &g, Value v, int which, SmallVectorImpl<Operation *> &
     return {};
   int64_t rank = Graph::rank(x), width = Graph::shape(x).back();
   if (node.is("Split")) {
-    if (node->getNumResults() != 2 || Graph::axis(node, 0, rank) != rank - 1 || v != node->getResult(which) ||
-        Graph::shape(v).back() != width / 2)
+    if (node->getNumResults() != 2 || Graph::axis(node, 0, rank) != rank - 1 ||
+        v != node->getResult(which) || Graph::shape(v).back() != width / 2)
       return {};
     covers.push_back(node);
     return x;
   }
   if (!node.is("Slice"))
     return {};
-  auto starts = g.ints(node.getInput(1)), axes = g.ints(node.getInput(3)), steps = g.ints(node.getInput(4));
-  if (!starts || starts->size() != 1 || (axes && axes->size() != 1) || (!axes && rank != 1) ||
-      (steps && (*steps)[0] != 1))
+  auto starts = g.ints(node.getInput(1)), axes = g.ints(node.getInput(3)),
+       steps = g.ints(node.getInput(4));
+  if (!starts || starts->size() != 1 || (axes && axes->size() != 1) ||
+      (!axes && rank != 1) || (steps && (*steps)[0] != 1))
     return {};
   int64_t axis = axes ? (*axes)[0] : 0, start = (*starts)[0];
   axis = axis < 0 ? axis + rank : axis;
   start = start < 0 ? start + width : start;
-  if (axis != rank - 1 || start != which * width / 2 || Graph::shape(v).back() != width / 2)
+  if (axis != rank - 1 || start != which * width / 2 ||
+      Graph::shape(v).back() != width / 2)
     return {};
   covers.push_back(node);
   return x;
 }
 
 /// Concat(-x2, x1) over the last dimension; returns x.
-static Value rotatedHalf(Graph &g, Value v, SmallVectorImpl<Operation *> &covers) {
+static Value rotatedHalf(Graph &g, Value v,
+                         SmallVectorImpl<Operation *> &covers) {
   auto concat = g.node(v, "Concat");
   if (!concat || concat->getNumOperands() != 2 ||
       Graph::axis(concat, 0, Graph::rank(v)) != Graph::rank(v) - 1)
@@ -73,7 +78,9 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
   Value x, sin, cos;
   auto rotated = g.either(root, [&](Value v) {
     auto mul = g.node(v, "Mul");
-    auto pair = g.either(mul, [&](Value r) { return static_cast<bool>(x = rotatedHalf(g, r, covers)); });
+    auto pair = g.either(mul, [&](Value r) {
+      return static_cast<bool>(x = rotatedHalf(g, r, covers));
+    });
     if (!pair)
       return false;
     sin = pair->second;
@@ -87,13 +94,15 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
   cos = plain->second;
   covers.push_back(mul);
 
-  // Which dimension is the tokens', which the heads': the table has one row for a token and one for all heads.
+  // Which dimension is the tokens', which the heads': the table has one row for
+  // a token and one for all heads.
   ArrayRef<int64_t> shape = Graph::shape(out), table = Graph::shape(cos);
   int64_t tokens = g.options.tokens;
   if (table.size() > 4 || table.size() < 2)
     return std::nullopt;
   auto tableDim = [&](unsigned d) { // a missing leading dimension is 1
-    int64_t at = static_cast<int64_t>(d) - (4 - static_cast<int64_t>(table.size()));
+    int64_t at =
+        static_cast<int64_t>(d) - (4 - static_cast<int64_t>(table.size()));
     return at < 0 ? 1 : table[at];
   };
   unsigned axis;
@@ -105,15 +114,18 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
     g.note(root, "the rotary table has no row for each token");
     return std::nullopt;
   }
-  if (tokens == 1 && shape[1] == 1 && shape[2] != 1) // [batch, 1 token, heads, width]
+  if (tokens == 1 && shape[1] == 1 &&
+      shape[2] != 1) // [batch, 1 token, heads, width]
     axis = 1;
-  int64_t inTable = static_cast<int64_t>(axis) - (4 - static_cast<int64_t>(table.size()));
+  int64_t inTable =
+      static_cast<int64_t>(axis) - (4 - static_cast<int64_t>(table.size()));
   if (inTable < 0)
     return std::nullopt;
   std::string reason;
   auto rope = findRope(g, cos, sin, inTable, callPositions(g), reason);
   if (!rope || 2 * rope->table.pairs != shape[3]) {
-    g.note(root, reason.empty() ? "the rotary table is not as wide as the head" : reason);
+    g.note(root, reason.empty() ? "the rotary table is not as wide as the head"
+                                : reason);
     return std::nullopt;
   }
   Match m;
@@ -122,7 +134,8 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
   SmallVector<int64_t> dims(shape);
   int64_t heads = dims[3 - axis];
   m.emit = [=](Emitter &e) {
-    SmallVector<int64_t> perm{0, static_cast<int64_t>(axis), 3 - static_cast<int64_t>(axis), 3};
+    SmallVector<int64_t> perm{0, static_cast<int64_t>(axis),
+                              3 - static_cast<int64_t>(axis), 3};
     Value t = e.tensor(x, perm, {dims[0], tokens, heads * dims[3]});
     Value y = t ? emitRope(e, t, heads, false, *rope) : Value();
     if (!y)
@@ -139,19 +152,22 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
   if (!standard && !root.is("RotaryEmbedding", "com.microsoft"))
     return std::nullopt;
   Value x = root.getInput(0), out = root->getResult(0);
-  Value cos = root.getInput(standard ? 1 : 2), sin = root.getInput(standard ? 2 : 3);
+  Value cos = root.getInput(standard ? 1 : 2),
+        sin = root.getInput(standard ? 2 : 3);
   Value ids = root.getInput(standard ? 3 : 1);
-  if (!cos || !sin || (Graph::rank(x) != 3 && Graph::rank(x) != 4) || !g.isConstant(cos) ||
-      Graph::rank(cos) < 2)
+  if (!cos || !sin || (Graph::rank(x) != 3 && Graph::rank(x) != 4) ||
+      !g.isConstant(cos) || Graph::rank(cos) < 2)
     return std::nullopt;
   int64_t tokens = g.options.tokens, rank = Graph::rank(cos);
   std::vector<int64_t> positions = callPositions(g);
   if (ids) { // a table of all positions
     auto values = g.ints(ids);
-    bool offset = values && values->size() == 1 && tokens >= 1 && Graph::rank(ids) == 1;
+    bool offset =
+        values && values->size() == 1 && tokens >= 1 && Graph::rank(ids) == 1;
     bool ok = values && !values->empty();
     for (size_t i = 0; ok && i < values->size(); ++i)
-      ok = (*values)[i] == g.options.past + (offset ? 0 : static_cast<int64_t>(i) % tokens);
+      ok = (*values)[i] ==
+           g.options.past + (offset ? 0 : static_cast<int64_t>(i) % tokens);
     if (!ok || rank != 2) {
       g.note(root, "the positions are not those of the call's tokens");
       return std::nullopt;
@@ -171,7 +187,8 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
   if (heads == 0) // the rotated width is the head's
     heads = shape.back() / (2 * rope->table.pairs);
   int64_t features = shape.size() == 4 ? shape[1] * shape[3] : shape[2];
-  if (heads <= 0 || features % heads != 0 || 2 * rope->table.pairs > features / heads) {
+  if (heads <= 0 || features % heads != 0 ||
+      2 * rope->table.pairs > features / heads) {
     g.note(root, "the rotary table does not fit the heads");
     return std::nullopt;
   }
@@ -182,7 +199,8 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
   m.needs = {x};
   m.covers = {root};
   m.emit = [=](Emitter &e) {
-    Value t = byHeads ? e.tensor(x, {0, 2, 1, 3}, {batch, tokens, features}) : e.tensor(x);
+    Value t = byHeads ? e.tensor(x, {0, 2, 1, 3}, {batch, tokens, features})
+                      : e.tensor(x);
     Value y = t ? emitRope(e, t, heads, interleaved, *rope) : Value();
     if (!y)
       return failure();

@@ -5,9 +5,11 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Folding has turned positions and frequencies into cosines and sines (RoFormer, arXiv 2104.09864, equation 15). The
-/// row at position 1 gives each frequency as an angle; rows further on make it exact, since an angle known to e at
-/// position p is a frequency known to e / p. A frequency that is theta^(-i / pairs) for a round theta is taken as that.
+/// Folding has turned positions and frequencies into cosines and sines
+/// (RoFormer, arXiv 2104.09864, equation 15). The row at position 1 gives each
+/// frequency as an angle; rows further on make it exact, since an angle known
+/// to e at position p is a frequency known to e / p. A frequency that is
+/// theta^(-i / pairs) for a round theta is taken as that.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -24,18 +26,23 @@ bool RopeTable::madeBy(ArrayRef<double> frequencies, double scale) const {
     return false;
   for (auto [row, position] : llvm::enumerate(positions)) {
     // Frequency and product are rounded to f32 on both sides.
-    double tolerance = (20 * rounding + 3e-7 * static_cast<double>(position)) * scale + 2e-6;
+    double tolerance =
+        (20 * rounding + 3e-7 * static_cast<double>(position)) * scale + 2e-6;
     for (int64_t i = 0; i < pairs; ++i) {
-      float angle = static_cast<float>(position) * static_cast<float>(frequencies[i]);
-      double c = scale * std::cos(static_cast<double>(angle)), s = scale * std::sin(static_cast<double>(angle));
-      if (!(std::abs(c - cos[row * pairs + i]) <= tolerance && std::abs(s - sin[row * pairs + i]) <= tolerance))
+      float angle =
+          static_cast<float>(position) * static_cast<float>(frequencies[i]);
+      double c = scale * std::cos(static_cast<double>(angle)),
+             s = scale * std::sin(static_cast<double>(angle));
+      if (!(std::abs(c - cos[row * pairs + i]) <= tolerance &&
+            std::abs(s - sin[row * pairs + i]) <= tolerance))
         return false;
     }
   }
   return true;
 }
 
-/// The round theta with theta^(-1 / pairs) = f, within `tolerance` of f; 0 when there is none.
+/// The round theta with theta^(-1 / pairs) = f, within `tolerance` of f; 0 when
+/// there is none.
 static double roundTheta(double f, int64_t pairs, double tolerance) {
   double theta = std::pow(f, -static_cast<double>(pairs));
   if (!std::isfinite(theta) || theta <= 1)
@@ -49,23 +56,29 @@ static double roundTheta(double f, int64_t pairs, double tolerance) {
   return 0;
 }
 
-std::optional<RopeFrequencies> effc::raise::recoverFrequencies(const RopeTable &t, double theta,
-                                                               std::string &reason) {
+std::optional<RopeFrequencies>
+effc::raise::recoverFrequencies(const RopeTable &t, double theta,
+                                std::string &reason) {
   size_t rows = t.positions.size();
   std::vector<size_t> order;
   for (size_t i = 0; i < rows; ++i)
     if (t.positions[i] > 0)
       order.push_back(i);
-  llvm::sort(order, [&](size_t a, size_t b) { return t.positions[a] < t.positions[b]; });
-  // Angles are known modulo a full turn: frequencies up to 1 need a row at one of the first positions.
+  llvm::sort(order, [&](size_t a, size_t b) {
+    return t.positions[a] < t.positions[b];
+  });
+  // Angles are known modulo a full turn: frequencies up to 1 need a row at one
+  // of the first positions.
   if (order.empty() || t.positions[order[0]] > 3) {
-    reason = "the rotary table has no row for position 1; bind the past length to 1";
+    reason =
+        "the rotary table has no row for position 1; bind the past length to 1";
     return std::nullopt;
   }
   RopeFrequencies out;
   double sum = 0;
   for (int64_t i = 0; i < t.pairs; ++i)
-    sum += std::hypot(t.cos[order[0] * t.pairs + i], t.sin[order[0] * t.pairs + i]);
+    sum += std::hypot(t.cos[order[0] * t.pairs + i],
+                      t.sin[order[0] * t.pairs + i]);
   out.scale = sum / t.pairs;
   if (std::abs(out.scale - 1) < 4 * t.rounding + 1e-6)
     out.scale = 1;
@@ -85,7 +98,9 @@ std::optional<RopeFrequencies> effc::raise::recoverFrequencies(const RopeTable &
   }
   double error = 0;
   for (int64_t i = 0; i < t.pairs; ++i) {
-    auto angle = [&](size_t row) { return std::atan2(t.sin[row * t.pairs + i], t.cos[row * t.pairs + i]); };
+    auto angle = [&](size_t row) {
+      return std::atan2(t.sin[row * t.pairs + i], t.cos[row * t.pairs + i]);
+    };
     double f = angle(order[0]) / t.positions[order[0]];
     error = 2 * t.rounding / t.positions[order[0]];
     for (size_t row : llvm::drop_begin(order)) {
@@ -100,9 +115,13 @@ std::optional<RopeFrequencies> effc::raise::recoverFrequencies(const RopeTable &
     }
     out.values.push_back(f);
   }
-  theta = t.pairs > 1 ? roundTheta(out.values[1], t.pairs, 4 * error + 1e-7) : 0;
+  theta =
+      t.pairs > 1 ? roundTheta(out.values[1], t.pairs, 4 * error + 1e-7) : 0;
   for (int64_t i = 0; i < t.pairs; ++i) {
-    double exact = theta != 0 ? std::pow(theta, -static_cast<double>(i) / t.pairs) : i == 0 ? 1 : 0;
+    double exact = theta != 0
+                       ? std::pow(theta, -static_cast<double>(i) / t.pairs)
+                   : i == 0 ? 1
+                            : 0;
     if (std::abs(out.values[i] - exact) <= 4 * error + 2e-7 * exact)
       out.values[i] = exact;
   }
@@ -113,7 +132,9 @@ std::optional<RopeFrequencies> effc::raise::recoverFrequencies(const RopeTable &
   return out;
 }
 
-static std::optional<RopeTable> readTable(Graph &g, Value cos, Value sin, unsigned axis, ArrayRef<int64_t> positions,
+static std::optional<RopeTable> readTable(Graph &g, Value cos, Value sin,
+                                          unsigned axis,
+                                          ArrayRef<int64_t> positions,
                                           std::string &reason) {
   auto c = g.numbers(cos), s = g.numbers(sin);
   if (!c || !s || Graph::shape(cos) != Graph::shape(sin)) {
@@ -125,7 +146,8 @@ static std::optional<RopeTable> readTable(Graph &g, Value cos, Value sin, unsign
   for (unsigned i = axis + 1; i + 1 < shape.size(); ++i)
     inner *= shape[i];
   if (rows != static_cast<int64_t>(positions.size())) {
-    reason = "the rotary table has another number of rows than the call has tokens";
+    reason =
+        "the rotary table has another number of rows than the call has tokens";
     return std::nullopt;
   }
   auto halves = [&](const std::vector<double> &v) {
@@ -148,7 +170,9 @@ static std::optional<RopeTable> readTable(Graph &g, Value cos, Value sin, unsign
       }
     return true;
   };
-  t.rounding = fits(APFloat::BFloat()) ? std::ldexp(1, -8) : fits(APFloat::IEEEhalf()) ? std::ldexp(1, -11) : 6e-8;
+  t.rounding = fits(APFloat::BFloat())     ? std::ldexp(1, -8)
+               : fits(APFloat::IEEEhalf()) ? std::ldexp(1, -11)
+                                           : 6e-8;
   t.positions.assign(positions.begin(), positions.end());
   t.pairs = width;
   if (width % 2 == 0 && halves(*c) && halves(*s))
@@ -172,7 +196,8 @@ static std::optional<RopeTable> readTable(Graph &g, Value cos, Value sin, unsign
   return t;
 }
 
-/// Leaves out rows of a long table: a thousand from the start and some of the others say as much.
+/// Leaves out rows of a long table: a thousand from the start and some of the
+/// others say as much.
 static void thinOut(RopeTable &t) {
   constexpr size_t dense = 1024, step = 61;
   RopeTable kept = t;
@@ -183,15 +208,20 @@ static void thinOut(RopeTable &t) {
     if (row >= dense && row % step != 0)
       continue;
     kept.positions.push_back(t.positions[row]);
-    kept.cos.insert(kept.cos.end(), t.cos.begin() + row * t.pairs, t.cos.begin() + (row + 1) * t.pairs);
-    kept.sin.insert(kept.sin.end(), t.sin.begin() + row * t.pairs, t.sin.begin() + (row + 1) * t.pairs);
+    kept.cos.insert(kept.cos.end(), t.cos.begin() + row * t.pairs,
+                    t.cos.begin() + (row + 1) * t.pairs);
+    kept.sin.insert(kept.sin.end(), t.sin.begin() + row * t.pairs,
+                    t.sin.begin() + (row + 1) * t.pairs);
   }
   t = std::move(kept);
 }
 
-std::shared_ptr<const Rope> effc::raise::findRope(Graph &g, Value cos, Value sin, unsigned axis,
-                                                  ArrayRef<int64_t> positions, std::string &reason) {
-  auto &known = g.ropes[{g.strip(cos).getAsOpaquePointer(), g.strip(sin).getAsOpaquePointer(), axis}];
+std::shared_ptr<const Rope> effc::raise::findRope(Graph &g, Value cos,
+                                                  Value sin, unsigned axis,
+                                                  ArrayRef<int64_t> positions,
+                                                  std::string &reason) {
+  auto &known = g.ropes[{g.strip(cos).getAsOpaquePointer(),
+                         g.strip(sin).getAsOpaquePointer(), axis}];
   if (known)
     return known;
   auto table = readTable(g, cos, sin, axis, positions, reason);
@@ -201,15 +231,18 @@ std::shared_ptr<const Rope> effc::raise::findRope(Graph &g, Value cos, Value sin
   auto frequencies = recoverFrequencies(*table, g.ropeTheta, reason);
   if (!frequencies)
     return nullptr;
-  return known = std::make_shared<Rope>(Rope{std::move(*table), std::move(*frequencies)});
+  return known = std::make_shared<Rope>(
+             Rope{std::move(*table), std::move(*frequencies)});
 }
 
-Value effc::raise::emitRope(Emitter &e, Value x, int64_t heads, bool interleaved, const Rope &rope) {
+Value effc::raise::emitRope(Emitter &e, Value x, int64_t heads,
+                            bool interleaved, const Rope &rope) {
   Value &f = e.ropeTables[&rope];
   if (!f)
-    f = e.table("rope.inv_freq", rope.frequencies.values, [&](ArrayRef<double> have) {
-      return rope.table.madeBy(have, rope.frequencies.scale);
-    });
+    f = e.table("rope.inv_freq", rope.frequencies.values,
+                [&](ArrayRef<double> have) {
+                  return rope.table.madeBy(have, rope.frequencies.scale);
+                });
   if (!f)
     return {};
   APFloat scale(static_cast<float>(rope.frequencies.scale));

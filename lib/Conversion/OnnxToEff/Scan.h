@@ -11,21 +11,25 @@
 
 namespace effc::raise {
 
-/// The op that carries the recurrence, and what surrounds it: `+ D x` and `* silu(z)`.
+/// The op that carries the recurrence, and what surrounds it: `+ D x` and `*
+/// silu(z)`.
 struct ScanSurroundings {
   onnx::NodeOp scan;
-  Value out;                     ///< the value that the raised op gives
-  Value skip;                    ///< constant D, null when there is none
-  View skipped;                  ///< what D multiplies
-  Value gate;                    ///< z, null when there is none
+  Value out;    ///< the value that the raised op gives
+  Value skip;   ///< constant D, null when there is none
+  View skipped; ///< what D multiplies
+  Value gate;   ///< z, null when there is none
   llvm::SmallVector<mlir::Operation *> covers;
 };
 
-/// Reads `root` as a scan accepted by `isScan`, or as a sum and product around one that nothing else reads.
-std::optional<ScanSurroundings> surroundings(Graph &graph, onnx::NodeOp root,
-                                             llvm::function_ref<bool(onnx::NodeOp)> isScan);
+/// Reads `root` as a scan accepted by `isScan`, or as a sum and product around
+/// one that nothing else reads.
+std::optional<ScanSurroundings>
+surroundings(Graph &graph, onnx::NodeOp root,
+             llvm::function_ref<bool(onnx::NodeOp)> isScan);
 
-/// A Mamba-1 scan: u, dt [batch, tokens, channels], b, c [batch, tokens, groups * n].
+/// A Mamba-1 scan: u, dt [batch, tokens, channels], b, c [batch, tokens, groups
+/// * n].
 struct SelectiveScan {
   Value out, gate, skip; ///< gate and skip may be null
   std::function<Value(Emitter &)> u, dt, a, b, c;
@@ -33,9 +37,11 @@ struct SelectiveScan {
   llvm::SmallVector<int64_t> perm;
   int64_t n = 0, channels = 0, groups = 1;
 };
-mlir::LogicalResult emitSelectiveScan(Emitter &emitter, const SelectiveScan &scan);
+mlir::LogicalResult emitSelectiveScan(Emitter &emitter,
+                                      const SelectiveScan &scan);
 
-/// A Mamba-2 scan: x [batch, tokens, heads * p], dt [batch, tokens, heads], b, c [batch, tokens, groups * n].
+/// A Mamba-2 scan: x [batch, tokens, heads * p], dt [batch, tokens, heads], b,
+/// c [batch, tokens, groups * n].
 struct SsdScan {
   Value out, skip; ///< skip may be null
   std::function<Value(Emitter &)> x, dt, a, b, c;

@@ -14,20 +14,23 @@ using namespace effc::raise;
 // What surrounds a scan
 //===----------------------------------------------------------------------===//
 
-std::optional<ScanSurroundings> effc::raise::surroundings(Graph &g, onnx::NodeOp root,
-                                                          function_ref<bool(onnx::NodeOp)> isScan) {
+std::optional<ScanSurroundings>
+effc::raise::surroundings(Graph &g, onnx::NodeOp root,
+                          function_ref<bool(onnx::NodeOp)> isScan) {
   ScanSurroundings s;
   s.out = root->getResult(0);
   // The scan under a value, past layout ops.
   auto scanUnder = [&](Value v) {
     View y = g.view(v);
     auto node = y.base.getDefiningOp<onnx::NodeOp>();
-    bool plain = node && y.base == node->getResult(0) && y.dims.isIdentity(numElements(Graph::shape(y.base)));
+    bool plain = node && y.base == node->getResult(0) &&
+                 y.dims.isIdentity(numElements(Graph::shape(y.base)));
     return plain && isScan(node) ? node : onnx::NodeOp();
   };
   auto sum = [&](Value v) {
     auto add = g.node(v, "Add");
-    auto pair = g.either(add, [&](Value y) { return static_cast<bool>(scanUnder(y)); });
+    auto pair =
+        g.either(add, [&](Value y) { return static_cast<bool>(scanUnder(y)); });
     if (!pair || !g.strip(pair->first).hasOneUse())
       return false;
     onnx::NodeOp scan = scanUnder(pair->first);
@@ -78,12 +81,13 @@ std::optional<ScanSurroundings> effc::raise::surroundings(Graph &g, onnx::NodeOp
 // Building
 //===----------------------------------------------------------------------===//
 
-LogicalResult effc::raise::emitSelectiveScan(Emitter &e, const SelectiveScan &s) {
+LogicalResult effc::raise::emitSelectiveScan(Emitter &e,
+                                             const SelectiveScan &s) {
   Value u = s.u(e), dt = s.dt(e), a = s.a(e), b = s.b(e), c = s.c(e);
   if (!u || !dt || !a || !b || !c)
     return failure();
-  auto type = eff::StateType::get(e.builder.getContext(), eff::StateKind::Ssm, {s.n, s.channels},
-                                  e.builder.getF32Type());
+  auto type = eff::StateType::get(e.builder.getContext(), eff::StateKind::Ssm,
+                                  {s.n, s.channels}, e.builder.getF32Type());
   Value state = e.state(*s.state, type, s.perm);
   Value skip = s.skip ? e.weight(s.skip, {s.channels}) : Value(), gate;
   if (!state || (s.skip && !skip))
@@ -94,7 +98,8 @@ LogicalResult effc::raise::emitSelectiveScan(Emitter &e, const SelectiveScan &s)
       return failure();
     gate = e.reshape(gate, cast<RankedTensorType>(u.getType()).getShape());
   }
-  Value y = eff::SsmScanOp::create(e.builder, e.loc, u.getType(), u, dt, a, b, c, state, skip, gate, s.groups);
+  Value y = eff::SsmScanOp::create(e.builder, e.loc, u.getType(), u, dt, a, b,
+                                   c, state, skip, gate, s.groups);
   e.define(s.out, y);
   return success();
 }
@@ -103,14 +108,14 @@ LogicalResult effc::raise::emitSsdScan(Emitter &e, const SsdScan &s) {
   Value x = s.x(e), dt = s.dt(e), a = s.a(e), b = s.b(e), c = s.c(e);
   if (!x || !dt || !a || !b || !c)
     return failure();
-  auto type = eff::StateType::get(e.builder.getContext(), eff::StateKind::Ssd, {s.heads, s.n, s.p},
-                                  e.builder.getF32Type());
+  auto type = eff::StateType::get(e.builder.getContext(), eff::StateKind::Ssd,
+                                  {s.heads, s.n, s.p}, e.builder.getF32Type());
   Value state = e.state(*s.state, type, s.perm);
   Value skip = s.skip ? e.weight(s.skip, {s.heads}) : Value();
   if (!state || (s.skip && !skip))
     return failure();
-  Value y = eff::SsdScanOp::create(e.builder, e.loc, x.getType(), x, dt, a, b, c, state, skip, s.heads, s.groups,
-                                   s.chunk);
+  Value y = eff::SsdScanOp::create(e.builder, e.loc, x.getType(), x, dt, a, b,
+                                   c, state, skip, s.heads, s.groups, s.chunk);
   e.define(s.out, y);
   return success();
 }
@@ -120,14 +125,16 @@ LogicalResult effc::raise::emitSsdScan(Emitter &e, const SsdScan &s) {
 //===----------------------------------------------------------------------===//
 
 static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
-  auto s = surroundings(g, root, [](onnx::NodeOp n) { return n.is("SelectiveScan", "ai.effc"); });
+  auto s = surroundings(
+      g, root, [](onnx::NodeOp n) { return n.is("SelectiveScan", "ai.effc"); });
   if (!s)
     return std::nullopt;
   onnx::NodeOp scan = s->scan;
-  Value u = scan.getInput(0), dt = scan.getInput(1), a = scan.getInput(2), b = scan.getInput(3), c = scan.getInput(4),
-        past = scan.getInput(5);
-  if (!u || !dt || !a || !b || !c || !past || Graph::rank(u) != 3 || Graph::shape(dt) != Graph::shape(u) ||
-      Graph::rank(b) != 4 || Graph::rank(a) != 2)
+  Value u = scan.getInput(0), dt = scan.getInput(1), a = scan.getInput(2),
+        b = scan.getInput(3), c = scan.getInput(4), past = scan.getInput(5);
+  if (!u || !dt || !a || !b || !c || !past || Graph::rank(u) != 3 ||
+      Graph::shape(dt) != Graph::shape(u) || Graph::rank(b) != 4 ||
+      Graph::rank(a) != 2)
     return std::nullopt;
   int64_t batch = Graph::shape(u)[0], tokens = Graph::shape(u)[1];
   SelectiveScan op;
@@ -135,12 +142,16 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
   op.groups = Graph::shape(b)[2];
   op.n = Graph::shape(b)[3];
   op.perm = {1, 0};
-  if (!g.isConstant(a) || Graph::shape(b) != Graph::shape(c) || op.channels % op.groups != 0) {
-    g.note(scan, "the decay is not constant, or the groups do not divide the channels");
+  if (!g.isConstant(a) || Graph::shape(b) != Graph::shape(c) ||
+      op.channels % op.groups != 0) {
+    g.note(
+        scan,
+        "the decay is not constant, or the groups do not divide the channels");
     return std::nullopt;
   }
-  if (s->skip && (!g.isFeatureVector(s->skip, op.channels) || s->skipped.base != g.view(u).base ||
-                  s->skipped.dims != g.view(u).dims))
+  if (s->skip &&
+      (!g.isFeatureVector(s->skip, op.channels) ||
+       s->skipped.base != g.view(u).base || s->skipped.dims != g.view(u).dims))
     return std::nullopt;
   op.state = g.state(past, scan.getOutput(1), "ssm");
   if (!op.state) {
@@ -154,8 +165,12 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
   op.u = [=](Emitter &e) { return e.tensor(u); };
   op.dt = [=](Emitter &e) { return e.tensor(dt); };
   op.a = [=](Emitter &e) { return e.weight(a, {channels, n}, true); };
-  op.b = [=](Emitter &e) { return e.tensor(b, {0, 1, 2, 3}, {batch, tokens, width}); };
-  op.c = [=](Emitter &e) { return e.tensor(c, {0, 1, 2, 3}, {batch, tokens, width}); };
+  op.b = [=](Emitter &e) {
+    return e.tensor(b, {0, 1, 2, 3}, {batch, tokens, width});
+  };
+  op.c = [=](Emitter &e) {
+    return e.tensor(c, {0, 1, 2, 3}, {batch, tokens, width});
+  };
   Match m;
   m.needs = {u, dt, b, c};
   if (s->gate)
@@ -168,17 +183,20 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
 
 /// D of a Mamba-2 skip: one number a head, repeated over the head's features.
 static bool isHeadVector(Graph &g, Value d, int64_t heads) {
-  return g.isConstant(d) && Graph::isFloat(d) && numElements(Graph::shape(d)) == heads;
+  return g.isConstant(d) && Graph::isFloat(d) &&
+         numElements(Graph::shape(d)) == heads;
 }
 
 static std::optional<Match> ssdScan(Graph &g, onnx::NodeOp root) {
-  auto s = surroundings(g, root, [](onnx::NodeOp n) { return n.is("SSDScan", "ai.effc"); });
+  auto s = surroundings(
+      g, root, [](onnx::NodeOp n) { return n.is("SSDScan", "ai.effc"); });
   if (!s || s->gate)
     return std::nullopt;
   onnx::NodeOp scan = s->scan;
-  Value x = scan.getInput(0), dt = scan.getInput(1), a = scan.getInput(2), b = scan.getInput(3), c = scan.getInput(4),
-        past = scan.getInput(5);
-  if (!x || !dt || !a || !b || !c || !past || Graph::rank(x) != 4 || Graph::rank(dt) != 3 || Graph::rank(b) != 4)
+  Value x = scan.getInput(0), dt = scan.getInput(1), a = scan.getInput(2),
+        b = scan.getInput(3), c = scan.getInput(4), past = scan.getInput(5);
+  if (!x || !dt || !a || !b || !c || !past || Graph::rank(x) != 4 ||
+      Graph::rank(dt) != 3 || Graph::rank(b) != 4)
     return std::nullopt;
   ArrayRef<int64_t> shape = Graph::shape(x);
   SsdScan op;
@@ -189,17 +207,20 @@ static std::optional<Match> ssdScan(Graph &g, onnx::NodeOp root) {
   op.perm = {0, 2, 1};
   if (int64_t chunk = scan.getInt("chunk_size", 0); chunk > 0)
     op.chunk = chunk;
-  if (!isHeadVector(g, a, op.heads) || Graph::shape(b) != Graph::shape(c) || op.heads % op.groups != 0) {
-    g.note(scan, "the decay is not constant, or the groups do not divide the heads");
+  if (!isHeadVector(g, a, op.heads) || Graph::shape(b) != Graph::shape(c) ||
+      op.heads % op.groups != 0) {
+    g.note(scan,
+           "the decay is not constant, or the groups do not divide the heads");
     return std::nullopt;
   }
   if (s->skip) {
     // [heads, 1] against [batch, tokens, heads, p]
     ArrayRef<int64_t> d = Graph::shape(s->skip);
-    bool alongHeads = d.size() >= 2 && d.back() == 1 && d[d.size() - 2] == op.heads;
+    bool alongHeads =
+        d.size() >= 2 && d.back() == 1 && d[d.size() - 2] == op.heads;
     View same = g.view(x);
-    if (!isHeadVector(g, s->skip, op.heads) || !alongHeads || s->skipped.base != same.base ||
-        s->skipped.dims != same.dims)
+    if (!isHeadVector(g, s->skip, op.heads) || !alongHeads ||
+        s->skipped.base != same.base || s->skipped.dims != same.dims)
       return std::nullopt;
   }
   op.state = g.state(past, scan.getOutput(1), "ssm");
@@ -209,12 +230,21 @@ static std::optional<Match> ssdScan(Graph &g, onnx::NodeOp root) {
   }
   op.out = s->out;
   op.skip = s->skip;
-  int64_t batch = shape[0], tokens = shape[1], features = op.heads * op.p, heads = op.heads, width = op.groups * op.n;
-  op.x = [=](Emitter &e) { return e.tensor(x, {0, 1, 2, 3}, {batch, tokens, features}); };
-  op.dt = [=](Emitter &e) { return e.tensor(dt, {0, 1, 2}, {batch, tokens, heads}); };
+  int64_t batch = shape[0], tokens = shape[1], features = op.heads * op.p,
+          heads = op.heads, width = op.groups * op.n;
+  op.x = [=](Emitter &e) {
+    return e.tensor(x, {0, 1, 2, 3}, {batch, tokens, features});
+  };
+  op.dt = [=](Emitter &e) {
+    return e.tensor(dt, {0, 1, 2}, {batch, tokens, heads});
+  };
   op.a = [=](Emitter &e) { return e.weight(a, {heads}, true); };
-  op.b = [=](Emitter &e) { return e.tensor(b, {0, 1, 2, 3}, {batch, tokens, width}); };
-  op.c = [=](Emitter &e) { return e.tensor(c, {0, 1, 2, 3}, {batch, tokens, width}); };
+  op.b = [=](Emitter &e) {
+    return e.tensor(b, {0, 1, 2, 3}, {batch, tokens, width});
+  };
+  op.c = [=](Emitter &e) {
+    return e.tensor(c, {0, 1, 2, 3}, {batch, tokens, width});
+  };
   Match m;
   m.needs = {x, dt, b, c};
   m.covers = s->covers;
@@ -223,7 +253,8 @@ static std::optional<Match> ssdScan(Graph &g, onnx::NodeOp root) {
   return m;
 }
 
-/// CausalConv1d of ai.effc; CausalConvWithState of ai.onnx 27 and com.microsoft.
+/// CausalConv1d of ai.effc; CausalConvWithState of ai.onnx 27 and
+/// com.microsoft.
 static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
   bool ours = root.is("CausalConv1d", "ai.effc");
   bool contrib = root.is("CausalConvWithState", "com.microsoft");
@@ -233,19 +264,26 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
     g.note(root, why);
     return std::nullopt;
   };
-  Value x = root.getInput(0), w = root.getInput(1), b = root.getInput(2), past = root.getInput(3);
+  Value x = root.getInput(0), w = root.getInput(1), b = root.getInput(2),
+        past = root.getInput(3);
   if (!x || !w || !past || Graph::rank(x) != 3 || Graph::rank(w) != 3)
-    return refuse("it has no past state, or more than one dimension to convolve");
+    return refuse(
+        "it has no past state, or more than one dimension to convolve");
   bool last = contrib && root.getInt("channels_last", 0) != 0;
-  if (contrib && (root.getInt("ndim", 1) != 1 || root.getInt("dilation", 1) != 1 || root.getInt("state_window", 0) != 0))
+  if (contrib &&
+      (root.getInt("ndim", 1) != 1 || root.getInt("dilation", 1) != 1 ||
+       root.getInt("state_window", 0) != 0))
     return refuse("ndim, dilation and state_window are not supported");
   StringRef activation = root.getString("activation", ours ? "silu" : "none");
   if (activation != "none" && activation != "silu" && activation != "swish")
     return refuse("its activation is neither none nor silu");
-  SmallVector<int64_t> perm = last ? SmallVector<int64_t>{0, 1, 2} : SmallVector<int64_t>{0, 2, 1};
+  SmallVector<int64_t> perm =
+      last ? SmallVector<int64_t>{0, 1, 2} : SmallVector<int64_t>{0, 2, 1};
   ArrayRef<int64_t> shape = Graph::shape(x);
-  int64_t batch = shape[0], tokens = shape[perm[1]], channels = shape[perm[2]], k = Graph::shape(w).back();
-  if (!g.isConstant(w) || Graph::shape(w)[0] != channels || Graph::shape(w)[1] != 1 || k < 2 ||
+  int64_t batch = shape[0], tokens = shape[perm[1]], channels = shape[perm[2]],
+          k = Graph::shape(w).back();
+  if (!g.isConstant(w) || Graph::shape(w)[0] != channels ||
+      Graph::shape(w)[1] != 1 || k < 2 ||
       (b && !g.isFeatureVector(b, channels)))
     return refuse("its weight or bias is not constant, or not depthwise");
   State *state = g.state(past, root.getOutput(1), "conv");
@@ -260,13 +298,15 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
     Value t = e.tensor(x, perm, {batch, tokens, channels});
     Value weight = t ? e.weight(w, {channels, k}, true) : Value();
     Value bias = b ? e.weight(b, {channels}) : Value();
-    auto type = eff::StateType::get(e.builder.getContext(), eff::StateKind::Conv, {k - 1, channels},
-                                    e.builder.getF32Type());
+    auto type =
+        eff::StateType::get(e.builder.getContext(), eff::StateKind::Conv,
+                            {k - 1, channels}, e.builder.getF32Type());
     Value s = weight && (!b || bias) ? e.state(*state, type, {1, 0}) : Value();
     if (!s)
       return failure();
-    Value y = eff::CausalConv1DOp::create(e.builder, e.loc, t.getType(), t, weight, s, bias,
-                                          activation == "none" ? eff::Activation::None : eff::Activation::SiLU);
+    Value y = eff::CausalConv1DOp::create(
+        e.builder, e.loc, t.getType(), t, weight, s, bias,
+        activation == "none" ? eff::Activation::None : eff::Activation::SiLU);
     e.define(out, y, {batch, tokens, channels}, perm);
     return success();
   };

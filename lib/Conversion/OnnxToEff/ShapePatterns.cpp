@@ -12,16 +12,19 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
-static Value slice(Emitter &e, Value t, ArrayRef<int64_t> offsets, ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides) {
+static Value slice(Emitter &e, Value t, ArrayRef<int64_t> offsets,
+                   ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides) {
   auto type = cast<RankedTensorType>(t.getType());
   auto result = RankedTensorType::get(sizes, type.getElementType());
-  if (type.getShape() == sizes && llvm::all_of(offsets, [](int64_t o) { return o == 0; }) &&
+  if (type.getShape() == sizes &&
+      llvm::all_of(offsets, [](int64_t o) { return o == 0; }) &&
       llvm::all_of(strides, [](int64_t s) { return s == 1; }))
     return t;
   auto fold = [&](ArrayRef<int64_t> values) {
     return getAsIndexOpFoldResult(e.builder.getContext(), values);
   };
-  return tensor::ExtractSliceOp::create(e.builder, e.loc, result, t, fold(offsets), fold(sizes), fold(strides));
+  return tensor::ExtractSliceOp::create(
+      e.builder, e.loc, result, t, fold(offsets), fold(sizes), fold(strides));
 }
 
 static std::optional<Match> concat(Graph &, onnx::NodeOp root) {
@@ -46,7 +49,9 @@ static std::optional<Match> concat(Graph &, onnx::NodeOp root) {
         return failure();
     }
     e.define(out, tensors.size() == 1 ? tensors[0]
-                                      : tensor::ConcatOp::create(e.builder, e.loc, axis, tensors).getResult());
+                                      : tensor::ConcatOp::create(
+                                            e.builder, e.loc, axis, tensors)
+                                            .getResult());
     return success();
   };
   return m;
@@ -94,10 +99,12 @@ static std::optional<Match> sliceOp(Graph &g, onnx::NodeOp root) {
       return values;
     return g.ints(root.getInput(operand));
   };
-  auto starts = list("starts", 1), axes = list("axes", 3), steps = list("steps", 4);
+  auto starts = list("starts", 1), axes = list("axes", 3),
+       steps = list("steps", 4);
   if (!starts || (root.getInput(3) && !axes) || (root.getInput(4) && !steps))
     return std::nullopt;
-  SmallVector<int64_t> offsets(rank, 0), strides(rank, 1), sizes(Graph::shape(out));
+  SmallVector<int64_t> offsets(rank, 0), strides(rank, 1),
+      sizes(Graph::shape(out));
   for (unsigned i = 0; i < starts->size(); ++i) {
     int64_t axis = axes ? (*axes)[i] : i, step = steps ? (*steps)[i] : 1;
     axis = axis < 0 ? axis + rank : axis;
@@ -132,7 +139,8 @@ static std::optional<Match> pick(Graph &g, onnx::NodeOp root) {
   auto indices = g.ints(root.getInput(1));
   if (axis < 0 || axis >= rank || !indices || indices->size() != 1)
     return std::nullopt;
-  int64_t extent = Graph::shape(x)[axis], at = (*indices)[0] < 0 ? (*indices)[0] + extent : (*indices)[0];
+  int64_t extent = Graph::shape(x)[axis],
+          at = (*indices)[0] < 0 ? (*indices)[0] + extent : (*indices)[0];
   if (at < 0 || at >= extent)
     return std::nullopt;
   Match m;
@@ -142,7 +150,8 @@ static std::optional<Match> pick(Graph &g, onnx::NodeOp root) {
     Value t = e.tensor(x);
     if (!t)
       return failure();
-    SmallVector<int64_t> offsets(rank, 0), strides(rank, 1), sizes(Graph::shape(x));
+    SmallVector<int64_t> offsets(rank, 0), strides(rank, 1),
+        sizes(Graph::shape(x));
     offsets[axis] = at;
     sizes[axis] = 1;
     e.define(out, slice(e, t, offsets, sizes, strides));
@@ -151,9 +160,11 @@ static std::optional<Match> pick(Graph &g, onnx::NodeOp root) {
   return m;
 }
 
-/// A layout op whose operand's order it cannot follow: computed on a plain tensor.
+/// A layout op whose operand's order it cannot follow: computed on a plain
+/// tensor.
 static std::optional<Match> layout(Graph &, onnx::NodeOp root) {
-  if (!root.is("Reshape") && !root.is("Squeeze") && !root.is("Unsqueeze") && !root.is("Flatten"))
+  if (!root.is("Reshape") && !root.is("Squeeze") && !root.is("Unsqueeze") &&
+      !root.is("Flatten"))
     return std::nullopt;
   Value x = root.getInput(0), out = root->getResult(0);
   Match m;

@@ -8,8 +8,8 @@
 
 #include "effc/Support/Error.h"
 
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/SmallBitVector.h"
+#include "llvm/ADT/StringSwitch.h"
 
 #include <map>
 
@@ -22,14 +22,18 @@ namespace {
 struct StateName {
   int64_t layer;
   std::string part;
-  bool operator<(const StateName &o) const { return std::tie(layer, part) < std::tie(o.layer, o.part); }
+  bool operator<(const StateName &o) const {
+    return std::tie(layer, part) < std::tie(o.layer, o.part);
+  }
 };
 
 /// Names in the wild: `{}` is the layer, `*` the part.
-constexpr llvm::StringLiteral pastNames[] = {"past_key_values.{}.*", "past_states.{}.*", "past.{}.*", "past_*.{}",
-                                             "cache_params.past.*.{}"};
-constexpr llvm::StringLiteral presentNames[] = {"present.{}.*", "present_states.{}.*", "present_key_values.{}.*",
-                                                "present_*.{}", "cache_params.present.*.{}"};
+constexpr llvm::StringLiteral pastNames[] = {
+    "past_key_values.{}.*", "past_states.{}.*", "past.{}.*", "past_*.{}",
+    "cache_params.past.*.{}"};
+constexpr llvm::StringLiteral presentNames[] = {
+    "present.{}.*", "present_states.{}.*", "present_key_values.{}.*",
+    "present_*.{}", "cache_params.present.*.{}"};
 
 /// The one name of each part.
 std::string partOf(StringRef name) {
@@ -50,7 +54,8 @@ std::optional<StateName> match(StringRef name, StringRef pattern) {
         return std::nullopt;
       name = name.substr(digits);
     } else if (pattern.consume_front("*")) {
-      size_t end = pattern.empty() ? StringRef::npos : name.find(pattern.front());
+      size_t end =
+          pattern.empty() ? StringRef::npos : name.find(pattern.front());
       out.part = partOf(name.take_front(end));
       if (out.part.empty())
         return std::nullopt;
@@ -66,31 +71,40 @@ std::optional<StateName> match(StringRef name, StringRef pattern) {
 }
 
 template <size_t N>
-std::optional<StateName> match(StringRef name, const llvm::StringLiteral (&patterns)[N]) {
+std::optional<StateName> match(StringRef name,
+                               const llvm::StringLiteral (&patterns)[N]) {
   for (StringRef pattern : patterns)
     if (auto found = match(name, pattern))
       return found;
   return std::nullopt;
 }
 
-/// The operand that carries the state into an op whose result `present` carries it out, or null.
+/// The operand that carries the state into an op whose result `present` carries
+/// it out, or null.
 Value stateOperand(onnx::NodeOp node, Value present) {
   auto slot = [&](unsigned result, unsigned operand) {
-    return node->getNumResults() > result && node->getResult(result) == present ? node.getInput(operand) : Value();
+    return node->getNumResults() > result && node->getResult(result) == present
+               ? node.getInput(operand)
+               : Value();
   };
   if (node.is("Concat") && node->getNumOperands() == 2)
     return node.getInput(0);
   if (node.is("Slice")) // the last columns of Concat(past, x)
-    if (auto concat = node.getInput(0).getDefiningOp<onnx::NodeOp>(); concat && concat.is("Concat"))
+    if (auto concat = node.getInput(0).getDefiningOp<onnx::NodeOp>();
+        concat && concat.is("Concat"))
       return concat.getInput(0);
   if (node.is("Attention"))
-    return node->getResult(0) == present ? Value() : slot(1, 4) ? slot(1, 4) : slot(2, 5);
+    return node->getResult(0) == present ? Value()
+           : slot(1, 4)                  ? slot(1, 4)
+                                         : slot(2, 5);
   if (node.is("GroupQueryAttention", "com.microsoft"))
     return slot(1, 3) ? slot(1, 3) : slot(2, 4);
-  if (node.is("Scan")) { // its first results are its states, which its first operands start
+  if (node.is("Scan")) { // its first results are its states, which its first
+                         // operands start
     unsigned result = cast<OpResult>(present).getResultNumber();
     int64_t scanned = node.getInt("num_scan_inputs", 0);
-    return result + scanned < node->getNumOperands() ? node.getInput(result) : Value();
+    return result + scanned < node->getNumOperands() ? node.getInput(result)
+                                                     : Value();
   }
   StringRef type = node.getOpType();
   return llvm::StringSwitch<Value>(type)
@@ -122,7 +136,9 @@ LogicalResult Graph::pairStates() {
     if (auto meaning = match(name, presentNames))
       outputByMeaning[*meaning].push_back(i);
   }
-  auto bad = [&](const Twine &what) { return emitUserError(main.getLoc(), ErrorCode::BadState, what); };
+  auto bad = [&](const Twine &what) {
+    return emitUserError(main.getLoc(), ErrorCode::BadState, what);
+  };
 
   llvm::SmallBitVector takenInput(inputs), takenOutput(outputs);
   auto pair = [&](unsigned in, unsigned out, StateName meaning) {
@@ -147,10 +163,12 @@ LogicalResult Graph::pairStates() {
     if (in == inputs || out == outputByName.end()) {
       std::string names;
       for (unsigned i = 0; i < (in == inputs ? inputs : outputs); ++i)
-        names += (i ? ", " : "") + (in == inputs ? nameOfArg(main, i) : nameOfResult(main, i));
-      auto d = bad("no " + Twine(in == inputs ? "input" : "output") + " is named '" +
-                   (in == inputs ? past : present) + "'");
-      noteWhy(d, "the " + Twine(in == inputs ? "inputs" : "outputs") + " are " + names);
+        names += (i ? ", " : "") +
+                 (in == inputs ? nameOfArg(main, i) : nameOfResult(main, i));
+      auto d = bad("no " + Twine(in == inputs ? "input" : "output") +
+                   " is named '" + (in == inputs ? past : present) + "'");
+      noteWhy(d, "the " + Twine(in == inputs ? "inputs" : "outputs") + " are " +
+                     names);
       return failure();
     }
     auto meaning = match(past, pastNames);
@@ -166,7 +184,8 @@ LogicalResult Graph::pairStates() {
       if (!takenOutput[out])
         candidates.push_back(out);
     if (candidates.size() > 1) {
-      auto d = bad("the past input '" + Twine(nameOfArg(main, in)) + "' has several presents");
+      auto d = bad("the past input '" + Twine(nameOfArg(main, in)) +
+                   "' has several presents");
       std::string names;
       for (unsigned out : candidates)
         names += (names.empty() ? "" : ", ") + nameOfResult(main, out);
@@ -185,11 +204,13 @@ LogicalResult Graph::pairStates() {
     auto node = present.getDefiningOp<onnx::NodeOp>();
     Value from = node ? stateOperand(node, present) : Value();
     auto arg = from ? dyn_cast<BlockArgument>(strip(from)) : BlockArgument();
-    if (!arg || Graph::elementType(arg) != Graph::elementType(ret.getOperand(out)))
+    if (!arg ||
+        Graph::elementType(arg) != Graph::elementType(ret.getOperand(out)))
       continue;
     unsigned in = arg.getArgNumber();
     if (takenInput[in]) {
-      auto d = bad("the input '" + Twine(nameOfArg(main, in)) + "' seems to be the past of two outputs");
+      auto d = bad("the input '" + Twine(nameOfArg(main, in)) +
+                   "' seems to be the past of two outputs");
       std::string names = nameOfResult(main, out);
       for (auto &state : states)
         if (state->past == arg)
@@ -203,14 +224,17 @@ LogicalResult Graph::pairStates() {
   }
   // An input with a state's name and no present is a mistake worth naming.
   for (unsigned in = 0; in < inputs; ++in) {
-    if (takenInput[in] || !match(nameOfArg(main, in), pastNames) || main.getArgument(in).use_empty())
+    if (takenInput[in] || !match(nameOfArg(main, in), pastNames) ||
+        main.getArgument(in).use_empty())
       continue;
-    auto d = bad("the past input '" + Twine(nameOfArg(main, in)) + "' has no present output");
+    auto d = bad("the past input '" + Twine(nameOfArg(main, in)) +
+                 "' has no present output");
     std::string names;
     for (unsigned out = 0; out < outputs; ++out)
       if (!takenOutput[out])
         names += (names.empty() ? "" : ", ") + nameOfResult(main, out);
-    noteWhy(d, names.empty() ? "every output belongs to another input" : "outputs without a past: " + Twine(names));
+    noteWhy(d, names.empty() ? "every output belongs to another input"
+                             : "outputs without a past: " + Twine(names));
     noteTry(d, defaultHint(ErrorCode::BadState));
     return failure();
   }
@@ -219,7 +243,8 @@ LogicalResult Graph::pairStates() {
 
 bool Graph::isState(Value v) {
   Value arg = strip(v);
-  return llvm::any_of(states, [&](auto &s) { return s->past && s->past == arg; });
+  return llvm::any_of(states,
+                      [&](auto &s) { return s->past && s->past == arg; });
 }
 
 State *Graph::state(Value past, Value present, StringRef part) {
@@ -229,7 +254,8 @@ State *Graph::state(Value past, Value present, StringRef part) {
       continue;
     if (s->present && to && s->present != to) {
       Operation *op = to.getDefiningOp();
-      note(op, "'" + s->pastName + "' is read here, but its present '" + s->presentName + "' is made elsewhere");
+      note(op, "'" + s->pastName + "' is read here, but its present '" +
+                   s->presentName + "' is made elsewhere");
       return nullptr;
     }
     if (s->part.empty())

@@ -5,9 +5,11 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// What Transpose, Reshape, Squeeze, Unsqueeze, Flatten and Expand do to a tensor is a choice of strides over its
-/// elements in row-major order. Chains of them compose, so two ways of writing the same layout become equal, a
-/// transpose that is undone later disappears, and a repeated head is a stride of zero.
+/// What Transpose, Reshape, Squeeze, Unsqueeze, Flatten and Expand do to a
+/// tensor is a choice of strides over its elements in row-major order. Chains
+/// of them compose, so two ways of writing the same layout become equal, a
+/// transpose that is undone later disappears, and a repeated head is a stride
+/// of zero.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -22,14 +24,18 @@
 
 namespace effc::raise {
 
-/// A run of `size` steps, each `stride` elements of the base apart; stride 0 repeats.
+/// A run of `size` steps, each `stride` elements of the base apart; stride 0
+/// repeats.
 struct Factor {
   int64_t size, stride;
-  bool operator==(const Factor &o) const { return size == o.size && stride == o.stride; }
+  bool operator==(const Factor &o) const {
+    return size == o.size && stride == o.stride;
+  }
 };
 
-/// Each dimension is a list of factors, outermost first. Factors of size 1 are left out and neighbours within a
-/// dimension that continue each other are merged, so equal layouts compare equal.
+/// Each dimension is a list of factors, outermost first. Factors of size 1 are
+/// left out and neighbours within a dimension that continue each other are
+/// merged, so equal layouts compare equal.
 class Strided {
 public:
   Strided() = default;
@@ -41,7 +47,8 @@ public:
   int64_t numElements() const;
 
   void transpose(llvm::ArrayRef<int64_t> perm);
-  /// False, leaving the view as it was, when a new dimension would cut a run unevenly.
+  /// False, leaving the view as it was, when a new dimension would cut a run
+  /// unevenly.
   bool reshape(llvm::ArrayRef<int64_t> shape);
   /// Repeats to `shape` by ONNX's (numpy's) rules.
   void expand(llvm::ArrayRef<int64_t> shape);
@@ -55,7 +62,8 @@ public:
   bool isIdentity(int64_t elements) const;
   /// Every element of a base of `elements` exactly once.
   bool isPermutation(int64_t elements) const;
-  /// All factors in order, merged across dimensions where they continue each other.
+  /// All factors in order, merged across dimensions where they continue each
+  /// other.
   llvm::SmallVector<Factor> flat() const;
 
   bool operator==(const Strided &o) const { return dims == o.dims; }

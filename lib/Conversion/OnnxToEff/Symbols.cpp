@@ -19,7 +19,9 @@ using namespace effc::raise;
 static std::string sanitise(StringRef name) {
   std::string out;
   for (char c : name.trim("/"))
-    out += llvm::isAlnum(c) || c == '_' || c == '.' || c == '$' || c == '-' ? c : '.';
+    out += llvm::isAlnum(c) || c == '_' || c == '.' || c == '$' || c == '-'
+               ? c
+               : '.';
   if (out.empty() || llvm::isDigit(out[0]))
     out.insert(0, "w");
   return out;
@@ -47,15 +49,17 @@ static ElementsAttr withShape(ElementsAttr values, ArrayRef<int64_t> shape) {
   return cast<DenseElementsAttr>(values).reshape(type);
 }
 
-/// Whether two sources hold the same values. The same file imported twice gives two resources: those are compared at
-/// both ends and at places between.
+/// Whether two sources hold the same values. The same file imported twice gives
+/// two resources: those are compared at both ends and at places between.
 static bool sameValues(ElementsAttr a, ElementsAttr b) {
   if (a == b)
     return true;
-  auto x = dyn_cast<DenseResourceElementsAttr>(a), y = dyn_cast<DenseResourceElementsAttr>(b);
+  auto x = dyn_cast<DenseResourceElementsAttr>(a),
+       y = dyn_cast<DenseResourceElementsAttr>(b);
   if (!x || !y || x.getType() != y.getType())
     return false;
-  AsmResourceBlob *p = x.getRawHandle().getBlob(), *q = y.getRawHandle().getBlob();
+  AsmResourceBlob *p = x.getRawHandle().getBlob(),
+                  *q = y.getRawHandle().getBlob();
   if (!p || !q || p->getData().size() != q->getData().size())
     return false;
   ArrayRef<char> u = p->getData(), v = q->getData();
@@ -82,14 +86,16 @@ Value Emitter::use(StringRef symbol, Type type) {
     builder.setInsertionPointAfter(lastUse);
   else
     builder.setInsertionPointToStart(&function.getBody().front());
-  auto op = eff::UseOp::create(builder, symbols.lookup(symbol)->getLoc(), type, ref);
+  auto op =
+      eff::UseOp::create(builder, symbols.lookup(symbol)->getLoc(), type, ref);
   lastUse = op;
   return value = op.getResult();
 }
 
-/// Finds or declares a weight. `named`: the file names it, so that another weight of the same name in another entry
-/// point is a contradiction.
-Value Emitter::symbol(StringRef name, bool named, eff::WeightType type, ElementsAttr source, bool transposed) {
+/// Finds or declares a weight. `named`: the file names it, so that another
+/// weight of the same name in another entry point is a contradiction.
+Value Emitter::symbol(StringRef name, bool named, eff::WeightType type,
+                      ElementsAttr source, bool transposed) {
   std::string wanted = sanitise(name);
   for (unsigned i = 0;; ++i) {
     std::string candidate = i ? wanted + "_" + std::to_string(i) : wanted;
@@ -97,8 +103,10 @@ Value Emitter::symbol(StringRef name, bool named, eff::WeightType type, Elements
     if (!existing) {
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPoint(function);
-      auto op = eff::WeightOp::create(builder, loc, candidate, type, source, transposed);
-      // Declarations stand before the functions, in the order of their first use.
+      auto op = eff::WeightOp::create(builder, loc, candidate, type, source,
+                                      transposed);
+      // Declarations stand before the functions, in the order of their first
+      // use.
       Operation *before = nullptr;
       for (Operation &o : *module.getBody())
         if (isa<func::FuncOp>(o)) {
@@ -111,22 +119,25 @@ Value Emitter::symbol(StringRef name, bool named, eff::WeightType type, Elements
       return use(candidate, type);
     }
     auto weight = dyn_cast<eff::WeightOp>(existing);
-    if (weight && weight.getType() == type && weight.getTransposed() == transposed && weight.getSource() &&
+    if (weight && weight.getType() == type &&
+        weight.getTransposed() == transposed && weight.getSource() &&
         sameValues(*weight.getSource(), source)) {
       ours[existing] = true;
       return use(candidate, type);
     }
     if (named && !ours.contains(existing)) {
-      auto d = error("two entry points disagree about the weight '" + name + "'");
-      noteWhy(d, "an entry point raised before has other values or another shape under this name");
+      auto d =
+          error("two entry points disagree about the weight '" + name + "'");
+      noteWhy(d, "an entry point raised before has other values or another "
+                 "shape under this name");
       noteTry(d, "raise all entry points from the same file");
       return {};
     }
   }
 }
 
-/// The 16-bit type that holds every value of a small f32 constant: folding has widened what the file stores in it. The
-/// type itself for others.
+/// The 16-bit type that holds every value of a small f32 constant: folding has
+/// widened what the file stores in it. The type itself for others.
 static FloatType storedType(ElementsAttr values, FloatType type) {
   constexpr int64_t most = 32 << 10; // elements; above this nothing is folded
   if (!type.isF32() || values.isSplat() || values.getNumElements() > most)
@@ -143,7 +154,8 @@ static FloatType storedType(ElementsAttr values, FloatType type) {
   MLIRContext *context = type.getContext();
   if (fits(APFloat::BFloat()))
     return BFloat16Type::get(context);
-  return fits(APFloat::IEEEhalf()) ? FloatType(Float16Type::get(context)) : type;
+  return fits(APFloat::IEEEhalf()) ? FloatType(Float16Type::get(context))
+                                   : type;
 }
 
 Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
@@ -154,24 +166,30 @@ Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
   if (constant && isa<FloatType>(stored) && dims.reshape(logical)) {
     Type f32 = builder.getF32Type();
     bool keep = logical.size() > 1 && !wantF32 && !stored.isF64();
-    FloatType f = keep ? storedType(constant.getValue(), cast<FloatType>(stored)) : cast<FloatType>(stored);
-    auto type = eff::WeightType::get(builder.getContext(), logical, TypeAttr::get(keep ? Type(f) : f32),
+    FloatType f = keep
+                      ? storedType(constant.getValue(), cast<FloatType>(stored))
+                      : cast<FloatType>(stored);
+    auto type = eff::WeightType::get(builder.getContext(), logical,
+                                     TypeAttr::get(keep ? Type(f) : f32),
                                      eff::Layout::RowMajor);
     StringRef name = constant.getName();
-    std::string fallback = name.empty() ? nameFromLocation(constant.getLoc()) : name.str();
+    std::string fallback =
+        name.empty() ? nameFromLocation(constant.getLoc()) : name.str();
     ElementsAttr source = constant.getValue();
     int64_t count = source.getNumElements();
     if (dims.isIdentity(count))
-      return symbol(fallback.empty() ? "constant" : fallback, !name.empty(), type, withShape(source, logical), false);
+      return symbol(fallback.empty() ? "constant" : fallback, !name.empty(),
+                    type, withShape(source, logical), false);
     if (logical.size() == 2) {
       Strided swapped = dims;
       swapped.transpose({1, 0});
       if (swapped.isIdentity(count))
-        return symbol(fallback.empty() ? "constant" : fallback, !name.empty(), type,
-                      withShape(source, {logical[1], logical[0]}), true);
+        return symbol(fallback.empty() ? "constant" : fallback, !name.empty(),
+                      type, withShape(source, {logical[1], logical[0]}), true);
     }
   }
-  // A computed constant, or a layout that neither order has: write the values down.
+  // A computed constant, or a layout that neither order has: write the values
+  // down.
   auto numbers = graph.numbers(w);
   constexpr size_t most = size_t(16) << 20;
   if (!numbers || numbers->size() > most || !Graph::isFloat(w.base)) {
@@ -179,7 +197,8 @@ Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
     return {};
   }
   SmallVector<float> values(numbers->begin(), numbers->end());
-  auto type = eff::WeightType::get(builder.getContext(), logical, TypeAttr::get(builder.getF32Type()),
+  auto type = eff::WeightType::get(builder.getContext(), logical,
+                                   TypeAttr::get(builder.getF32Type()),
                                    eff::Layout::RowMajor);
   std::string name;
   if (constant)
@@ -187,21 +206,26 @@ Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
   if (name.empty())
     name = nameFromLocation(w.base.getDefiningOp()->getLoc());
   return symbol(name.empty() ? "constant" : name, false, type,
-                DenseElementsAttr::get(f32(logical), ArrayRef<float>(values)), false);
+                DenseElementsAttr::get(f32(logical), ArrayRef<float>(values)),
+                false);
 }
 
-Value Emitter::table(StringRef name, ArrayRef<double> values, function_ref<bool(ArrayRef<double>)> accept,
+Value Emitter::table(StringRef name, ArrayRef<double> values,
+                     function_ref<bool(ArrayRef<double>)> accept,
                      eff::WeightType type) {
   if (!type)
-    type = eff::WeightType::get(builder.getContext(), {static_cast<int64_t>(values.size())},
-                                TypeAttr::get(builder.getF32Type()), eff::Layout::RowMajor);
+    type = eff::WeightType::get(
+        builder.getContext(), {static_cast<int64_t>(values.size())},
+        TypeAttr::get(builder.getF32Type()), eff::Layout::RowMajor);
   for (unsigned i = 0;; ++i) {
     std::string candidate = sanitise(name) + (i ? "_" + std::to_string(i) : "");
     auto existing = symbols.lookup<eff::WeightOp>(candidate);
     if (!existing) {
       SmallVector<float> narrow(values.begin(), values.end());
-      return symbol(candidate, false, type,
-                    DenseElementsAttr::get(f32(type.getShape()), ArrayRef<float>(narrow)), false);
+      return symbol(
+          candidate, false, type,
+          DenseElementsAttr::get(f32(type.getShape()), ArrayRef<float>(narrow)),
+          false);
     }
     if (existing.getType() != type || !existing.getSource())
       continue;
@@ -217,7 +241,8 @@ Value Emitter::state(State &state, Type type, ArrayRef<int64_t> perm) {
     name = "l" + std::to_string(state.layer) + "." + state.part;
   else if (state.pastName.empty())
     name = state.presentName.empty() ? state.part : sanitise(state.presentName);
-  // States that the graph starts at zero have no names of their own: number them.
+  // States that the graph starts at zero have no names of their own: number
+  // them.
   if (state.pastName.empty()) {
     std::string numbered = name + ".0";
     for (unsigned i = 1; llvm::is_contained(usedStates, numbered); ++i)
@@ -228,14 +253,17 @@ Value Emitter::state(State &state, Type type, ArrayRef<int64_t> perm) {
   if (Operation *existing = symbols.lookup(name)) {
     auto declared = existing->getAttrOfType<TypeAttr>("type");
     if (!declared || declared.getValue() != type) {
-      auto d = emitUserError(loc, ErrorCode::BadState, "two entry points disagree about the state '" + name + "'");
+      auto d = emitUserError(loc, ErrorCode::BadState,
+                             "two entry points disagree about the state '" +
+                                 name + "'");
       std::string text;
       llvm::raw_string_ostream os(text);
       os << "one needs " << type;
       if (declared)
         os << ", the other " << declared.getValue();
       noteWhy(d, text);
-      noteTry(d, "raise all entry points from the same file and with the same maximal length");
+      noteTry(d, "raise all entry points from the same file and with the same "
+                 "maximal length");
       return {};
     }
     return use(name, type);

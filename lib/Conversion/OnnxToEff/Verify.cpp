@@ -22,10 +22,12 @@ static llvm::Error cannot(Operation *op, const Twine &why) {
   std::string name = op->getName().getStringRef().str();
   if (auto node = dyn_cast<onnx::NodeOp>(op))
     name = node.getOpType().str();
-  return makeError(ErrorCode::CannotRaise, "the graph cannot be evaluated", name, why);
+  return makeError(ErrorCode::CannotRaise, "the graph cannot be evaluated",
+                   name, why);
 }
 
-llvm::Expected<std::vector<HostTensor>> effc::evaluateGraph(func::FuncOp main, ArrayRef<HostTensor> inputs) {
+llvm::Expected<std::vector<HostTensor>>
+effc::evaluateGraph(func::FuncOp main, ArrayRef<HostTensor> inputs) {
   llvm::DenseMap<Value, HostTensor> values;
   for (auto [arg, tensor] : llvm::zip_equal(main.getArguments(), inputs))
     values[arg] = tensor;
@@ -42,7 +44,8 @@ llvm::Expected<std::vector<HostTensor>> effc::evaluateGraph(func::FuncOp main, A
       continue;
     SmallVector<const HostTensor *> operands;
     for (Value v : node.getInputs())
-      operands.push_back(isa<NoneType>(v.getType()) ? nullptr : &values.find(v)->second);
+      operands.push_back(isa<NoneType>(v.getType()) ? nullptr
+                                                    : &values.find(v)->second);
     std::optional<SmallVector<HostTensor>> results;
     if (onnx::canEvaluate(node))
       results = onnx::evaluate(node, operands);
@@ -50,7 +53,9 @@ llvm::Expected<std::vector<HostTensor>> effc::evaluateGraph(func::FuncOp main, A
       results.emplace();
       for (Type type : node.getOutputs().getTypes()) {
         auto tensor = dyn_cast<RankedTensorType>(type);
-        results->push_back(tensor ? HostTensor(tensor.getElementType(), tensor.getShape()) : HostTensor());
+        results->push_back(
+            tensor ? HostTensor(tensor.getElementType(), tensor.getShape())
+                   : HostTensor());
       }
       if (!raise::evaluateComposite(node, operands, *results))
         return cannot(&op, "the operator has no evaluation");
@@ -76,14 +81,17 @@ struct Slot {
   int past = -1, present = -1;
 };
 
-/// Elements of batch row `row` of an onnx state in the order of the interpreter's buffer.
-std::vector<double> toBuffer(Operation *op, const HostTensor &state, int64_t row) {
+/// Elements of batch row `row` of an onnx state in the order of the
+/// interpreter's buffer.
+std::vector<double> toBuffer(Operation *op, const HostTensor &state,
+                             int64_t row) {
   int64_t count = state.size() / state.shape[0];
   ArrayRef<int64_t> shape = ArrayRef(state.shape).drop_front();
   // Caches are [tokens][heads][width] there, [heads, tokens, width] here.
   SmallVector<int64_t> perm{1, 0, 2};
   if (!isa<eff::CacheOp>(op))
-    perm = SmallVector<int64_t>(op->getAttrOfType<DenseI64ArrayAttr>("eff.perm").asArrayRef());
+    perm = SmallVector<int64_t>(
+        op->getAttrOfType<DenseI64ArrayAttr>("eff.perm").asArrayRef());
   SmallVector<int64_t> strides(shape.size(), 1), sizes;
   for (int64_t d = static_cast<int64_t>(shape.size()) - 2; d >= 0; --d)
     strides[d] = strides[d + 1] * shape[d + 1];
@@ -96,7 +104,8 @@ std::vector<double> toBuffer(Operation *op, const HostTensor &state, int64_t row
     for (auto [a, p] : llvm::zip(at, perm))
       from += a * strides[p];
     out.push_back(state.floats[row * count + from]);
-    for (int64_t d = static_cast<int64_t>(at.size()) - 1; d >= 0 && ++at[d] == sizes[d]; --d)
+    for (int64_t d = static_cast<int64_t>(at.size()) - 1;
+         d >= 0 && ++at[d] == sizes[d]; --d)
       at[d] = 0;
   }
   return out;
@@ -108,7 +117,9 @@ double difference(ArrayRef<double> a, ArrayRef<double> b) {
     return HUGE_VAL;
   for (auto [x, y] : llvm::zip(a, b)) {
     largest = std::max(largest, std::abs(y));
-    worst = std::isfinite(x) && std::isfinite(y) ? std::max(worst, std::abs(x - y)) : HUGE_VAL;
+    worst = std::isfinite(x) && std::isfinite(y)
+                ? std::max(worst, std::abs(x - y))
+                : HUGE_VAL;
   }
   return worst / largest;
 }
@@ -116,7 +127,8 @@ double difference(ArrayRef<double> a, ArrayRef<double> b) {
 int findName(func::FuncOp f, StringRef name, bool results) {
   unsigned count = results ? f.getNumResults() : f.getNumArguments();
   for (unsigned i = 0; i < count; ++i) {
-    auto attr = results ? f.getResultAttrOfType<StringAttr>(i, "onnx.name") : f.getArgAttrOfType<StringAttr>(i, "onnx.name");
+    auto attr = results ? f.getResultAttrOfType<StringAttr>(i, "onnx.name")
+                        : f.getArgAttrOfType<StringAttr>(i, "onnx.name");
     if (attr && attr.getValue() == name)
       return i;
   }
@@ -124,12 +136,14 @@ int findName(func::FuncOp f, StringRef name, bool results) {
 }
 } // namespace
 
-llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule, func::FuncOp entry, int64_t past,
-                                                  unsigned seed) {
+llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule,
+                                                  func::FuncOp entry,
+                                                  int64_t past, unsigned seed) {
   auto main = onnxModule.lookupSymbol<func::FuncOp>("main");
   auto effModule = entry->getParentOfType<ModuleOp>();
   auto info = entry->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
-  auto model = effModule->getAttrOfType<eff::ModelAttr>(eff::EffDialect::kModelAttr);
+  auto model =
+      effModule->getAttrOfType<eff::ModelAttr>(eff::EffDialect::kModelAttr);
   if (!main || !info || !model)
     return makeError(ErrorCode::CannotRaise, "there is nothing to compare");
   std::mt19937 random(seed);
@@ -141,9 +155,13 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule, func::Fun
     for (double &x : t.floats)
       x = normal(random);
     for (int64_t &x : t.ints)
-      x = random() % std::max<int64_t>(1, std::min<int64_t>(model.getVocab() ? model.getVocab() : 2, 1000));
+      x = random() % std::max<int64_t>(
+                         1, std::min<int64_t>(
+                                model.getVocab() ? model.getVocab() : 2, 1000));
     // A log decay is not positive.
-    if (auto name = main.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name"); name && name.getValue() == "g")
+    if (auto name =
+            main.getArgAttrOfType<StringAttr>(arg.getArgNumber(), "onnx.name");
+        name && name.getValue() == "g")
       for (double &x : t.floats)
         x = -std::abs(x);
     t.round();
@@ -172,7 +190,8 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule, func::Fun
     sequences[b].length = past;
     for (Slot &slot : slots)
       if (slot.past >= 0)
-        sequences[b].buffers[SymbolTable::getSymbolName(slot.op).str()] = toBuffer(slot.op, inputs[slot.past], b);
+        sequences[b].buffers[SymbolTable::getSymbolName(slot.op).str()] =
+            toBuffer(slot.op, inputs[slot.past], b);
     rows[b].sequence = &sequences[b];
   }
   std::vector<Tensor> arguments;
@@ -180,9 +199,12 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule, func::Fun
     auto name = entry.getArgAttrOfType<StringAttr>(i, "eff.name");
     int from = name ? findName(main, name.getValue(), false) : -1;
     if (from < 0)
-      return makeError(ErrorCode::CannotRaise, "an argument of the entry point is no input of the graph");
+      return makeError(
+          ErrorCode::CannotRaise,
+          "an argument of the entry point is no input of the graph");
     const HostTensor &t = inputs[from];
-    arguments.push_back(t.isFloat() ? Tensor::fromFloats(t.shape, t.floats) : Tensor::fromIntegers(t.shape, t.ints));
+    arguments.push_back(t.isFloat() ? Tensor::fromFloats(t.shape, t.floats)
+                                    : Tensor::fromIntegers(t.shape, t.ints));
   }
   auto results = interpreter.run(entry, arguments, rows, /*allLogits=*/true);
   if (!results)
@@ -192,7 +214,8 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule, func::Fun
     auto name = entry.getResultAttrOfType<StringAttr>(i, "eff.name");
     int from = name ? findName(main, name.getValue(), true) : -1;
     if (from < 0)
-      return makeError(ErrorCode::CannotRaise, "a result of the entry point is no output of the graph");
+      return makeError(ErrorCode::CannotRaise,
+                       "a result of the entry point is no output of the graph");
     const HostTensor &t = (*expected)[from];
     const Tensor &r = (*results)[i];
     std::vector<double> want = t.floats, have = r.floats;
@@ -205,8 +228,11 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule, func::Fun
       for (int64_t b = 0; b < batch; ++b) {
         const HostTensor &t = (*expected)[slot.present];
         std::vector<double> want = toBuffer(slot.op, t, b);
-        error.states = std::max(error.states,
-                                difference(sequences[b].buffers[SymbolTable::getSymbolName(slot.op).str()], want));
+        error.states = std::max(
+            error.states,
+            difference(
+                sequences[b].buffers[SymbolTable::getSymbolName(slot.op).str()],
+                want));
       }
   return error;
 }

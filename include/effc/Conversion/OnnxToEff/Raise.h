@@ -5,11 +5,13 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Raising reads a graph of the onnx dialect, with batch, tokens and past length bound to numbers and everything that
-/// follows from them folded, and says in the eff dialect what the model means. It works by anchors: from the result
-/// backwards each needed node is looked at once, the largest pattern that it ends is taken, and what the pattern reads
-/// is needed next. Masks and position tables are recognised by their numbers. What no pattern takes becomes arith,
-/// math, tensor and linalg on tensors.
+/// Raising reads a graph of the onnx dialect, with batch, tokens and past
+/// length bound to numbers and everything that follows from them folded, and
+/// says in the eff dialect what the model means. It works by anchors: from the
+/// result backwards each needed node is looked at once, the largest pattern
+/// that it ends is taken, and what the pattern reads is needed next. Masks and
+/// position tables are recognised by their numbers. What no pattern takes
+/// becomes arith, math, tensor and linalg on tensors.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -34,27 +36,35 @@ struct RaiseOptions {
   eff::EntryKind kind = eff::EntryKind::Decode;
   /// What the graph was bound to.
   int64_t batch = 1, tokens = 1, past = 1;
-  /// At most this capacity for caches; 0 takes the model's own, or 2048 where it names none.
+  /// At most this capacity for caches; 0 takes the model's own, or 2048 where
+  /// it names none.
   int64_t maxLength = 0;
-  /// Pairs of state names, past and present, that the rules of naming do not find.
+  /// Pairs of state names, past and present, that the rules of naming do not
+  /// find.
   std::vector<std::pair<std::string, std::string>> statePairs;
-  /// The entry function's name; empty: `decode_b1`, `prefill_b1_t128`, `forward_b1`.
+  /// The entry function's name; empty: `decode_b1`, `prefill_b1_t128`,
+  /// `forward_b1`.
   std::string entryName;
-  /// The text of the genai_config.json beside the model, empty when there is none.
+  /// The text of the genai_config.json beside the model, empty when there is
+  /// none.
   std::string genaiConfig;
 };
 
-/// The name of an entry point of these options: `decode_b1`, `prefill_b1_t128`, `forward_b1`.
+/// The name of an entry point of these options: `decode_b1`, `prefill_b1_t128`,
+/// `forward_b1`.
 std::string entryName(const RaiseOptions &options);
 
-/// Raises `@main` of `onnxModule` into a new entry function of `effModule`, which may hold other entry points of the
-/// same model: weights, states and caches are shared by name, and an entry point that disagrees about one is an error.
-/// Reports errors as diagnostics; `effModule` is unchanged then.
-mlir::FailureOr<mlir::func::FuncOp> raiseToEff(mlir::ModuleOp onnxModule, mlir::ModuleOp effModule,
+/// Raises `@main` of `onnxModule` into a new entry function of `effModule`,
+/// which may hold other entry points of the same model: weights, states and
+/// caches are shared by name, and an entry point that disagrees about one is an
+/// error. Reports errors as diagnostics; `effModule` is unchanged then.
+mlir::FailureOr<mlir::func::FuncOp> raiseToEff(mlir::ModuleOp onnxModule,
+                                               mlir::ModuleOp effModule,
                                                const RaiseOptions &options);
 
-/// Whether two entry functions are the same but for names and locations. A model raised at two past lengths must give
-/// equal functions: nothing of the past length may remain.
+/// Whether two entry functions are the same but for names and locations. A
+/// model raised at two past lengths must give equal functions: nothing of the
+/// past length may remain.
 bool sameEntry(mlir::func::FuncOp a, mlir::func::FuncOp b);
 
 #define GEN_PASS_DECL
