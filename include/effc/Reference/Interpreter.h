@@ -46,7 +46,8 @@ template <typename T> struct Sequence {
 template <typename T> struct Row {
   /// May be null for a model without states and caches.
   Sequence<T> *sequence = nullptr;
-  /// Tokens of this call that are real; -1: all.
+  /// Tokens of this call that are real; -1: all. With -1 a sequence grows only
+  /// when the function is an entry point (`eff.entry` says how many they are).
   int64_t valid = -1;
 };
 
