@@ -73,6 +73,8 @@ struct Clustering {
 
 /// `magnitudes` holds one value for each channel, `heads * headDim` in all, not
 /// permuted.
+/// The largest |x| of a channel serves better than its mean |x|: it is what
+/// scales must cover.
 Result<Clustering> sortAndCluster(Span<const float> magnitudes, int64_t groups,
                                   int64_t heads, int64_t headDim,
                                   const ClusterOptions &options = {});
