@@ -184,12 +184,12 @@ static Results layerNorm(Lowering &l, bool center) {
   y = affine(l, y, l.in(1), l.in(2));
   if (!y)
     return failure();
-  SmallVector<Value> results{l.cast(y, l.out().getElementType())};
+  SmallVector<Value> results(3);
+  results[0] = l.cast(y, l.out().getElementType());
   if (l.out(1))
-    results.push_back(
-        l.cast(center ? mean : inverse, l.out(1).getElementType()));
+    results[1] = l.cast(center ? mean : inverse, l.out(1).getElementType());
   if (l.out(2))
-    results.push_back(l.cast(inverse, l.out(2).getElementType()));
+    results[2] = l.cast(inverse, l.out(2).getElementType());
   return results;
 }
 
@@ -241,7 +241,7 @@ static Results batchNorm(Lowering &l) {
     return failure();
   mean = l.cast(mean, element);
   var = l.cast(var, element);
-  SmallVector<Value> results(1);
+  SmallVector<Value> results(5);
   if (training) {
     SmallVector<int64_t> axes{0};
     axes.append(from(2, rank));
@@ -253,14 +253,14 @@ static Results batchNorm(Lowering &l) {
     Value variance = average(l, squares, axes);
     double momentum = l.node.getFloat("momentum", 0.9f);
     for (auto [i, old, now] :
-         {std::tuple(1, mean, current), std::tuple(2, var, variance)}) {
+         {std::tuple(1u, mean, current), std::tuple(2u, var, variance)}) {
       Value flat = l.reshape(now, Lowering::shape(old));
       Value running = l.map(old, flat, [&](const Expr &e, ValueRange v) {
         return e.add(e.scale(v[0], momentum), e.scale(v[1], 1 - momentum));
       });
       if (RankedTensorType type = l.out(i))
-        results.push_back(
-            l.reshape(l.cast(running, type.getElementType()), type.getShape()));
+        results[i] =
+            l.reshape(l.cast(running, type.getElementType()), type.getShape());
       (i == 1 ? mean : var) = flat;
     }
   }
