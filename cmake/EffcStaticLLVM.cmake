@@ -19,7 +19,7 @@ foreach(t IN LISTS MLIR_EXPORTED_TARGETS LLD_EXPORTED_TARGETS)
 endforeach()
 
 set(effc_mlir_archives
-  MLIRAnalysis MLIRArithDialect MLIRArithToLLVM MLIRArithTransforms MLIRAsmParser MLIRBufferizationDialect
+  MLIRAffineToStandard MLIRAnalysis MLIRArithDialect MLIRArithToLLVM MLIRArithTransforms MLIRAsmParser MLIRBufferizationDialect
   MLIRBufferizationPipelines MLIRBufferizationTransforms MLIRBuiltinToLLVMIRTranslation MLIRBytecodeReader
   MLIRBytecodeWriter MLIRControlFlowDialect MLIRControlFlowToLLVM MLIRConvertToLLVMPass MLIRFuncAllExtensions
   MLIRFuncDialect MLIRFuncToLLVM MLIRFuncTransforms MLIRIR MLIRIndexToLLVM MLIRLLVMDialect

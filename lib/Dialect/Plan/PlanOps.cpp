@@ -23,11 +23,11 @@ using namespace effc::plan;
 //===----------------------------------------------------------------------===//
 
 LogicalResult BufferOp::verify() {
-  if (getBytes() <= 0)
-    return emitOpError("C1: bytes must be positive, got ") << getBytes();
-  if (auto offset = getOffset(); offset && (*offset < 0 || *offset % 64 != 0))
+  if (int64_t bytes = getBytes(); bytes <= 0)
+    return emitOpError("C1: bytes must be positive, got ") << bytes;
+  if (int64_t offset = getOffset().value_or(0); offset < 0 || offset % 64 != 0)
     return emitOpError("C2: the offset must be a multiple of 64, got ")
-           << *offset;
+           << offset;
   return success();
 }
 
@@ -68,11 +68,11 @@ static std::optional<int64_t> getExtent(Value base) {
 }
 
 LogicalResult ViewOp::verify() {
-  if (getOffset() < 0)
-    return emitOpError("C1: the offset must not be negative, got ")
-           << getOffset();
+  if (int64_t offset = getOffset(); offset < 0)
+    return emitOpError("C1: the offset must not be negative, got ") << offset;
   int64_t offset = getViewOffset(getResult());
-  if (auto extent = getExtent(getBase()); extent && offset >= *extent)
+  if (auto extent = getExtent(plan::getBase(getResult()));
+      extent && offset >= *extent)
     return emitOpError("C2: the offset ")
            << offset << " lies beyond the " << *extent << " bytes of its base";
   return success();
@@ -183,9 +183,8 @@ LogicalResult GenericOp::verifyRegions() {
       return emitOpError("C1: arguments and results must be tensors of static "
                          "shape, got ")
              << type;
-  if (getScratch() < 0)
-    return emitOpError("C3: scratch must not be negative, got ")
-           << getScratch();
+  if (int64_t scratch = getScratch(); scratch < 0)
+    return emitOpError("C3: scratch must not be negative, got ") << scratch;
   return success();
 }
 

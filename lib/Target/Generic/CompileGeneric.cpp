@@ -159,7 +159,8 @@ void GenericCompiler::addEntry(llvm::StringRef symbol) {
   builder.CreateRetVoid();
 }
 
-/// Without fused multiply-add instructions llvm.fma is a library call; llvm.fmuladd is then a product and a sum.
+/// Without fused multiply-add instructions llvm.fma is a library call;
+/// llvm.fmuladd is then a product and a sum.
 static void unfuse(llvm::Module &code) {
   for (llvm::Function &function : llvm::make_early_inc_range(code)) {
     if (function.getIntrinsicID() != llvm::Intrinsic::fma)

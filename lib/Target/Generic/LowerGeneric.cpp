@@ -187,11 +187,15 @@ LogicalResult effc::lowerToBuffers(ModuleOp module) {
     results.hoistStaticAllocs = true;
     results.modifyPublicFunctions = true;
     passes.addPass(bufferization::createBufferResultsToOutParamsPass(results));
+    // Copies of a part of a buffer onto itself, which insertions leave behind,
+    // go away.
+    passes.addPass(createCSEPass());
+    passes.addPass(createCanonicalizerPass());
+    passes.addNestedPass<func::FuncOp>(createPlaceTemporariesPass());
     passes.addNestedPass<func::FuncOp>(
         withPatterns([](RewritePatternSet &patterns) {
           patterns.add<ExpandCopy>(patterns.getContext());
         }));
-    passes.addNestedPass<func::FuncOp>(createPlaceTemporariesPass());
   });
 }
 

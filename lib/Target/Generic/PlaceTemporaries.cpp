@@ -81,9 +81,24 @@ static int64_t place(llvm::MutableArrayRef<Temporary> temporaries) {
   return total;
 }
 
+/// A temporary that is copied to a result at the end can be the result.
+static void computeInPlace(Block &block) {
+  for (auto copy : llvm::make_early_inc_range(block.getOps<memref::CopyOp>())) {
+    auto alloc = copy.getSource().getDefiningOp<memref::AllocOp>();
+    auto result = llvm::dyn_cast<BlockArgument>(copy.getTarget());
+    if (!alloc || !result || !result.hasOneUse() ||
+        alloc->getBlock() != &block || alloc.getType() != result.getType())
+      continue;
+    copy.erase();
+    alloc.replaceAllUsesWith(Value(result));
+    alloc.erase();
+  }
+}
+
 void PlaceTemporariesPass::runOnOperation() {
   func::FuncOp func = getOperation();
   Block &block = func.front();
+  computeInPlace(block);
   llvm::DenseMap<Operation *, int64_t> numbers;
   for (Operation &op : block)
     numbers[&op] = numbers.size();

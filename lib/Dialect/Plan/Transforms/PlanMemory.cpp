@@ -80,17 +80,15 @@ static BufferOp findResidual(StepOp step, KernelOp kernel, int64_t number,
 /// Lets results take over the buffers of residuals; returns how many did.
 int64_t PlanMemoryPass::shareResiduals(ProgramOp program) {
   SymbolTable symbols(program->getParentOfType<ModuleOp>());
+  std::optional<Liveness> liveness(std::in_place, program);
   int64_t shared = 0;
-  for (int64_t number = 0;; ++number) {
-    // Sharing prolongs a live range, so each decision needs fresh ranges.
-    Liveness liveness(program);
-    if (number >= static_cast<int64_t>(liveness.getSteps().size()))
-      return shared;
-    StepOp step = liveness.getSteps()[number];
+  for (int64_t number = 0, end = liveness->getSteps().size(); number < end;
+       ++number) {
+    StepOp step = liveness->getSteps()[number];
     auto kernel = symbols.lookup<KernelOp>(step.getKernel());
     if (!kernel)
       continue;
-    BufferOp residual = findResidual(step, kernel, number, liveness);
+    BufferOp residual = findResidual(step, kernel, number, *liveness);
     if (!residual)
       continue;
     size_t result = findFamily(kernel.getFamily())->operands.size() - 1;
@@ -99,7 +97,10 @@ int64_t PlanMemoryPass::shareResiduals(ProgramOp program) {
     old.getResult().replaceAllUsesWith(residual.getResult());
     old.erase();
     ++shared;
+    // The residual's buffer is now in use for longer.
+    liveness.emplace(program);
   }
+  return shared;
 }
 
 /// Gives each placement the lowest offset that is free while it is in use,

@@ -1,0 +1,79 @@
+// RUN: effc-opt %s --convert-eff-to-plan -split-input-file | FileCheck %s
+
+// Two layers of the same kind share their kernels; rows behind select_rows are as many as the call asks for.
+// CHECK: plan.kernel @[[EMBED:embed_.*]] "embed" {d = 8 : i64, format = 3 : i64, group = 0 : i64, ldy = 8 : i64, rows = 4 : i64, vocab = 16 : i64}
+// CHECK: plan.kernel @[[LINEAR:linear_bf16_.*]] "linear_bf16" {extra0_ld = 8 : i64, extras = 1 : i64, k = 8 : i64, {{.*}}rows = 4 : i64} epilogue {
+// CHECK-NOT: linear_bf16
+// CHECK: plan.kernel @[[SELECT:select_rows_.*]] "select_rows"
+// CHECK: plan.kernel @[[HEAD:linear_f32_.*]] "linear_f32" {{.*}}rows = 0 : i64}
+// CHECK-LABEL: plan.program @prefill_b1_t4 entry(<prefill, batch = 1, tokens = 4>)
+// CHECK: plan.step @[[EMBED]](
+// CHECK: plan.step @[[LINEAR]](
+// CHECK: plan.step @[[LINEAR]](
+// CHECK: plan.step @[[SELECT]](
+// CHECK: plan.step @[[HEAD]]({{.*}}) writes [2] flops({{[1-9].*}}) bytes(512)
+eff.weight @embed : !eff.weight<16x8, f32, panel16>
+eff.weight @a : !eff.weight<8x8, bf16, panel32_pair>
+eff.weight @b : !eff.weight<8x8, bf16, panel32_pair>
+func.func @prefill_b1_t4(%ids: tensor<1x4xi32>) -> tensor<4x16xf32>
+    attributes {eff.entry = #eff.entry<prefill, batch = 1, tokens = 4>} {
+  %e = eff.use @embed : !eff.weight<16x8, f32, panel16>
+  %a = eff.use @a : !eff.weight<8x8, bf16, panel32_pair>
+  %b = eff.use @b : !eff.weight<8x8, bf16, panel32_pair>
+  %x = eff.embed %ids, %e : tensor<1x4xi32>, !eff.weight<16x8, f32, panel16> -> tensor<1x4x8xf32>
+  %y = eff.linear %x, %a extras(%x : tensor<1x4x8xf32>) epilogue {
+  ^bb0(%acc: f32, %r: f32):
+    %0 = arith.addf %acc, %r : f32
+    eff.yield %0 : f32
+  } : tensor<1x4x8xf32>, !eff.weight<8x8, bf16, panel32_pair> -> tensor<1x4x8xf32>
+  %z = eff.linear %y, %b extras(%y : tensor<1x4x8xf32>) epilogue {
+  ^bb0(%acc: f32, %r: f32):
+    %0 = arith.addf %acc, %r : f32
+    eff.yield %0 : f32
+  } : tensor<1x4x8xf32>, !eff.weight<8x8, bf16, panel32_pair> -> tensor<1x4x8xf32>
+  %s = eff.select_rows %z : tensor<1x4x8xf32> -> tensor<4x8xf32>
+  %l = eff.linear %s, %e : tensor<4x8xf32>, !eff.weight<16x8, f32, panel16> -> tensor<4x16xf32>
+  return %l : tensor<4x16xf32>
+}
+
+// -----
+
+// int8 activations: rows of whole words, and their scales.
+// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldx = 6 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[L:linear_i8a8_.*]] "linear_i8a8" {extras = 0 : i64, k = 6 : i64, ldy = 8 : i64, n = 8 : i64, rows = 2 : i64}
+// CHECK-LABEL: plan.program @int8
+// CHECK: %[[QB:.*]] = plan.buffer 16
+// CHECK: %[[SB:.*]] = plan.buffer 8
+// CHECK: plan.step @[[Q]](%{{.*}}, %[[QB]], %[[SB]]) writes [1, 2]
+// CHECK: plan.step @[[L]](%[[QB]], %[[SB]], %{{.*}}, %{{.*}}) writes [3]
+eff.weight @w : !eff.weight<8x6, #eff.int8, quad16>
+func.func @int8(%x: tensor<1x2x6xf32>) -> tensor<1x2x8xf32>
+    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 2>} {
+  %w = eff.use @w : !eff.weight<8x6, #eff.int8, quad16>
+  %q, %s = eff.quantize %x : tensor<1x2x6xf32> -> tensor<1x2x6xi8>, tensor<1x2xf32>
+  %y = eff.linear %q, %w scale(%s : tensor<1x2xf32>) : tensor<1x2x6xi8>, !eff.weight<8x6, #eff.int8, quad16> -> tensor<1x2x8xf32>
+  return %y : tensor<1x2x8xf32>
+}
+
+// -----
+
+// A convolution is patches and a linear with the bias as its epilogue; attention makes the entry's tokens.
+// CHECK-DAG: plan.kernel @[[P:patchify_.*]] "patchify" {batch = 1 : i64, channels = 3 : i64, height = 4 : i64, ph = 2 : i64, pw = 2 : i64, width = 4 : i64}
+// CHECK-DAG: plan.kernel @[[C:linear_f32_.*]] "linear_f32" {extra0_ld = 0 : i64, extras = 1 : i64, k = 12 : i64
+// CHECK-LABEL: plan.program @image entry(<forward, batch = 1, tokens = 4>)
+// CHECK: %[[PB:.*]] = plan.buffer 192
+// CHECK: plan.step @[[P]](%{{.*}}, %[[PB]]) writes [1]
+// CHECK: plan.step @[[C]](%[[PB]],
+// CHECK: plan.step @{{attention_.*}}(
+eff.weight @w : !eff.weight<8x12, f32, panel16>
+eff.weight @b : !eff.weight<8, f32>
+func.func @image(%x: tensor<1x3x4x4xf32>) -> tensor<1x4x8xf32>
+    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 1>} {
+  %w = eff.use @w : !eff.weight<8x12, f32, panel16>
+  %b = eff.use @b : !eff.weight<8, f32>
+  %y = eff.conv2d %x, %w bias %b {patch = array<i64: 2, 2>}
+    : tensor<1x3x4x4xf32>, !eff.weight<8x12, f32, panel16>, !eff.weight<8, f32> -> tensor<1x4x8xf32>
+  %a = eff.attention %y, %y, %y {heads = 2, kv_heads = 2, scale = 0.5 : f32}
+    : tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>
+  return %a : tensor<1x4x8xf32>
+}
