@@ -16,17 +16,16 @@ func.func @main(%x: tensor<1x4x8xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx
 
 // -----
 
-// The reason for which an operator that is known was not raised stands beside what follows from it: attention over a
-// cache has no other lowering.
+// The reason for which an operator that is known was not raised stands beside it.
 
-// expected-error@below {{EFF0302: the state 'past_key_values.0.key' is read as if it were an input}}
-// expected-note@below {{why: Attention /attn: the attention mask is a bias, not a choice of keys}}
-// expected-note@below {{try: name the pair}}
-func.func @main(%q: tensor<1x2x4x8xf32> {onnx.name = "q"}, %pk: tensor<1x2x1x8xf32> {onnx.name = "past_key_values.0.key"}, %pv: tensor<1x2x1x8xf32> {onnx.name = "past_key_values.0.value"})
-    -> (tensor<1x2x4x8xf32> {onnx.name = "y"}, tensor<1x2x5x8xf32> {onnx.name = "present.0.key"}, tensor<1x2x5x8xf32> {onnx.name = "present.0.value"}) {
-  %mask = onnx.constant "" dense<0.5> : tensor<4x5xf32>
-  %y:3 = onnx.node "Attention"(%q, %q, %q, %mask, %pk, %pv) since 23 : (tensor<1x2x4x8xf32>, tensor<1x2x4x8xf32>, tensor<1x2x4x8xf32>, tensor<4x5xf32>, tensor<1x2x1x8xf32>, tensor<1x2x1x8xf32>) -> (tensor<1x2x4x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>) loc("/attn")
-  return %y#0, %y#1, %y#2 : tensor<1x2x4x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>
+// expected-error@below {{EFF0210: no lowering for 1 operator}}
+// expected-note@below {{ai.effc::SelectiveScan (1), 1 node: /scan (the decay is not constant, or the groups do not divide the channels)}}
+// expected-note@below {{try: export}}
+func.func @main(%u: tensor<1x4x2xf32> {onnx.name = "u"}, %a: tensor<2x3xf32> {onnx.name = "a"},
+                %b: tensor<1x4x1x3xf32> {onnx.name = "b"}, %s: tensor<1x2x3xf32> {onnx.name = "past_ssm.0"})
+    -> (tensor<1x4x2xf32> {onnx.name = "y"}, tensor<1x2x3xf32> {onnx.name = "present_ssm.0"}) {
+  %y, %n = onnx.node "SelectiveScan"(%u, %u, %a, %b, %b, %s) domain "ai.effc" since 1 : (tensor<1x4x2xf32>, tensor<1x4x2xf32>, tensor<2x3xf32>, tensor<1x4x1x3xf32>, tensor<1x4x1x3xf32>, tensor<1x2x3xf32>) -> (tensor<1x4x2xf32>, tensor<1x2x3xf32>) loc("/scan")
+  return %y, %n : tensor<1x4x2xf32>, tensor<1x2x3xf32>
 }
 
 // -----
