@@ -43,7 +43,7 @@ function(effc_executable name)
   add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${arg_LINK} effc_mlir effc_warnings)
   add_dependencies(${name} effc_generated_headers)
-  target_link_options(${name} PRIVATE -Wl,--gc-sections)
+  target_link_options(${name} PRIVATE -Wl,--gc-sections -Wl,--as-needed)
   if(EFFC_PCH)
     # The header is compiled as for a library; CMake gives executables -fPIE, which would not match.
     target_compile_options(${name} PRIVATE -fPIC)
