@@ -66,7 +66,8 @@ int windowOf(const EvalOptions &options, const Engine &engine) {
   return engine.capacity() > 0 ? std::min(window, engine.capacity()) : window;
 }
 
-/// The text's tokens cut into windows: consecutive, of equal length, the rest dropped.
+/// The text's tokens cut into consecutive windows, the rest dropped. Each holds `window` tokens to read and the one that
+/// follows, which is the next one's first: so `window` tokens are predicted in each.
 Result<std::vector<std::vector<TokenId>>> textWindows(const EvalOptions &options,
                                                       const Engine &engine,
                                                       int window) {
@@ -85,11 +86,11 @@ Result<std::vector<std::vector<TokenId>>> textWindows(const EvalOptions &options
     return ids.takeError();
   std::vector<std::vector<TokenId>> windows;
   size_t length = static_cast<size_t>(window);
-  for (size_t at = 0; at + length <= ids->size() &&
+  for (size_t at = 0; at + length < ids->size() &&
                       windows.size() < static_cast<size_t>(options.windows);
        at += length)
     windows.emplace_back(ids->begin() + static_cast<ptrdiff_t>(at),
-                         ids->begin() + static_cast<ptrdiff_t>(at + length));
+                         ids->begin() + static_cast<ptrdiff_t>(at + length + 1));
   if (windows.empty())
     return fail(Code::BadInput, "the text is shorter than one window",
                 options.text, std::to_string(ids->size()) + " tokens",
@@ -110,7 +111,6 @@ int evalPerplexity(Engine &engine, const EvalOptions &options) {
     const std::vector<TokenId> &ids = (*windows)[w];
     if (Status s = engine.reset(0); !s)
       return reportError(s.error());
-    // The first token is given; the last one predicts nothing.
     std::vector<TokenId> given(ids.begin(), ids.end() - 1);
     Status status =
         engine.score(0, given, [&](size_t i, const float *logits) {
@@ -161,7 +161,8 @@ int evalCompare(Engine &engine, Engine &other, const EvalOptions &options) {
   std::vector<float> theirs;
   Progress progress("comparing");
   for (size_t w = 0; w < windows->size(); ++w) {
-    const std::vector<TokenId> &ids = (*windows)[w];
+    std::vector<TokenId> ids = (*windows)[w];
+    ids.pop_back();
     Status ready = engine.reset(0);
     if (ready)
       ready = other.reset(0);
@@ -353,7 +354,7 @@ int tools::evalVerb(const Invocation &call) {
        call.program + " eval vit.eff --images cifar10-test.npz"});
   if (!call.embedded)
     command.positional("MODEL", options.model);
-  command.option("ppl", 0, options.text, "FILE", "perplexity of a text: consecutive windows, the first token of each given");
+  command.option("ppl", 0, options.text, "FILE", "perplexity of a text in consecutive windows: every token is predicted from those before it in its window");
   command.option("window", 0, options.window, "N", "tokens in a window; 0: the length the model was trained with", 0, 1 << 24);
   command.option("windows", 0, options.windows, "N", "at most so many windows", 1, 1 << 30);
   command.option("compare", 0, options.compare, "OTHER.eff", "with --ppl: KL divergence from another model and how often both agree");
