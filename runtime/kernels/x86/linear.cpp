@@ -47,6 +47,7 @@ template <int R, int Count, class Body> EFF_INLINE void eachK(Body body) {
 template <class Base> struct Dense : Base {
   using Activations = const float *;
   static constexpr int kVectors = Base::kVectors;
+  static constexpr int kMostRows = Base::kMostRows;
   static constexpr int64_t kStep = Base::kStep;
 
   static EFF_INLINE int64_t steps() { return ceilDiv(EFF_SPEC(k), kStep); }
@@ -130,6 +131,7 @@ template <class Base> struct Dense : Base {
 
 struct F32 {
   static constexpr int kVectors = 1;
+  static constexpr int kMostRows = 12;
   static constexpr int64_t kStep = 1;
   static constexpr bool kScaled = false;
   static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) {
@@ -139,6 +141,9 @@ struct F32 {
 
 struct Bf16 {
   static constexpr int kVectors = 2;
+  /// Twelve rows of a power-of-two length take all ways of a set of the cache;
+  /// other formats make up for that by widening less often.
+  static constexpr int kMostRows = 8;
   static constexpr int64_t kStep = 1;
   static constexpr bool kScaled = false;
   static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[2]) {
@@ -149,6 +154,7 @@ struct Bf16 {
 
 struct F16 {
   static constexpr int kVectors = 2;
+  static constexpr int kMostRows = 12;
   static constexpr int64_t kStep = 1;
   static constexpr bool kScaled = false;
   static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[2]) {
@@ -159,6 +165,7 @@ struct F16 {
 
 struct I8 {
   static constexpr int kVectors = 1;
+  static constexpr int kMostRows = 12;
   static constexpr int64_t kStep = 4;
   static constexpr bool kScaled = true;
   static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) {
@@ -180,6 +187,7 @@ EFF_INLINE f32x16 widenNibble(u32x16 bits) {
 struct I4 {
   using Activations = const float *;
   static constexpr int kVectors = 1;
+  static constexpr int kMostRows = 12;
   static constexpr int64_t kStep = 8;
 
   static EFF_INLINE int64_t panelBytes() {

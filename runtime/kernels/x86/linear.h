@@ -59,11 +59,15 @@ constexpr int64_t ahead(int rows) { return rows <= 4 ? 2048 : 4096; }
 template <class F> EFF_INLINE int64_t panelCount() {
   return ceilDiv(EFF_SPEC(n), 16 * F::kVectors);
 }
+/// Rows of the tallest tile of a format.
+template <class F, class M> constexpr int tallest() {
+  int rows = M::rows(F::kVectors);
+  return rows < F::kMostRows ? rows : F::kMostRows;
+}
 /// Panels that threads do not divide: those of a tall tile, so that chunks need
 /// no code for rests; one for few rows.
 template <class F, class M> EFF_INLINE int64_t panelUnit() {
-  return EFF_SPEC(rows) > 4 ? panelsOf<M>(M::rows(F::kVectors), F::kVectors)
-                            : 1;
+  return EFF_SPEC(rows) > 4 ? panelsOf<M>(tallest<F, M>(), F::kVectors) : 1;
 }
 
 /// Operands of one linear; `bytes` of a panel are contiguous.
@@ -132,7 +136,7 @@ template <class F, class M, int R>
 EFF_INLINE void allRows(const LinearArgs<F> &a, int64_t row, int64_t rows,
                         int64_t left, int64_t begin, int64_t end) {
   constexpr int kNext = R > 8 ? 8 : R > 6 ? 6 : R > 4 ? 4 : R - 1;
-  if constexpr (R <= M::rows(F::kVectors)) {
+  if constexpr (R <= tallest<F, M>()) {
     // An unknown number of rows takes fewer heights.
     if (EFF_SPEC(rows) ? left >= R : R != 3 && R != 6)
 #pragma clang loop unroll(disable)

@@ -87,6 +87,7 @@ EFF_INLINE i32x16 oddBytes(i32x16 v) {
 struct I8A8 {
   using Activations = Q8;
   static constexpr int kVectors = 1;
+  static constexpr int kMostRows = 12;
 
   static EFF_INLINE int64_t steps() { return ceilDiv(EFF_SPEC(k), 4); }
   static EFF_INLINE int64_t panelBytes() { return steps() * 64; }
