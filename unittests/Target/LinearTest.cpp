@@ -11,6 +11,7 @@
 #include "mlir/IR/MLIRContext.h"
 
 #include <cmath>
+#include <gtest/gtest-spi.h>
 
 using namespace effc;
 
@@ -224,6 +225,23 @@ TEST_F(LinearTest, SoftplusWithSelect) {
   fusion.extras = {&bias};
   fusion.constants = {{"extra0_ld", 0}};
   run("linear_i8", {2, n, 36, 0, 0, 0}, fusion, Call(1, 1));
+}
+
+// What the other tests rely on: a wrong value is a failure.
+TEST_F(LinearTest, WrongValuesAreSeen) {
+  Fusion fusion;
+  fusion.naive = [](double acc, int64_t row, int64_t col) {
+    return row == 1 && col == 4 ? acc + 0.01 : acc;
+  };
+  testing::TestPartResultArray failures;
+  {
+    testing::ScopedFakeTestPartResultReporter reporter(
+        testing::ScopedFakeTestPartResultReporter::
+            INTERCEPT_ONLY_CURRENT_THREAD,
+        &failures);
+    run("linear_f32", {2, 5, 4, 0, 0, 0}, fusion, Call(1, 1));
+  }
+  EXPECT_EQ(failures.size(), static_cast<int>(machines().size()));
 }
 
 // A row's result does not depend on how many rows there are, nor on the tile
