@@ -11,6 +11,8 @@
  * meaning raises EFF_ABI_VERSION.
  *===----------------------------------------------------------------------===*/
 
+/* clang-format off: fields and what they mean side by side */
+
 #ifndef EFFRT_EFFRT_H
 #define EFFRT_EFFRT_H
 

@@ -1,4 +1,5 @@
-//===- Compile.cpp - from an ONNX file to a model file ----------------------===//
+//===- Compile.cpp - from an ONNX file to a model file
+//----------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -38,16 +39,19 @@ public:
           if (diagnostic.getSeverity() == DiagnosticSeverity::Error) {
             if (!error)
               error = fromDiagnostic(diagnostic);
-          } else if (diagnostic.getSeverity() == DiagnosticSeverity::Warning && observer.warning) {
+          } else if (diagnostic.getSeverity() == DiagnosticSeverity::Warning &&
+                     observer.warning) {
             observer.warning(diagnostic.str());
           }
           return success();
         }) {}
 
-  /// The error that was seen; a fault of effc's own when a pass failed silently.
+  /// The error that was seen; a fault of effc's own when a pass failed
+  /// silently.
   llvm::Error take(llvm::StringRef doing) {
     if (!error)
-      return makeError(ErrorCode::CodeGen, "an internal step failed without a reason", doing);
+      return makeError(ErrorCode::CodeGen,
+                       "an internal step failed without a reason", doing);
     return llvm::make_error<UserError>(*error);
   }
 
@@ -67,8 +71,10 @@ std::string textOf(Operation *op) {
 }
 
 /// What the entry points of a model are, in the order of the file.
-std::vector<RaiseOptions> chooseEntries(const CompileOptions &options, ModuleOp onnx) {
-  // A model that takes token ids and keeps states generates; everything else goes forward.
+std::vector<RaiseOptions> chooseEntries(const CompileOptions &options,
+                                        ModuleOp onnx) {
+  // A model that takes token ids and keeps states generates; everything else
+  // goes forward.
   bool ids = false, states = false;
   if (auto main = onnx.lookupSymbol<func::FuncOp>("main"))
     for (unsigned i = 0; i < main.getNumArguments(); ++i) {
@@ -76,7 +82,8 @@ std::vector<RaiseOptions> chooseEntries(const CompileOptions &options, ModuleOp 
       if (!name)
         continue;
       ids |= name.getValue() == "input_ids";
-      states |= name.getValue().starts_with("past") || name.getValue().starts_with("cache_params.past");
+      states |= name.getValue().starts_with("past") ||
+                name.getValue().starts_with("cache_params.past");
     }
   states |= !options.statePairs.empty();
   std::vector<RaiseOptions> entries;
@@ -85,14 +92,16 @@ std::vector<RaiseOptions> chooseEntries(const CompileOptions &options, ModuleOp 
     entry.kind = kind;
     entry.batch = batch;
     entry.tokens = tokens;
-    // With one token in the cache, the first row of a position table is that of position 1.
+    // With one token in the cache, the first row of a position table is that of
+    // position 1.
     entry.past = 1;
     entry.maxLength = options.maxLength;
     entry.statePairs = options.statePairs;
     entries.push_back(entry);
   };
   for (int64_t batch : options.batches)
-    add(ids && states ? eff::EntryKind::Decode : eff::EntryKind::Forward, batch, 1);
+    add(ids && states ? eff::EntryKind::Decode : eff::EntryKind::Forward, batch,
+        1);
   if (ids && states)
     for (int64_t tokens : options.prefill)
       if (options.maxLength == 0 || tokens <= options.maxLength)
@@ -126,7 +135,8 @@ llvm::json::Array idsOf(const llvm::json::Object &config, llvm::StringRef key) {
   return ids;
 }
 
-WriteOptions writeOptions(ModuleOp model, const CompileOptions &options, std::string tokenizer,
+WriteOptions writeOptions(ModuleOp model, const CompileOptions &options,
+                          std::string tokenizer,
                           const CompileObserver &observer) {
   WriteOptions write;
   write.targets = options.targets;
@@ -136,7 +146,8 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options, std::st
   write.sources = {options.input};
   write.jobs = options.jobs;
   write.model["name"] = llvm::sys::path::stem(options.input);
-  write.manifest["recipe"] = llvm::json::Object{{"quant", options.quant}, {"group", options.group}};
+  write.manifest["recipe"] =
+      llvm::json::Object{{"quant", options.quant}, {"group", options.group}};
   auto text = model->getAttrOfType<StringAttr>("eff.config");
   llvm::json::Object config = objectOf(text ? text.getValue() : "{}");
   auto metadata = model->getAttrOfType<DictionaryAttr>(kMetadata);
@@ -144,16 +155,23 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options, std::st
     auto value = metadata ? metadata.getAs<StringAttr>(name) : StringAttr();
     return value ? value.getValue() : StringRef();
   };
-  // What exporters keep beside the configuration: how images are normalised, the length of training.
-  for (auto [from, to] : {std::pair{"effc.image_mean", "mean"}, {"effc.image_std", "std"}, {"effc.seq_len", "seq_len"}}) {
-    if (llvm::Expected<llvm::json::Value> value = llvm::json::parse(entry(from)))
+  // What exporters keep beside the configuration: how images are normalised,
+  // the length of training.
+  for (auto [from, to] : {std::pair{"effc.image_mean", "mean"},
+                          {"effc.image_std", "std"},
+                          {"effc.seq_len", "seq_len"}}) {
+    if (llvm::Expected<llvm::json::Value> value =
+            llvm::json::parse(entry(from)))
       config[to] = std::move(*value);
     else
       llvm::consumeError(value.takeError());
   }
-  // generation_config.json knows better than config.json which tokens end a text.
+  // generation_config.json knows better than config.json which tokens end a
+  // text.
   llvm::json::Object generation = objectOf(entry("effc.generation_config"));
-  llvm::json::Object ends{{"eos", idsOf(generation.get("eos_token_id") ? generation : config, "eos_token_id")}};
+  llvm::json::Object ends{
+      {"eos", idsOf(generation.get("eos_token_id") ? generation : config,
+                    "eos_token_id")}};
   if (std::optional<int64_t> bos = config.getInteger("bos_token_id"))
     ends["bos"] = *bos;
   write.manifest["generation"] = std::move(ends);
@@ -162,7 +180,8 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options, std::st
   write.model["config"] = std::move(config);
   if (observer.progress)
     write.progress = [&observer](const WriteProgress &p) {
-      constexpr const char *names[] = {"compiling kernels", "linking", "packing weights"};
+      constexpr const char *names[] = {"compiling kernels", "linking",
+                                       "packing weights"};
       observer.progress(names[p.stage], p.done, p.total);
     };
   return write;
@@ -178,17 +197,19 @@ llvm::Error checkInputs(ModuleOp onnx) {
     auto name = main.getArgAttrOfType<StringAttr>(i, "onnx.name");
     std::string type;
     llvm::raw_string_ostream(type) << main.getArgument(i).getType();
-    return makeError(ErrorCode::UnsupportedType, "an input is not a tensor of numbers",
-                     name ? name.getValue() : StringRef(), "its type is " + type);
+    return makeError(
+        ErrorCode::UnsupportedType, "an input is not a tensor of numbers",
+        name ? name.getValue() : StringRef(), "its type is " + type);
   }
   return llvm::Error::success();
 }
 
 class Compilation {
 public:
-  Compilation(MLIRContext &context, const CompileOptions &options, const CompileObserver &observer,
-              CompileResult &result)
-      : context(context), options(options), observer(observer), result(result) {}
+  Compilation(MLIRContext &context, const CompileOptions &options,
+              const CompileObserver &observer, CompileResult &result)
+      : context(context), options(options), observer(observer), result(result) {
+  }
 
   /// From the file to one raised function per entry point.
   llvm::Expected<OwningOpRef<ModuleOp>> raise() {
@@ -206,7 +227,8 @@ public:
     std::vector<RaiseOptions> entries = chooseEntries(options, **onnx);
     std::string genai = readBeside("genai_config.json");
     OwningOpRef<ModuleOp> model = ModuleOp::create((*onnx)->getLoc());
-    if (auto metadata = onnx->get()->getAttrOfType<DictionaryAttr>("onnx.metadata"))
+    if (auto metadata =
+            onnx->get()->getAttrOfType<DictionaryAttr>("onnx.metadata"))
       (*model)->setAttr(kMetadata, metadata);
     for (size_t i = 0; i < entries.size(); ++i) {
       begin("raising", i, entries.size());
@@ -266,7 +288,8 @@ public:
 
   void finish(llvm::StringRef stage) {
     auto time = std::chrono::steady_clock::now();
-    result.times.push_back({stage.str(), std::chrono::duration<double>(time - last).count()});
+    result.times.push_back(
+        {stage.str(), std::chrono::duration<double>(time - last).count()});
     last = time;
   }
 
@@ -278,7 +301,8 @@ private:
     return llvm::Error::success();
   }
 
-  llvm::Error raiseEntry(ModuleOp onnx, ModuleOp model, const RaiseOptions &entry) {
+  llvm::Error raiseEntry(ModuleOp onnx, ModuleOp model,
+                         const RaiseOptions &entry) {
     OwningOpRef<ModuleOp> bound = onnx.clone();
     PassManager pm(&context);
     OnnxBindPassOptions bind;
@@ -301,8 +325,10 @@ private:
   llvm::Error dump(const std::string &name, ModuleOp module) {
     if (options.dumpDir.empty())
       return llvm::Error::success();
-    if (std::error_code code = llvm::sys::fs::create_directories(options.dumpDir))
-      return makeError(ErrorCode::CannotWrite, "cannot make the directory", options.dumpDir, code.message());
+    if (std::error_code code =
+            llvm::sys::fs::create_directories(options.dumpDir))
+      return makeError(ErrorCode::CannotWrite, "cannot make the directory",
+                       options.dumpDir, code.message());
     llvm::SmallString<128> path(options.dumpDir);
     llvm::sys::path::append(path, name + ".mlir");
     std::error_code code;
@@ -313,7 +339,8 @@ private:
     if (code || os.has_error()) {
       std::string why = (code ? code : os.error()).message();
       os.clear_error();
-      return makeError(ErrorCode::CannotWrite, "cannot write the IR", path, why);
+      return makeError(ErrorCode::CannotWrite, "cannot write the IR", path,
+                       why);
     }
     return llvm::Error::success();
   }
@@ -361,17 +388,21 @@ llvm::Expected<std::string> effc::findTokenizer(const CompileOptions &options) {
     if (auto buffer = llvm::MemoryBuffer::getFile(candidate))
       return (*buffer)->getBuffer().str();
     else if (!options.tokenizer.empty())
-      return makeError(ErrorCode::FileNotFound, "cannot read the tokenizer", candidate, buffer.getError().message());
+      return makeError(ErrorCode::FileNotFound, "cannot read the tokenizer",
+                       candidate, buffer.getError().message());
   return std::string();
 }
 
-llvm::Expected<OwningOpRef<ModuleOp>> effc::raiseModel(MLIRContext &context, const CompileOptions &options,
-                                                       const CompileObserver &observer) {
+llvm::Expected<OwningOpRef<ModuleOp>>
+effc::raiseModel(MLIRContext &context, const CompileOptions &options,
+                 const CompileObserver &observer) {
   CompileResult result;
   return Compilation(context, options, observer, result).raise();
 }
 
-llvm::Expected<CompileResult> effc::compileModel(const CompileOptions &options, const CompileObserver &observer) {
+llvm::Expected<CompileResult>
+effc::compileModel(const CompileOptions &options,
+                   const CompileObserver &observer) {
   CompileResult result;
   std::vector<Decision> decisions;
   DialectRegistry registry;
@@ -381,7 +412,8 @@ llvm::Expected<CompileResult> effc::compileModel(const CompileOptions &options, 
   if (failed(collectDecisions(context, decisions)))
     return makeError(ErrorCode::CodeGen, "remarks cannot be collected");
 
-  // A damaged tokenizer or a bad path should not cost the time of a compilation.
+  // A damaged tokenizer or a bad path should not cost the time of a
+  // compilation.
   auto tokenizer = findTokenizer(options);
   if (!tokenizer)
     return tokenizer.takeError();
@@ -409,7 +441,8 @@ llvm::Expected<CompileResult> effc::compileModel(const CompileOptions &options, 
     result.text = std::move(*text);
     return done();
   }
-  WriteOptions write = writeOptions(**model, options, std::move(*tokenizer), observer);
+  WriteOptions write =
+      writeOptions(**model, options, std::move(*tokenizer), observer);
   if (options.stopAfter == Stage::Objects) {
     if (llvm::Error error = writeObjects(**model, write, options.output))
       return std::move(error);

@@ -1,4 +1,5 @@
-//===- Decisions.cpp - collects what passes decided -------------------------===//
+//===- Decisions.cpp - collects what passes decided
+//-------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -34,7 +35,8 @@ class Collector : public mlir::remark::detail::MLIRRemarkStreamerBase {
 public:
   explicit Collector(std::vector<Decision> &decisions) : decisions(decisions) {}
 
-  void streamOptimizationRemark(const mlir::remark::detail::Remark &remark) override {
+  void streamOptimizationRemark(
+      const mlir::remark::detail::Remark &remark) override {
     Decision decision;
     decision.pass = remark.getCategoryName().str();
     decision.name = remark.getRemarkName().str();
@@ -55,15 +57,18 @@ private:
 
 } // namespace
 
-mlir::LogicalResult effc::collectDecisions(mlir::MLIRContext &context, std::vector<Decision> &decisions) {
+mlir::LogicalResult effc::collectDecisions(mlir::MLIRContext &context,
+                                           std::vector<Decision> &decisions) {
   mlir::remark::RemarkCategories categories;
   categories.all = ".*";
-  return mlir::remark::enableOptimizationRemarks(context, std::make_unique<Collector>(decisions),
-                                                 std::make_unique<mlir::remark::RemarkEmittingPolicyAll>(), categories);
+  return mlir::remark::enableOptimizationRemarks(
+      context, std::make_unique<Collector>(decisions),
+      std::make_unique<mlir::remark::RemarkEmittingPolicyAll>(), categories);
 }
 
 void effc::sortDecisions(std::vector<Decision> &decisions) {
   llvm::sort(decisions, [](const Decision &a, const Decision &b) {
-    return std::tie(a.pass, a.where, a.name, a.kind, a.values) < std::tie(b.pass, b.where, b.name, b.kind, b.values);
+    return std::tie(a.pass, a.where, a.name, a.kind, a.values) <
+           std::tie(b.pass, b.where, b.name, b.kind, b.values);
   });
 }

@@ -13,8 +13,10 @@
 
 namespace effc {
 
-/// Collects every remark that passes of effc emit in `context`, until the context dies. `decisions` must outlive it.
-mlir::LogicalResult collectDecisions(mlir::MLIRContext &context, std::vector<Decision> &decisions);
+/// Collects every remark that passes of effc emit in `context`, until the
+/// context dies. `decisions` must outlive it.
+mlir::LogicalResult collectDecisions(mlir::MLIRContext &context,
+                                     std::vector<Decision> &decisions);
 
 /// Brings them into an order that does not depend on threads.
 void sortDecisions(std::vector<Decision> &decisions);

@@ -27,7 +27,8 @@ constexpr CodeInfo codes[] = {
 constexpr llvm::StringLiteral whyPrefix = "why: ";
 constexpr llvm::StringLiteral tryPrefix = "try: ";
 
-/// The node name that a location carries; for fused locations the first one found.
+/// The node name that a location carries; for fused locations the first one
+/// found.
 std::string nameOf(mlir::Location loc) {
   std::string name;
   loc->walk([&](mlir::Location l) {
@@ -114,7 +115,9 @@ mlir::LogicalResult effc::emit(mlir::Location loc, llvm::Error error) {
         if (!e.hint.empty())
           noteTry(diagnostic, e.hint);
       },
-      [&](const llvm::ErrorInfoBase &e) { mlir::emitError(loc) << e.message(); });
+      [&](const llvm::ErrorInfoBase &e) {
+        mlir::emitError(loc) << e.message();
+      });
   return mlir::failure();
 }
 

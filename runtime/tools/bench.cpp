@@ -1,4 +1,5 @@
-//===- bench.cpp - effc bench -----------------------------------------------===//
+//===- bench.cpp - effc bench
+//-----------------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -82,8 +83,8 @@ Result<Sample> measureDecode(Engine &engine, Numbers &numbers, int tokens,
     for (int t = 0; t < tokens; ++t) {
       std::vector<Engine::Step> steps;
       for (int s = 0; s < batch; ++s)
-        steps.push_back({s, numbers.next() %
-                                static_cast<uint32_t>(engine.vocab())});
+        steps.push_back(
+            {s, numbers.next() % static_cast<uint32_t>(engine.vocab())});
       auto logits = engine.decode(steps);
       if (!logits)
         return logits.error();
@@ -145,18 +146,18 @@ private:
     Numbers numbers;
     for (int n : options_.prompts)
       if (n > 0)
-        if (int status = repeat(
-                engine, "pp" + std::to_string(n), n, 0, 1,
-                [&] { return measurePrompt(engine, numbers, n); }))
+        if (int status = repeat(engine, "pp" + std::to_string(n), n, 0, 1, [&] {
+              return measurePrompt(engine, numbers, n);
+            }))
           return status;
     for (int batch : options_.batches)
       for (int n : options_.generations)
         if (n > 0)
-          if (int status = repeat(engine, "tg" + std::to_string(n), 0, n, batch,
-                                  [&] {
-                                    return measureDecode(engine, numbers, n,
-                                                         batch, options_.depth);
-                                  }))
+          if (int status =
+                  repeat(engine, "tg" + std::to_string(n), 0, n, batch, [&] {
+                    return measureDecode(engine, numbers, n, batch,
+                                         options_.depth);
+                  }))
             return status;
     return 0;
   }
@@ -172,23 +173,25 @@ private:
         if (info.dtype == DType::F32) {
           float *values = reinterpret_cast<float *>(buffers.back().data());
           for (uint64_t i = 0; i < info.elements(); ++i)
-            values[i] = static_cast<float>(numbers.next()) / 2147483648.0f - 0.5f;
+            values[i] =
+                static_cast<float>(numbers.next()) / 2147483648.0f - 0.5f;
         }
         inputs.push_back({info.name, buffers.back().data(), info.bytes()});
       }
-      if (int status = repeat(engine, entry.name, entry.batch, 0, entry.batch,
-                              [&] {
-                                return measure(engine, [&] {
-                                  return engine.forward(inputs, {}, entry.name);
-                                });
-                              }))
+      if (int status =
+              repeat(engine, entry.name, entry.batch, 0, entry.batch, [&] {
+                return measure(engine, [&] {
+                  return engine.forward(inputs, {}, entry.name);
+                });
+              }))
         return status;
     }
     return 0;
   }
 
-  /// Runs a test `repeats` times after a warm-up and prints its line. `prompt` or `generated` tokens are what a second
-  /// is divided by (for models without tokens: items of the batch).
+  /// Runs a test `repeats` times after a warm-up and prints its line. `prompt`
+  /// or `generated` tokens are what a second is divided by (for models without
+  /// tokens: items of the batch).
   template <typename F>
   int repeat(Engine &engine, const std::string &name, int prompt, int generated,
              int batch, F &&body) {
@@ -209,7 +212,8 @@ private:
     for (double s : seconds)
       variance += (items / s - mean) * (items / s - mean) /
                   static_cast<double>(std::max<size_t>(seconds.size() - 1, 1));
-    double bytesRate = sample.bytes / typical, flopRate = sample.flops / typical;
+    double bytesRate = sample.bytes / typical,
+           flopRate = sample.flops / typical;
     double bytesShare = bytesRate / roofs_.bytesPerSecond;
     double flopShare = roofs_.flops > 0 ? flopRate / roofs_.flops : 0;
     bool byBytes = bytesShare >= flopShare;
@@ -279,16 +283,26 @@ int tools::benchVerb(const Invocation &call) {
       "measured in the same run.",
       "MODEL.eff [-p SIZES] [-n SIZES]",
       {call.program + " bench model.eff",
-       call.program + " bench model.eff -p 128,512 -n 64 -b 1,4 -t 1,2 --json"});
+       call.program +
+           " bench model.eff -p 128,512 -n 64 -b 1,4 -t 1,2 --json"});
   if (!call.embedded)
     command.positional("MODEL", options.model);
-  command.list("prompt", 'p', options.prompts, "N,...", "prompt lengths; 0: none", 0, 1 << 24);
-  command.list("gen", 'n', options.generations, "N,...", "tokens to generate; 0: none", 0, 1 << 24);
-  command.list("batch", 'b', options.batches, "N,...", "sequences that generate together", 1, 4096);
-  command.list("threads", 't', options.threads, "N,...", "threads; 0: one for each core", 0, 1024);
-  command.option("depth", 'd', options.depth, "N", "tokens in the sequence before generation starts", 0, 1 << 24);
-  command.option("repeats", 'r', options.repeats, "N", "runs of each test after a warm-up; the median is shown", 1, 1000);
-  command.flag("json", 0, options.asJson, "one JSON object per test, with llama-bench's names where it has them");
+  command.list("prompt", 'p', options.prompts, "N,...",
+               "prompt lengths; 0: none", 0, 1 << 24);
+  command.list("gen", 'n', options.generations, "N,...",
+               "tokens to generate; 0: none", 0, 1 << 24);
+  command.list("batch", 'b', options.batches, "N,...",
+               "sequences that generate together", 1, 4096);
+  command.list("threads", 't', options.threads, "N,...",
+               "threads; 0: one for each core", 0, 1024);
+  command.option("depth", 'd', options.depth, "N",
+                 "tokens in the sequence before generation starts", 0, 1 << 24);
+  command.option("repeats", 'r', options.repeats, "N",
+                 "runs of each test after a warm-up; the median is shown", 1,
+                 1000);
+  command.flag(
+      "json", 0, options.asJson,
+      "one JSON object per test, with llama-bench's names where it has them");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
   auto model = openModel(call, options.model);

@@ -291,8 +291,8 @@ Status Command::parse(int argc, const char *const *argv) {
 }
 
 std::string Command::help(const std::string &program) const {
-  std::string text = summary_ + "\n\nusage: " + program + " " + name_ + " " +
-                     usage_ + "\n";
+  std::string text =
+      summary_ + "\n\nusage: " + program + " " + name_ + " " + usage_ + "\n";
   size_t nextSection = 0;
   for (size_t i = 0; i < flags_.size(); ++i) {
     while (nextSection < sections_.size() && sections_[nextSection].first == i)

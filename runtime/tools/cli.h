@@ -1,4 +1,5 @@
-//===- cli.h - command lines that teach ---------------------------*- C++ -*-===//
+//===- cli.h - command lines that teach ---------------------------*- C++
+//-*-===//
 //
 // Part of effc, under the Apache License v2.0.
 //

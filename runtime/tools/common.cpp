@@ -72,8 +72,8 @@ const std::atomic<int> *tools::catchInterrupt() {
   return &interrupted;
 }
 
-Result<std::shared_ptr<const Model>>
-tools::openModel(const Invocation &call, const std::string &path) {
+Result<std::shared_ptr<const Model>> tools::openModel(const Invocation &call,
+                                                      const std::string &path) {
   if (call.embedded)
     return call.embedded;
   return Model::open(path);
@@ -99,21 +99,24 @@ Result<Roofs> tools::measureRoofs(int threads, bool withPeak) {
 }
 
 Result<Roofs> tools::knownRoofs(int threads) {
-  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  const char *cache = std::getenv("XDG_CACHE_HOME"),
+             *home = std::getenv("HOME");
   std::string folder = cache && *cache ? cache
                        : home          ? std::string(home) + "/.cache"
                                        : "/tmp";
   std::string path = folder + "/effc/roofs-" + std::to_string(threads);
   std::string cpu = cpuName();
   Roofs roofs;
-  // Three lines: the processor, bytes and operations per second, the instructions.
+  // Three lines: the processor, bytes and operations per second, the
+  // instructions.
   if (std::FILE *in = std::fopen(path.c_str(), "re")) {
     char name[128] = {}, instructions[32] = {};
     int fields = std::fscanf(in, "%127[^\n]\n%lf %lf\n%31[^\n]", name,
                              &roofs.bytesPerSecond, &roofs.flops, instructions);
     std::fclose(in);
     roofs.instructions = instructions;
-    if (fields == 4 && cpu == name && roofs.bytesPerSecond > 0 && roofs.flops > 0)
+    if (fields == 4 && cpu == name && roofs.bytesPerSecond > 0 &&
+        roofs.flops > 0)
       return roofs;
   }
   auto measured = measureRoofs(threads, true);
@@ -128,9 +131,11 @@ Result<Roofs> tools::knownRoofs(int threads) {
   ::mkdir((folder + "/effc").c_str(), 0777);
   std::string temporary = path + "." + std::to_string(::getpid());
   if (std::FILE *out = std::fopen(temporary.c_str(), "we")) {
-    std::fprintf(out, "%s\n%.0f %.0f\n%s\n", cpu.c_str(), measured->bytesPerSecond,
-                 measured->flops, measured->instructions.c_str());
-    if (std::fclose(out) != 0 || std::rename(temporary.c_str(), path.c_str()) != 0)
+    std::fprintf(out, "%s\n%.0f %.0f\n%s\n", cpu.c_str(),
+                 measured->bytesPerSecond, measured->flops,
+                 measured->instructions.c_str());
+    if (std::fclose(out) != 0 ||
+        std::rename(temporary.c_str(), path.c_str()) != 0)
       ::unlink(temporary.c_str());
   }
   return measured;

@@ -1,4 +1,5 @@
-//===- common.h - what several verbs need ---------------------------*- C++ -*-===//
+//===- common.h - what several verbs need ---------------------------*- C++
+//-*-===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -19,7 +20,8 @@
 
 namespace effrt::tools {
 
-/// Parses a verb's words. Returns -1 to go on, else the exit status (0 after --help).
+/// Parses a verb's words. Returns -1 to go on, else the exit status (0 after
+/// --help).
 int parseOrHelp(cli::Command &command, const Invocation &call);
 
 /// Set by the first Ctrl-C; the second one ends the process.
@@ -29,14 +31,16 @@ const std::atomic<int> *catchInterrupt();
 Result<std::shared_ptr<const Model>> openModel(const Invocation &call,
                                                const std::string &path);
 
-/// The read bandwidth and arithmetic peak of this machine, measured with the same number of threads as the engine's.
+/// The read bandwidth and arithmetic peak of this machine, measured with the
+/// same number of threads as the engine's.
 struct Roofs {
   double bytesPerSecond = 0, flops = 0;
   std::string instructions;
 };
 Result<Roofs> measureRoofs(int threads, bool withPeak);
-/// The same, kept under $XDG_CACHE_HOME/effc for this processor and number of threads: measuring takes seconds. For
-/// figures that orient; benchmarks measure in their own run.
+/// The same, kept under $XDG_CACHE_HOME/effc for this processor and number of
+/// threads: measuring takes seconds. For figures that orient; benchmarks
+/// measure in their own run.
 Result<Roofs> knownRoofs(int threads);
 
 /// The text of a file.

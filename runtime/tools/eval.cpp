@@ -1,4 +1,5 @@
-//===- eval.cpp - effc eval -------------------------------------------------===//
+//===- eval.cpp - effc eval
+//-------------------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -52,7 +53,8 @@ int argmax(const float *logits, int count) {
   return static_cast<int>(std::max_element(logits, logits + count) - logits);
 }
 
-/// Length of a window: the flag, or what the model was trained on, or 1024, as far as the model can hold it.
+/// Length of a window: the flag, or what the model was trained on, or 1024, as
+/// far as the model can hold it.
 int windowOf(const EvalOptions &options, const Engine &engine) {
   int window = options.window;
   if (window == 0) {
@@ -66,11 +68,11 @@ int windowOf(const EvalOptions &options, const Engine &engine) {
   return engine.capacity() > 0 ? std::min(window, engine.capacity()) : window;
 }
 
-/// The text's tokens cut into consecutive windows, the rest dropped. Each holds `window` tokens to read and the one that
-/// follows, which is the next one's first: so `window` tokens are predicted in each.
-Result<std::vector<std::vector<TokenId>>> textWindows(const EvalOptions &options,
-                                                      const Engine &engine,
-                                                      int window) {
+/// The text's tokens cut into consecutive windows, the rest dropped. Each holds
+/// `window` tokens to read and the one that follows, which is the next one's
+/// first: so `window` tokens are predicted in each.
+Result<std::vector<std::vector<TokenId>>>
+textWindows(const EvalOptions &options, const Engine &engine, int window) {
   auto text = readText(options.text);
   if (!text)
     return text.takeError();
@@ -90,7 +92,8 @@ Result<std::vector<std::vector<TokenId>>> textWindows(const EvalOptions &options
                       windows.size() < static_cast<size_t>(options.windows);
        at += length)
     windows.emplace_back(ids->begin() + static_cast<ptrdiff_t>(at),
-                         ids->begin() + static_cast<ptrdiff_t>(at + length + 1));
+                         ids->begin() +
+                             static_cast<ptrdiff_t>(at + length + 1));
   if (windows.empty())
     return fail(Code::BadInput, "the text is shorter than one window",
                 options.text, std::to_string(ids->size()) + " tokens",
@@ -112,14 +115,13 @@ int evalPerplexity(Engine &engine, const EvalOptions &options) {
     if (Status s = engine.reset(0); !s)
       return reportError(s.error());
     std::vector<TokenId> given(ids.begin(), ids.end() - 1);
-    Status status =
-        engine.score(0, given, [&](size_t i, const float *logits) {
-          TokenId next = ids[i + 1];
-          loss += logSumExp(logits, vocab) - logits[next];
-          right += static_cast<TokenId>(argmax(logits, vocab)) == next;
-          ++count;
-          return true;
-        });
+    Status status = engine.score(0, given, [&](size_t i, const float *logits) {
+      TokenId next = ids[i + 1];
+      loss += logSumExp(logits, vocab) - logits[next];
+      right += static_cast<TokenId>(argmax(logits, vocab)) == next;
+      ++count;
+      return true;
+    });
     if (!status)
       return reportError(status.error());
     progress.update(double(w + 1) / double(windows->size()),
@@ -145,8 +147,8 @@ int evalPerplexity(Engine &engine, const EvalOptions &options) {
   return 0;
 }
 
-/// Kullback-Leibler divergence of the model from `other` at every token of the text, and how often both prefer the
-/// same one.
+/// Kullback-Leibler divergence of the model from `other` at every token of the
+/// text, and how often both prefer the same one.
 int evalCompare(Engine &engine, Engine &other, const EvalOptions &options) {
   if (engine.vocab() != other.vocab())
     return reportError(fail(Code::BadInput, "the models' vocabularies differ",
@@ -215,7 +217,8 @@ int evalImages(Engine &engine, const EvalOptions &options) {
   if (images == arrays->end() || labels == arrays->end() ||
       images->second.shape.size() != 4 || images->second.dtype != "u1" ||
       labels->second.shape != std::vector<int64_t>{images->second.shape[0]})
-    return reportError(fail(Code::BadInput, "the archive holds no labelled images",
+    return reportError(fail(Code::BadInput,
+                            "the archive holds no labelled images",
                             options.images, "",
                             "an .npz with images [n, height, width, channels] "
                             "uint8 and labels [n]"));
@@ -230,20 +233,24 @@ int evalImages(Engine &engine, const EvalOptions &options) {
       entry->inputs[0].dtype != DType::F32 ||
       entry->inputs[0].shape !=
           std::vector<int64_t>{entry->batch, shape[3], shape[1], shape[2]})
-    return reportError(fail(Code::BadInput, "the model does not take these images",
+    return reportError(fail(Code::BadInput,
+                            "the model does not take these images",
                             options.images));
   json config = json::parse(manifest.config, nullptr, false);
-  std::vector<double> mean(static_cast<size_t>(shape[3]), 0.5), deviation = mean;
+  std::vector<double> mean(static_cast<size_t>(shape[3]), 0.5),
+      deviation = mean;
   for (auto [name, values] : {std::pair{"mean", &mean}, {"std", &deviation}})
-    if (config.is_object() && config.contains(name) && config[name].is_array() &&
-        config[name].size() == values->size())
+    if (config.is_object() && config.contains(name) &&
+        config[name].is_array() && config[name].size() == values->size())
       for (size_t c = 0; c < values->size(); ++c)
         if (config[name][c].is_number())
           (*values)[c] = config[name][c].get<double>();
 
   int64_t count = shape[0], pixels = shape[1] * shape[2], channels = shape[3];
-  int64_t classes = static_cast<int64_t>(entry->outputs[0].elements()) / entry->batch;
-  std::vector<float> input(static_cast<size_t>(entry->batch * pixels * channels));
+  int64_t classes =
+      static_cast<int64_t>(entry->outputs[0].elements()) / entry->batch;
+  std::vector<float> input(
+      static_cast<size_t>(entry->batch * pixels * channels));
   std::vector<float> logits(static_cast<size_t>(entry->batch * classes));
   int64_t right = 0;
   std::vector<int> predictions;
@@ -263,7 +270,8 @@ int evalImages(Engine &engine, const EvalOptions &options) {
         }
     Status status = engine.forward(
         {{entry->inputs[0].name, input.data(), input.size() * sizeof(float)}},
-        {{entry->outputs[0].name, logits.data(), logits.size() * sizeof(float)}},
+        {{entry->outputs[0].name, logits.data(),
+          logits.size() * sizeof(float)}},
         entry->name);
     if (!status)
       return reportError(status.error());
@@ -290,7 +298,8 @@ int evalImages(Engine &engine, const EvalOptions &options) {
   return 0;
 }
 
-/// Sequences with marked positions: how often the most likely token is the one at the position.
+/// Sequences with marked positions: how often the most likely token is the one
+/// at the position.
 int evalAnswers(Engine &engine, const EvalOptions &options) {
   auto arrays = readNpz(options.answers);
   if (!arrays)
@@ -330,12 +339,14 @@ int evalAnswers(Engine &engine, const EvalOptions &options) {
     });
     if (!status)
       return reportError(status.error());
-    progress.update(double(r + 1) / double(rows), std::to_string(r + 1) + " sequences");
+    progress.update(double(r + 1) / double(rows),
+                    std::to_string(r + 1) + " sequences");
   }
   double accuracy = 100.0 * double(right) / double(std::max<int64_t>(asked, 1));
   if (options.asJson)
-    std::printf("%s\n",
-                json{{"accuracy", accuracy}, {"answers", asked}}.dump().c_str());
+    std::printf(
+        "%s\n",
+        json{{"accuracy", accuracy}, {"answers", asked}}.dump().c_str());
   else
     std::printf("answers right %.2f %%   %lld tokens\n", accuracy,
                 static_cast<long long>(asked));
@@ -354,20 +365,31 @@ int tools::evalVerb(const Invocation &call) {
        call.program + " eval vit.eff --images cifar10-test.npz"});
   if (!call.embedded)
     command.positional("MODEL", options.model);
-  command.option("ppl", 0, options.text, "FILE", "perplexity of a text in consecutive windows: every token is predicted from those before it in its window");
-  command.option("window", 0, options.window, "N", "tokens in a window; 0: the length the model was trained with", 0, 1 << 24);
-  command.option("windows", 0, options.windows, "N", "at most so many windows", 1, 1 << 30);
-  command.option("compare", 0, options.compare, "OTHER.eff", "with --ppl: KL divergence from another model and how often both agree");
-  command.option("images", 0, options.images, "FILE.npz", "accuracy on images [n, h, w, c] uint8 with labels [n]");
-  command.option("answers", 0, options.answers, "FILE.npz", "accuracy at marked positions of ids [n, length]");
-  command.option("threads", 't', options.threads, "N", "threads; 0: one for each core that may be used", 0, 1024);
+  command.option("ppl", 0, options.text, "FILE",
+                 "perplexity of a text in consecutive windows: every token is "
+                 "predicted from those before it in its window");
+  command.option("window", 0, options.window, "N",
+                 "tokens in a window; 0: the length the model was trained with",
+                 0, 1 << 24);
+  command.option("windows", 0, options.windows, "N", "at most so many windows",
+                 1, 1 << 30);
+  command.option(
+      "compare", 0, options.compare, "OTHER.eff",
+      "with --ppl: KL divergence from another model and how often both agree");
+  command.option("images", 0, options.images, "FILE.npz",
+                 "accuracy on images [n, h, w, c] uint8 with labels [n]");
+  command.option("answers", 0, options.answers, "FILE.npz",
+                 "accuracy at marked positions of ids [n, length]");
+  command.option("threads", 't', options.threads, "N",
+                 "threads; 0: one for each core that may be used", 0, 1024);
   command.flag("json", 0, options.asJson, "print one JSON object");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
-  int asked = !options.text.empty() + !options.images.empty() + !options.answers.empty();
+  int asked = !options.text.empty() + !options.images.empty() +
+              !options.answers.empty();
   if (asked != 1)
-    return reportError(fail(Code::BadOption, "one thing to measure is needed", "", "",
-                            "one of --ppl, --images, --answers"));
+    return reportError(fail(Code::BadOption, "one thing to measure is needed",
+                            "", "", "one of --ppl, --images, --answers"));
   auto model = openModel(call, options.model);
   if (!model)
     return reportError(model.error());
@@ -376,8 +398,9 @@ int tools::evalVerb(const Invocation &call) {
     return reportError(engine.error());
   bool language = (*model)->manifest().kind == ModelKind::CausalLM;
   if (language == !options.images.empty())
-    return reportError(fail(Code::BadInput, language ? "the model takes tokens, not images"
-                                                     : "the model takes no tokens",
+    return reportError(fail(Code::BadInput,
+                            language ? "the model takes tokens, not images"
+                                     : "the model takes no tokens",
                             options.model));
   if (!options.images.empty())
     return evalImages(**engine, options);

@@ -1,4 +1,5 @@
-//===- inspect.cpp - effc inspect -------------------------------------------===//
+//===- inspect.cpp - effc inspect
+//-------------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -41,18 +42,21 @@ void printText(const ModelInfo &info, bool all) {
                                      : m.architecture.c_str(),
               humanCount(static_cast<double>(m.parameters)).c_str());
   if (m.vocab > 0)
-    std::printf(", vocabulary %lld, up to %s tokens", static_cast<long long>(m.vocab),
-                m.maxLength ? std::to_string(m.maxLength).c_str() : "any number of");
-  std::printf("\n  file     %s: code %s, weights %s at %llu; made by effc %s, "
-              "ABI %u\n",
-              humanBytes(static_cast<double>(info.fileBytes)).c_str(),
-              humanBytes(static_cast<double>(info.codeBytes)).c_str(),
-              humanBytes(static_cast<double>(info.header.weights_bytes)).c_str(),
-              static_cast<unsigned long long>(info.weightsOffset),
-              m.effcVersion.c_str(), info.header.abi_version);
+    std::printf(
+        ", vocabulary %lld, up to %s tokens", static_cast<long long>(m.vocab),
+        m.maxLength ? std::to_string(m.maxLength).c_str() : "any number of");
+  std::printf(
+      "\n  file     %s: code %s, weights %s at %llu; made by effc %s, "
+      "ABI %u\n",
+      humanBytes(static_cast<double>(info.fileBytes)).c_str(),
+      humanBytes(static_cast<double>(info.codeBytes)).c_str(),
+      humanBytes(static_cast<double>(info.header.weights_bytes)).c_str(),
+      static_cast<unsigned long long>(info.weightsOffset),
+      m.effcVersion.c_str(), info.header.abi_version);
   std::printf("  text     %s\n", m.tokenizer.empty() ? "no tokenizer"
-                               : m.chatTemplate.empty() ? "tokenizer"
-                                                        : "tokenizer and chat template");
+                                 : m.chatTemplate.empty()
+                                     ? "tokenizer"
+                                     : "tokenizer and chat template");
   for (const TargetInfo &t : m.targets)
     std::printf("  target   %s\n", t.name.c_str());
 
@@ -83,7 +87,8 @@ void printText(const ModelInfo &info, bool all) {
     ++shown;
     std::printf("    %-32s %-9s %-16s %s\n", s.name.c_str(),
                 s.kind == EFF_STATE_CACHE ? "cache" : "recurrent",
-                shapeText(s.shape).c_str(), humanBytes(static_cast<double>(s.bytes)).c_str());
+                shapeText(s.shape).c_str(),
+                humanBytes(static_cast<double>(s.bytes)).c_str());
   }
 
   std::map<std::string, std::pair<size_t, uint64_t>> formats;
@@ -97,8 +102,9 @@ void printText(const ModelInfo &info, bool all) {
                 humanBytes(static_cast<double>(total.second)).c_str());
   if (all)
     for (const WeightInfo &w : m.weights)
-      std::printf("    %-48s %-16s %-20s %s\n", w.name.c_str(), shapeText(w.shape).c_str(),
-                  w.format.c_str(), humanBytes(static_cast<double>(w.bytes)).c_str());
+      std::printf("    %-48s %-16s %-20s %s\n", w.name.c_str(),
+                  shapeText(w.shape).c_str(), w.format.c_str(),
+                  humanBytes(static_cast<double>(w.bytes)).c_str());
 
   std::map<std::string, size_t> families;
   for (const KernelInfo &k : m.kernels)
@@ -134,12 +140,15 @@ int tools::inspectVerb(const Invocation &call) {
   std::string path;
   bool asJson = false, all = false;
   cli::Command command(
-      "inspect", "Shows what a model file holds, also one for another processor.",
+      "inspect",
+      "Shows what a model file holds, also one for another processor.",
       "MODEL.eff",
-      {call.program + " inspect model.eff", call.program + " inspect model.eff --json"});
+      {call.program + " inspect model.eff",
+       call.program + " inspect model.eff --json"});
   command.positional("MODEL", path);
   command.flag("all", 'a', all, "every state, weight, kernel and tensor");
-  command.flag("json", 0, asJson, "the manifest as JSON, with the file's sizes");
+  command.flag("json", 0, asJson,
+               "the manifest as JSON, with the file's sizes");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
   auto info = readInfo(path);

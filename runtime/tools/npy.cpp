@@ -33,7 +33,8 @@ template <typename T> T load(const uint8_t *p) {
   return value;
 }
 
-/// The text between `open` after `key` and `close` in numpy's header dictionary.
+/// The text between `open` after `key` and `close` in numpy's header
+/// dictionary.
 Result<std::string> field(const std::string &header, const std::string &key,
                           char open, char close, const std::string &where) {
   size_t at = header.find("'" + key + "'");
@@ -192,9 +193,10 @@ double NpyArray::at(int64_t i) const {
     uint16_t h = load<uint16_t>(p);
     int exponent = (h >> 10) & 31;
     double mantissa = h & 1023;
-    double value = exponent == 0    ? std::ldexp(mantissa, -24)
-                   : exponent == 31 ? (mantissa ? NAN : INFINITY)
-                                    : std::ldexp(mantissa + 1024, exponent - 25);
+    double value = exponent == 0 ? std::ldexp(mantissa, -24)
+                   : exponent == 31
+                       ? (mantissa ? NAN : INFINITY)
+                       : std::ldexp(mantissa + 1024, exponent - 25);
     return h & 0x8000 ? -value : value;
   }
   return *p; // u1, b1
@@ -303,8 +305,7 @@ Status tools::writeNpy(const std::string &path, const NpyArray &array) {
   if (out) {
     good = std::fwrite("\x93NUMPY\x01\x00", 1, 8, out) == 8 &&
            std::fwrite(&length, 1, 2, out) == 2 &&
-           std::fwrite(header.data(), 1, header.size(), out) ==
-               header.size() &&
+           std::fwrite(header.data(), 1, header.size(), out) == header.size() &&
            std::fwrite(array.bytes.data(), 1, array.bytes.size(), out) ==
                array.bytes.size();
     good = std::fclose(out) == 0 && good;

@@ -1,12 +1,14 @@
-//===- npy.h - numpy's .npy and .npz files --------------------------*- C++ -*-===//
+//===- npy.h - numpy's .npy and .npz files --------------------------*- C++
+//-*-===//
 //
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Reads C-contiguous little-endian arrays (format versions 1 to 3) from .npy files
-/// and from .npz archives (stored or deflated, zip64 too); writes .npy files.
+/// Reads C-contiguous little-endian arrays (format versions 1 to 3) from .npy
+/// files and from .npz archives (stored or deflated, zip64 too); writes .npy
+/// files.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -22,8 +24,8 @@
 
 namespace effrt::tools {
 
-/// An array as numpy stores it. `dtype` is numpy's name without the byte order: "f4", "f8", "f2", "i8", "i4", "i2",
-/// "i1", "u8", "u4", "u2", "u1", "b1".
+/// An array as numpy stores it. `dtype` is numpy's name without the byte order:
+/// "f4", "f8", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1".
 struct NpyArray {
   std::string dtype;
   std::vector<int64_t> shape;

@@ -1,4 +1,5 @@
-//===- run.cpp - effc run ---------------------------------------------------===//
+//===- run.cpp - effc run
+//---------------------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -37,19 +38,32 @@ struct RunOptions {
 /// numpy's name of a tensor type of the manifest.
 std::string npyName(DType type) {
   switch (type) {
-  case DType::F32: return "f4";
-  case DType::F16: return "f2";
-  case DType::F64: return "f8";
-  case DType::I8: return "i1";
-  case DType::I16: return "i2";
-  case DType::I32: return "i4";
-  case DType::I64: return "i8";
-  case DType::U8: return "u1";
-  case DType::U16: return "u2";
-  case DType::U32: return "u4";
-  case DType::U64: return "u8";
-  case DType::Bool: return "b1";
-  case DType::BF16: return "u2";
+  case DType::F32:
+    return "f4";
+  case DType::F16:
+    return "f2";
+  case DType::F64:
+    return "f8";
+  case DType::I8:
+    return "i1";
+  case DType::I16:
+    return "i2";
+  case DType::I32:
+    return "i4";
+  case DType::I64:
+    return "i8";
+  case DType::U8:
+    return "u1";
+  case DType::U16:
+    return "u2";
+  case DType::U32:
+    return "u4";
+  case DType::U64:
+    return "u8";
+  case DType::Bool:
+    return "b1";
+  case DType::BF16:
+    return "u2";
   }
   return "";
 }
@@ -61,14 +75,16 @@ std::string shapeText(const std::vector<int64_t> &shape) {
   return text.empty() ? "scalar" : text;
 }
 
-/// The bytes that an input of the model wants, from an array of any numeric type.
+/// The bytes that an input of the model wants, from an array of any numeric
+/// type.
 Result<std::vector<uint8_t>> convertInput(const NpyArray &array,
                                           const TensorInfo &info,
                                           const std::string &file) {
   if (array.shape != info.shape)
     return fail(Code::BadInput, "input '" + info.name + "' has another shape",
-                file, "it is " + shapeText(array.shape) + ", the model takes " +
-                          shapeText(info.shape));
+                file,
+                "it is " + shapeText(array.shape) + ", the model takes " +
+                    shapeText(info.shape));
   if (array.dtype == npyName(info.dtype))
     return array.bytes;
   std::vector<uint8_t> bytes(info.bytes());
@@ -119,10 +135,10 @@ int runTensors(Engine &engine, const RunOptions &options) {
       if (t.name == name)
         info = &t;
     if (equals == std::string::npos || !info)
-      return reportError(fail(Code::BadInput,
-                              "no input is called '" + name + "'", entry->name,
-                              "", "--input NAME=FILE.npy with a name that effc "
-                                  "inspect shows"));
+      return reportError(fail(
+          Code::BadInput, "no input is called '" + name + "'", entry->name, "",
+          "--input NAME=FILE.npy with a name that effc "
+          "inspect shows"));
     std::string file = word.substr(equals + 1);
     auto array = readNpy(file);
     if (!array)
@@ -214,8 +230,7 @@ int runText(Engine &engine, const RunOptions &options) {
     while (size_t count = std::fread(part, 1, sizeof part, stdin))
       text.append(part, count);
   }
-  auto prompt =
-      promptTokens(options, tokenizer ? &*tokenizer : nullptr, text);
+  auto prompt = promptTokens(options, tokenizer ? &*tokenizer : nullptr, text);
   if (!prompt)
     return reportError(prompt.error());
 
@@ -233,8 +248,8 @@ int runText(Engine &engine, const RunOptions &options) {
   if (!options.asJson && tokenizer && options.ids.empty())
     std::fputs(text.c_str(), stdout);
   auto result =
-      generate(engine, 0, *prompt, generation, tokenizer ? &*tokenizer : nullptr,
-               [&](std::string_view piece) {
+      generate(engine, 0, *prompt, generation,
+               tokenizer ? &*tokenizer : nullptr, [&](std::string_view piece) {
                  if (!options.asJson) {
                    std::fwrite(piece.data(), 1, piece.size(), stdout);
                    std::fflush(stdout);
@@ -262,9 +277,8 @@ int runText(Engine &engine, const RunOptions &options) {
     if (measured)
       roofs = *measured;
   }
-  double share = roofs.bytesPerSecond > 0
-                     ? rate * stepBytes / roofs.bytesPerSecond
-                     : 0;
+  double share =
+      roofs.bytesPerSecond > 0 ? rate * stepBytes / roofs.bytesPerSecond : 0;
   if (options.asJson) {
     json report = {
         {"text", result->text},
@@ -279,9 +293,9 @@ int runText(Engine &engine, const RunOptions &options) {
         {"read_bandwidth", roofs.bytesPerSecond},
         {"share_of_bandwidth", share},
     };
-    std::printf("%s\n", report.dump(-1, ' ', false,
-                                    json::error_handler_t::replace)
-                            .c_str());
+    std::printf(
+        "%s\n",
+        report.dump(-1, ' ', false, json::error_handler_t::replace).c_str());
     return 0;
   }
   if (!tokenizer)
@@ -318,30 +332,53 @@ int tools::runVerb(const Invocation &call, const ReferenceRunner &reference) {
   if (!embedded)
     command.positional("MODEL", options.model);
   command.section("text");
-  command.option("prompt", 'p', options.prompt, "TEXT", "what to continue; - reads it from standard input");
-  command.option("prompt-file", 'f', options.promptFile, "FILE", "read the prompt from a file");
-  command.list("ids", 0, options.ids, "ID,...", "the prompt as token ids", 0, 1 << 30);
-  command.option("tokens", 'n', options.tokens, "N", "how many tokens to write at most; 0: until the model is full", 0, 1 << 30);
-  command.list("stop", 0, options.stops, "TEXT,...", "end when one of these texts appears");
-  command.flag("ignore-eos", 0, options.ignoreEos, "go on after an end-of-text token");
+  command.option("prompt", 'p', options.prompt, "TEXT",
+                 "what to continue; - reads it from standard input");
+  command.option("prompt-file", 'f', options.promptFile, "FILE",
+                 "read the prompt from a file");
+  command.list("ids", 0, options.ids, "ID,...", "the prompt as token ids", 0,
+               1 << 30);
+  command.option("tokens", 'n', options.tokens, "N",
+                 "how many tokens to write at most; 0: until the model is full",
+                 0, 1 << 30);
+  command.list("stop", 0, options.stops, "TEXT,...",
+               "end when one of these texts appears");
+  command.flag("ignore-eos", 0, options.ignoreEos,
+               "go on after an end-of-text token");
   command.section("sampling");
-  command.option("temperature", 0, options.temperature, "T", "0 always takes the most likely token", 0, 100);
-  command.option("top-k", 0, options.topK, "K", "sample from the K most likely tokens; 0: all", 0, 1 << 30);
-  command.option("top-p", 0, options.topP, "P", "sample from the smallest set that holds this probability", 0, 1);
-  command.option("min-p", 0, options.minP, "P", "drop tokens below this share of the most likely one", 0, 1);
-  command.option("repeat-penalty", 0, options.repetitionPenalty, "R", "divide the logits of tokens that occurred already; 1: off", 0.01, 100);
-  command.option("seed", 's', options.seed, "N", "the same seed gives the same text", 0, 2147483647);
+  command.option("temperature", 0, options.temperature, "T",
+                 "0 always takes the most likely token", 0, 100);
+  command.option("top-k", 0, options.topK, "K",
+                 "sample from the K most likely tokens; 0: all", 0, 1 << 30);
+  command.option("top-p", 0, options.topP, "P",
+                 "sample from the smallest set that holds this probability", 0,
+                 1);
+  command.option("min-p", 0, options.minP, "P",
+                 "drop tokens below this share of the most likely one", 0, 1);
+  command.option("repeat-penalty", 0, options.repetitionPenalty, "R",
+                 "divide the logits of tokens that occurred already; 1: off",
+                 0.01, 100);
+  command.option("seed", 's', options.seed, "N",
+                 "the same seed gives the same text", 0, 2147483647);
   command.section("tensors");
-  command.list("input", 'i', options.inputs, "NAME=FILE.npy,...", "an input of a model that takes tensors");
-  command.option("output-dir", 'o', options.outputDir, "DIR", "write every output to DIR/NAME.npy");
-  command.option("entry", 0, options.entry, "NAME", "the entry point to run; default: the first");
+  command.list("input", 'i', options.inputs, "NAME=FILE.npy,...",
+               "an input of a model that takes tensors");
+  command.option("output-dir", 'o', options.outputDir, "DIR",
+                 "write every output to DIR/NAME.npy");
+  command.option("entry", 0, options.entry, "NAME",
+                 "the entry point to run; default: the first");
   command.section("running");
-  command.option("threads", 't', options.threads, "N", "threads; 0: one for each core that may be used", 0, 1024);
-  command.flag("json", 0, options.asJson, "print one JSON object instead of text");
+  command.option("threads", 't', options.threads, "N",
+                 "threads; 0: one for each core that may be used", 0, 1024);
+  command.flag("json", 0, options.asJson,
+               "print one JSON object instead of text");
   command.flag("quiet", 'q', options.quiet, "no statistics on standard error");
   if (reference) {
-    command.flag("reference", 0, options.reference, "interpret MODEL.onnx with the reference interpreter, without compiling it");
-    command.option("tokenizer", 0, options.tokenizer, "FILE", "tokenizer.json for --reference; default: beside the model");
+    command.flag("reference", 0, options.reference,
+                 "interpret MODEL.onnx with the reference interpreter, without "
+                 "compiling it");
+    command.option("tokenizer", 0, options.tokenizer, "FILE",
+                   "tokenizer.json for --reference; default: beside the model");
   }
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;

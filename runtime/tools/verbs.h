@@ -1,12 +1,14 @@
-//===- verbs.h - what effc and effrun can do with a model file ------*- C++ -*-===//
+//===- verbs.h - what effc and effrun can do with a model file ------*- C++
+//-*-===//
 //
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Each verb takes the words after its name, prints results to stdout and all else
-/// to stderr, and returns the exit status: 0, or 1 for an error of input or use.
+/// Each verb takes the words after its name, prints results to stdout and all
+/// else to stderr, and returns the exit status: 0, or 1 for an error of input
+/// or use.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -27,11 +29,13 @@ namespace effrt::tools {
 struct Invocation {
   std::string program;            ///< "effc"
   std::vector<std::string> words; ///< what follows the verb
-  /// The model of an executable made with --emit=exe; such a program's verbs take no MODEL argument.
+  /// The model of an executable made with --emit=exe; such a program's verbs
+  /// take no MODEL argument.
   std::shared_ptr<const Model> embedded;
 };
 
-/// What `run` was asked to write, for a program that can also interpret ONNX files.
+/// What `run` was asked to write, for a program that can also interpret ONNX
+/// files.
 struct ReferenceRequest {
   std::string model, prompt;
   std::vector<int> ids;

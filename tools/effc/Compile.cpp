@@ -1,4 +1,5 @@
-//===- Compile.cpp - effc compile -------------------------------------------===//
+//===- Compile.cpp - effc compile
+//-------------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -31,7 +32,8 @@ using namespace effrt::tools;
 namespace {
 
 struct Flags {
-  std::string input, output, quant = "none", emit = "so", stopAfter = "file", dumpDir, tokenizer, timing = "none";
+  std::string input, output, quant = "none", emit = "so", stopAfter = "file",
+                             dumpDir, tokenizer, timing = "none";
   std::vector<std::string> targets{"native"}, dims, states;
   std::vector<int> batches{1}, prefill{16, 128, 512};
   int maxLength = 0, jobs = 0, group = 128;
@@ -55,7 +57,8 @@ int report(llvm::Error error) {
   return status;
 }
 
-/// Shows the stages: one moving line on a terminal, one plain line per stage elsewhere.
+/// Shows the stages: one moving line on a terminal, one plain line per stage
+/// elsewhere.
 class Stages {
 public:
   explicit Stages(bool quiet) : quiet(quiet) {}
@@ -73,7 +76,8 @@ public:
       line.emplace(current);
     }
     if (line && total > 0)
-      line->update(double(done) / double(total), std::to_string(done) + " of " + std::to_string(total));
+      line->update(double(done) / double(total),
+                   std::to_string(done) + " of " + std::to_string(total));
   }
   void end() { line.reset(); }
 
@@ -90,8 +94,8 @@ std::string defaultOutput(const Flags &flags) {
 }
 
 /// The table after a successful compilation.
-void printSummary(const effrt::ModelInfo &info, double seconds, const Flags &flags,
-                  const std::string &targetReason) {
+void printSummary(const effrt::ModelInfo &info, double seconds,
+                  const Flags &flags, const std::string &targetReason) {
   const effrt::Manifest &m = info.manifest;
   std::printf("  target      %s\n\n", targetReason.c_str());
   std::printf("  %-28s %9s %10s\n", "format", "tensors", "bytes");
@@ -101,41 +105,51 @@ void printSummary(const effrt::ModelInfo &info, double seconds, const Flags &fla
     formats[w.format].second += w.bytes;
   }
   for (const auto &[format, total] : formats)
-    std::printf("  %-28s %9zu %10s\n", format.c_str(), total.first, humanBytes(double(total.second)).c_str());
+    std::printf("  %-28s %9zu %10s\n", format.c_str(), total.first,
+                humanBytes(double(total.second)).c_str());
 
   effrt::CpuSet cpus = effrt::usableCpus();
   auto roofs = knownRoofs(cpus.defaultThreads());
-  std::printf("\n  %-20s %10s %10s %10s   %s\n", "entry point", "arena", "reads", "GFLOP", "predicted");
+  std::printf("\n  %-20s %10s %10s %10s   %s\n", "entry point", "arena",
+              "reads", "GFLOP", "predicted");
   for (const effrt::EntryInfo &e : m.entries) {
     std::string predicted = "-";
     if (roofs) {
-      double time = std::max(double(e.bytes) / roofs->bytesPerSecond, double(e.flops) / roofs->flops);
-      double items = e.kind == EFF_ENTRY_FORWARD ? e.batch : double(e.batch) * e.tokens;
+      double time = std::max(double(e.bytes) / roofs->bytesPerSecond,
+                             double(e.flops) / roofs->flops);
+      double items =
+          e.kind == EFF_ENTRY_FORWARD ? e.batch : double(e.batch) * e.tokens;
       char text[48];
       std::snprintf(text, sizeof text, "at most %.0f %s/s", items / time,
                     m.kind == effrt::ModelKind::CausalLM ? "tok" : "items");
       predicted = text;
     }
-    std::printf("  %-20s %10s %10s %10.2f   %s\n", e.name.c_str(), humanBytes(double(e.arenaBytes)).c_str(),
-                humanBytes(double(e.bytes)).c_str(), double(e.flops) / 1e9, predicted.c_str());
+    std::printf("  %-20s %10s %10s %10.2f   %s\n", e.name.c_str(),
+                humanBytes(double(e.arenaBytes)).c_str(),
+                humanBytes(double(e.bytes)).c_str(), double(e.flops) / 1e9,
+                predicted.c_str());
   }
   std::map<std::string, size_t> families;
   for (const effrt::KernelInfo &k : m.kernels)
     ++families[k.family];
   std::string kernels;
   for (const auto &[family, count] : families)
-    kernels += (kernels.empty() ? "" : ", ") + family + (count > 1 ? " x" + std::to_string(count) : "");
+    kernels += (kernels.empty() ? "" : ", ") + family +
+               (count > 1 ? " x" + std::to_string(count) : "");
   std::printf("\n  kernels     %s\n", kernels.c_str());
-  std::printf("\n  %s   %s (code %s)   %.1f s\n", flags.output.c_str(), humanBytes(double(info.fileBytes)).c_str(),
+  std::printf("\n  %s   %s (code %s)   %.1f s\n", flags.output.c_str(),
+              humanBytes(double(info.fileBytes)).c_str(),
               humanBytes(double(info.codeBytes)).c_str(), seconds);
   if (m.kind == effrt::ModelKind::CausalLM)
-    std::printf("  try:  effc run %s -p \"The river\"      effc bench %s\n", flags.output.c_str(), flags.output.c_str());
+    std::printf("  try:  effc run %s -p \"The river\"      effc bench %s\n",
+                flags.output.c_str(), flags.output.c_str());
   else
-    std::printf("  try:  effc inspect %s      effc bench %s\n", flags.output.c_str(), flags.output.c_str());
-
+    std::printf("  try:  effc inspect %s      effc bench %s\n",
+                flags.output.c_str(), flags.output.c_str());
 }
 
-llvm::json::Value toJson(const effrt::ModelInfo &info, const CompileResult &result, double seconds) {
+llvm::json::Value toJson(const effrt::ModelInfo &info,
+                         const CompileResult &result, double seconds) {
   llvm::json::Array entries, decisions, times;
   for (const effrt::EntryInfo &e : info.manifest.entries)
     entries.push_back(llvm::json::Object{{"name", e.name},
@@ -146,33 +160,41 @@ llvm::json::Value toJson(const effrt::ModelInfo &info, const CompileResult &resu
     llvm::json::Object values;
     for (const auto &[key, value] : d.values)
       values[key] = value;
-    decisions.push_back(llvm::json::Object{
-        {"pass", d.pass}, {"name", d.name}, {"where", d.where}, {"kind", d.kind}, {"values", std::move(values)}});
+    decisions.push_back(llvm::json::Object{{"pass", d.pass},
+                                           {"name", d.name},
+                                           {"where", d.where},
+                                           {"kind", d.kind},
+                                           {"values", std::move(values)}});
   }
   for (const StageTime &t : result.times)
-    times.push_back(llvm::json::Object{{"stage", t.name}, {"seconds", t.seconds}});
-  return llvm::json::Object{{"file", info.path},
-                            {"file_bytes", int64_t(info.fileBytes)},
-                            {"code_bytes", int64_t(info.codeBytes)},
-                            {"weights_bytes", int64_t(info.header.weights_bytes)},
-                            {"kernels", int64_t(info.manifest.kernels.size())},
-                            {"entries", std::move(entries)},
-                            {"decisions", std::move(decisions)},
-                            {"times", std::move(times)},
-                            {"seconds", seconds}};
+    times.push_back(
+        llvm::json::Object{{"stage", t.name}, {"seconds", t.seconds}});
+  return llvm::json::Object{
+      {"file", info.path},
+      {"file_bytes", int64_t(info.fileBytes)},
+      {"code_bytes", int64_t(info.codeBytes)},
+      {"weights_bytes", int64_t(info.header.weights_bytes)},
+      {"kernels", int64_t(info.manifest.kernels.size())},
+      {"entries", std::move(entries)},
+      {"decisions", std::move(decisions)},
+      {"times", std::move(times)},
+      {"seconds", seconds}};
 }
 
 /// The program that --emit=exe puts before a model: beside effc itself.
 llvm::Expected<std::string> findRunner() {
-  llvm::SmallString<128> path(llvm::sys::path::parent_path(llvm::sys::fs::getMainExecutable(nullptr, nullptr)));
+  llvm::SmallString<128> path(llvm::sys::path::parent_path(
+      llvm::sys::fs::getMainExecutable(nullptr, nullptr)));
   llvm::sys::path::append(path, "effrun");
   if (!llvm::sys::fs::can_execute(path))
-    return makeError(ErrorCode::FileNotFound, "the runner of executables is missing", path, "",
+    return makeError(ErrorCode::FileNotFound,
+                     "the runner of executables is missing", path, "",
                      "install effrun beside effc, or write a model file");
   return path.str().str();
 }
 
-llvm::Expected<CompileOptions> toOptions(const Flags &flags, std::string &targetReason) {
+llvm::Expected<CompileOptions> toOptions(const Flags &flags,
+                                         std::string &targetReason) {
   CompileOptions options;
   options.input = flags.input;
   options.output = flags.output;
@@ -189,15 +211,19 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags, std::string &target
     if (name == "native" || name == "host") {
       std::string reason;
       *machine = X86Machine::host(&reason);
-      targetReason += (targetReason.empty() ? "" : "; ") + ("this machine: " + machine->name() + " (" + reason + ")");
+      targetReason +=
+          (targetReason.empty() ? "" : "; ") +
+          ("this machine: " + machine->name() + " (" + reason + ")");
     } else {
       targetReason += (targetReason.empty() ? "" : "; ") + machine->name();
     }
     options.targets.push_back(*machine);
   }
-  // The loader takes the first variant that the processor can run: what needs more features comes first.
+  // The loader takes the first variant that the processor can run: what needs
+  // more features comes first.
   llvm::sort(options.targets, [](const X86Machine &a, const X86Machine &b) {
-    int needsA = llvm::popcount(a.features()), needsB = llvm::popcount(b.features());
+    int needsA = llvm::popcount(a.features()),
+        needsB = llvm::popcount(b.features());
     return needsA != needsB ? needsA > needsB : a.name() < b.name();
   });
   options.quant = flags.quant;
@@ -209,8 +235,10 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags, std::string &target
   for (const std::string &pair : flags.states) {
     size_t equals = pair.find('=');
     if (equals == std::string::npos)
-      return makeError(ErrorCode::BadOption, "--state needs PAST=PRESENT, not '" + pair + "'");
-    options.statePairs.emplace_back(pair.substr(0, equals), pair.substr(equals + 1));
+      return makeError(ErrorCode::BadOption,
+                       "--state needs PAST=PRESENT, not '" + pair + "'");
+    options.statePairs.emplace_back(pair.substr(0, equals),
+                                    pair.substr(equals + 1));
   }
   options.tokenizer = flags.tokenizer;
   options.jobs = unsigned(flags.jobs);
@@ -225,34 +253,64 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags, std::string &target
 int effc::driver::compileVerb(const Invocation &call) {
   Flags flags;
   effrt::cli::Command command(
-      "compile", "Compiles an ONNX model to one native file.", "MODEL.onnx [-o FILE]",
-      {"effc compile model.onnx -o model.eff", "effc compile model.onnx --quant w4a16 --max-length 4096",
-       "effc compile model.onnx --target=x86-64-v3,x86-64-v4   # both in one file",
-       "effc compile model.onnx --emit=exe -o writer && ./writer -p \"The river\"",
+      "compile", "Compiles an ONNX model to one native file.",
+      "MODEL.onnx [-o FILE]",
+      {"effc compile model.onnx -o model.eff",
+       "effc compile model.onnx --quant w4a16 --max-length 4096",
+       "effc compile model.onnx --target=x86-64-v3,x86-64-v4   # both in one "
+       "file",
+       "effc compile model.onnx --emit=exe -o writer && ./writer -p \"The "
+       "river\"",
        "effc compile model.onnx --stop-after=plan"});
   command.positional("MODEL.onnx", flags.input);
   command.section("output");
-  command.option("output", 'o', flags.output, "FILE", "the file to write; default: the model's name with .eff");
-  command.choice("emit", 0, flags.emit, {"so", "exe"}, "a model file for effc run, or a program");
-  command.list("target", 0, flags.targets, "NAME,...", "processors to compile for; effc targets lists them");
-  command.option("tokenizer", 0, flags.tokenizer, "FILE", "tokenizer.json; default: MODEL.tokenizer.json or tokenizer.json beside the model");
+  command.option("output", 'o', flags.output, "FILE",
+                 "the file to write; default: the model's name with .eff");
+  command.choice("emit", 0, flags.emit, {"so", "exe"},
+                 "a model file for effc run, or a program");
+  command.list("target", 0, flags.targets, "NAME,...",
+               "processors to compile for; effc targets lists them");
+  command.option("tokenizer", 0, flags.tokenizer, "FILE",
+                 "tokenizer.json; default: MODEL.tokenizer.json or "
+                 "tokenizer.json beside the model");
   command.section("model");
-  command.choice("quant", 0, flags.quant, {"none", "f32", "bf16", "w8a16", "w8a8-dynamic", "w4a16"}, "format of the weights; none: as stored");
-  command.option("group", 0, flags.group, "N", "columns that share a scale with w4a16", 8, 1 << 20);
-  command.list("batch", 0, flags.batches, "N,...", "sequences that decode together, an entry point each", 1, 4096);
-  command.list("prefill", 0, flags.prefill, "N,...", "tokens of a prompt that are computed together, an entry point each", 1, 65536);
-  command.option("max-length", 0, flags.maxLength, "N", "tokens that a sequence can hold; 0: as the model says, or 2048", 0, 1 << 24);
-  command.list("dim", 0, flags.dims, "NAME=N,...", "the size of a dimension that the file leaves open");
-  command.list("state", 0, flags.states, "PAST=PRESENT,...", "an input and an output that are one state");
-  command.flag("strict-paths", 0, flags.strictPaths, "refuse links among the model's data files");
+  command.choice("quant", 0, flags.quant,
+                 {"none", "f32", "bf16", "w8a16", "w8a8-dynamic", "w4a16"},
+                 "format of the weights; none: as stored");
+  command.option("group", 0, flags.group, "N",
+                 "columns that share a scale with w4a16", 8, 1 << 20);
+  command.list("batch", 0, flags.batches, "N,...",
+               "sequences that decode together, an entry point each", 1, 4096);
+  command.list(
+      "prefill", 0, flags.prefill, "N,...",
+      "tokens of a prompt that are computed together, an entry point each", 1,
+      65536);
+  command.option(
+      "max-length", 0, flags.maxLength, "N",
+      "tokens that a sequence can hold; 0: as the model says, or 2048", 0,
+      1 << 24);
+  command.list("dim", 0, flags.dims, "NAME=N,...",
+               "the size of a dimension that the file leaves open");
+  command.list("state", 0, flags.states, "PAST=PRESENT,...",
+               "an input and an output that are one state");
+  command.flag("strict-paths", 0, flags.strictPaths,
+               "refuse links among the model's data files");
   command.section("looking inside");
-  command.choice("stop-after", 0, flags.stopAfter, {"onnx", "eff", "plan", "llvm", "objects", "file"}, "print the model at this level instead (objects: write them to the output directory)");
-  command.option("dump-dir", 0, flags.dumpDir, "DIR", "write the IR after each level to DIR");
-  command.choice("timing", 0, flags.timing, {"none", "text", "json"}, "time of each stage, on standard error");
-  command.flag("verbose", 'v', flags.verbose, "print every decision of every pass");
+  command.choice("stop-after", 0, flags.stopAfter,
+                 {"onnx", "eff", "plan", "llvm", "objects", "file"},
+                 "print the model at this level instead (objects: write them "
+                 "to the output directory)");
+  command.option("dump-dir", 0, flags.dumpDir, "DIR",
+                 "write the IR after each level to DIR");
+  command.choice("timing", 0, flags.timing, {"none", "text", "json"},
+                 "time of each stage, on standard error");
+  command.flag("verbose", 'v', flags.verbose,
+               "print every decision of every pass");
   command.section("running");
-  command.option("jobs", 'j', flags.jobs, "N", "threads; 0: one for each core that may be used", 0, 1024);
-  command.flag("json", 0, flags.asJson, "print one JSON object with sizes, decisions and times");
+  command.option("jobs", 'j', flags.jobs, "N",
+                 "threads; 0: one for each core that may be used", 0, 1024);
+  command.flag("json", 0, flags.asJson,
+               "print one JSON object with sizes, decisions and times");
   command.flag("quiet", 'q', flags.quiet, "no progress on standard error");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
@@ -265,7 +323,10 @@ int effc::driver::compileVerb(const Invocation &call) {
     return report(options.takeError());
   Stages stages(flags.quiet);
   CompileObserver observer;
-  observer.progress = [&](llvm::StringRef stage, uint64_t done, uint64_t total) { stages.update(stage, done, total); };
+  observer.progress = [&](llvm::StringRef stage, uint64_t done,
+                          uint64_t total) {
+    stages.update(stage, done, total);
+  };
   observer.warning = [&](const std::string &text) {
     stages.end();
     std::fprintf(stderr, "warning: %s\n", text.c_str());
@@ -283,12 +344,14 @@ int effc::driver::compileVerb(const Invocation &call) {
   if (flags.timing == "json") {
     llvm::json::Array times;
     for (const StageTime &t : result->times)
-      times.push_back(llvm::json::Object{{"stage", t.name}, {"seconds", t.seconds}});
+      times.push_back(
+          llvm::json::Object{{"stage", t.name}, {"seconds", t.seconds}});
     llvm::errs() << llvm::json::Value(std::move(times)) << "\n";
   }
   if (flags.verbose)
     for (const Decision &d : result->decisions) {
-      std::fprintf(stderr, "%s %s %s:", d.pass.c_str(), d.where.c_str(), d.name.c_str());
+      std::fprintf(stderr, "%s %s %s:", d.pass.c_str(), d.where.c_str(),
+                   d.name.c_str());
       for (const auto &[key, value] : d.values)
         std::fprintf(stderr, " %s=%s", key.c_str(), value.c_str());
       std::fputc('\n', stderr);

@@ -1,4 +1,5 @@
-//===- Doctor.cpp - effc doctor, effc targets -------------------------------===//
+//===- Doctor.cpp - effc doctor, effc targets
+//-------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -38,9 +39,9 @@ double availableMemory() {
 
 int effc::driver::targetsVerb(const Invocation &call) {
   bool asJson = false;
-  effrt::cli::Command command("targets", "Lists what code can be compiled for.",
-                              "", {"effc targets",
-                                   "effc compile model.onnx --target=x86-64-v3,x86-64-v4"});
+  effrt::cli::Command command(
+      "targets", "Lists what code can be compiled for.", "",
+      {"effc targets", "effc compile model.onnx --target=x86-64-v3,x86-64-v4"});
   command.flag("json", 0, asJson, "print a JSON array");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
@@ -54,13 +55,15 @@ int effc::driver::targetsVerb(const Invocation &call) {
     }
     bool here = machine->runsOn(host);
     if (asJson)
-      array.push_back(llvm::json::Object{{"name", name},
-                                         {"runs_here", here},
-                                         {"cpu", machine->cpu()},
-                                         {"vector_bits", machine->vectorBits()}});
+      array.push_back(
+          llvm::json::Object{{"name", name},
+                             {"runs_here", here},
+                             {"cpu", machine->cpu()},
+                             {"vector_bits", machine->vectorBits()}});
     else
       std::printf("%-12s %4d-bit vectors   %s\n", name.c_str(),
-                  machine->vectorBits(), here ? "runs here" : "not on this machine");
+                  machine->vectorBits(),
+                  here ? "runs here" : "not on this machine");
   }
   if (asJson)
     llvm::outs() << llvm::json::Value(std::move(array)) << "\n";
@@ -72,8 +75,8 @@ int effc::driver::targetsVerb(const Invocation &call) {
 int effc::driver::doctorVerb(const Invocation &call) {
   bool asJson = false;
   effrt::cli::Command command(
-      "doctor", "Shows what this machine can do and whether effc works here.", "",
-      {"effc doctor", "effc doctor --json"});
+      "doctor", "Shows what this machine can do and whether effc works here.",
+      "", {"effc doctor", "effc doctor --json"});
   command.flag("json", 0, asJson, "print one JSON object");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
@@ -89,7 +92,10 @@ int effc::driver::doctorVerb(const Invocation &call) {
   // A kernel goes the whole way from bitcode to an object.
   KernelSpec spec;
   spec.family = "copy_rows";
-  for (auto [name, value] : {std::pair<const char *, int64_t>{"rows", 4}, {"d", 64}, {"ldx", 64}, {"ldy", 64}})
+  for (auto [name, value] : {std::pair<const char *, int64_t>{"rows", 4},
+                             {"d", 64},
+                             {"ldx", 64},
+                             {"ldy", 64}})
     spec.set(name, value);
   double start = now();
   auto kernel = compileKernel(spec, host, "doctor");
@@ -100,17 +106,19 @@ int effc::driver::doctorVerb(const Invocation &call) {
 
   double memory = availableMemory();
   if (asJson) {
-    llvm::json::Object report{{"cpu", effrt::cpuName()},
-                              {"target", host.name()},
-                              {"reason", reason},
-                              {"threads", threads},
-                              {"cpu_quota", cpus.quota},
-                              {"read_bandwidth", roofs->bytesPerSecond},
-                              {"peak_flops", roofs->flops},
-                              {"last_level_cache", static_cast<int64_t>(effrt::lastLevelCacheBytes())},
-                              {"memory_available", memory},
-                              {"code_generation", failure.empty()},
-                              {"version", EFFC_VERSION}};
+    llvm::json::Object report{
+        {"cpu", effrt::cpuName()},
+        {"target", host.name()},
+        {"reason", reason},
+        {"threads", threads},
+        {"cpu_quota", cpus.quota},
+        {"read_bandwidth", roofs->bytesPerSecond},
+        {"peak_flops", roofs->flops},
+        {"last_level_cache",
+         static_cast<int64_t>(effrt::lastLevelCacheBytes())},
+        {"memory_available", memory},
+        {"code_generation", failure.empty()},
+        {"version", EFFC_VERSION}};
     llvm::outs() << llvm::json::Value(std::move(report)) << "\n";
     return failure.empty() ? 0 : 2;
   }
@@ -120,10 +128,12 @@ int effc::driver::doctorVerb(const Invocation &call) {
   std::printf("threads     %d of %zu processors", threads, cpus.cpus.size());
   if (cpus.quota > 0)
     std::printf(", the control group grants %.1f", cpus.quota);
-  std::printf("\nmemory      %s available, %s last-level cache\n", humanBytes(memory).c_str(),
+  std::printf("\nmemory      %s available, %s last-level cache\n",
+              humanBytes(memory).c_str(),
               humanBytes(double(effrt::lastLevelCacheBytes())).c_str());
-  std::printf("roofline    reads %.1f GB/s, %.0f GFLOP/s in f32 (%s)\n", roofs->bytesPerSecond / 1e9,
-              roofs->flops / 1e9, roofs->instructions.c_str());
+  std::printf("roofline    reads %.1f GB/s, %.0f GFLOP/s in f32 (%s)\n",
+              roofs->bytesPerSecond / 1e9, roofs->flops / 1e9,
+              roofs->instructions.c_str());
   if (failure.empty())
     std::printf("compiler    works: one kernel in %.0f ms\n", seconds * 1e3);
   else

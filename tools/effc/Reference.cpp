@@ -1,4 +1,5 @@
-//===- Reference.cpp - effc run --reference ---------------------------------===//
+//===- Reference.cpp - effc run --reference
+//---------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -35,10 +36,12 @@ int reportLLVM(llvm::Error error) {
 }
 
 /// Appends one token and gives the most likely next one.
-llvm::Expected<int64_t> step(Interpreter<float> &interpreter, Sequence<float> &sequence, int64_t token) {
+llvm::Expected<int64_t> step(Interpreter<float> &interpreter,
+                             Sequence<float> &sequence, int64_t token) {
   Row<float> row;
   row.sequence = &sequence;
-  auto outputs = interpreter.run("decode_b1", {Tensor<float>::fromIntegers({1, 1}, {token})}, {row});
+  auto outputs = interpreter.run(
+      "decode_b1", {Tensor<float>::fromIntegers({1, 1}, {token})}, {row});
   if (!outputs)
     return outputs.takeError();
   if (outputs->empty() || outputs->front().floats.empty())
@@ -75,15 +78,17 @@ int effc::driver::runReference(const ReferenceRequest &request) {
   std::vector<int64_t> prompt(request.ids.begin(), request.ids.end());
   if (prompt.empty()) {
     if (!tokenizer)
-      return reportLLVM(makeError(ErrorCode::NoTokenizer, "the model has no tokenizer", request.model, "",
-                                  "--tokenizer FILE or --ids ID,..."));
+      return reportLLVM(makeError(ErrorCode::NoTokenizer,
+                                  "the model has no tokenizer", request.model,
+                                  "", "--tokenizer FILE or --ids ID,..."));
     auto ids = tokenizer->encode(request.prompt);
     if (!ids)
       return reportError(ids.error());
     prompt.assign(ids->begin(), ids->end());
   }
   if (prompt.empty())
-    return reportLLVM(makeError(ErrorCode::BadOption, "there is no prompt", "", "", "-p TEXT or --ids ID,..."));
+    return reportLLVM(makeError(ErrorCode::BadOption, "there is no prompt", "",
+                                "", "-p TEXT or --ids ID,..."));
 
   Interpreter<float> interpreter(**module);
   Sequence<float> sequence = interpreter.createSequence();
@@ -109,10 +114,13 @@ int effc::driver::runReference(const ReferenceRequest &request) {
     llvm::json::Array ids;
     for (effrt::TokenId id : generated)
       ids.push_back(int64_t(id));
-    llvm::outs() << llvm::json::Value(llvm::json::Object{{"text", llvm::json::fixUTF8(text)}, {"ids", std::move(ids)}})
+    llvm::outs() << llvm::json::Value(
+                        llvm::json::Object{{"text", llvm::json::fixUTF8(text)},
+                                           {"ids", std::move(ids)}})
                  << "\n";
   } else if (tokenizer) {
-    std::printf("%s%s\n", request.ids.empty() ? request.prompt.c_str() : "", text.c_str());
+    std::printf("%s%s\n", request.ids.empty() ? request.prompt.c_str() : "",
+                text.c_str());
   } else {
     for (effrt::TokenId id : generated)
       std::printf("%u ", id);

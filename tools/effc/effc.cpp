@@ -1,4 +1,5 @@
-//===- effc.cpp - the effc command ------------------------------------------===//
+//===- effc.cpp - the effc command
+//------------------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -39,9 +40,10 @@ constexpr Verb verbs[] = {
 };
 
 void printHelp(std::FILE *out) {
-  std::fputs("effc compiles ONNX models to self-contained native files and runs "
-             "them.\n\nusage: effc VERB ...\n\n",
-             out);
+  std::fputs(
+      "effc compiles ONNX models to self-contained native files and runs "
+      "them.\n\nusage: effc VERB ...\n\n",
+      out);
   for (const Verb &verb : verbs)
     std::fprintf(out, "  %-10s %s\n", verb.name, verb.summary);
   std::fputs("\n  effc VERB --help    flags and examples\n  effc --version\n\n"
@@ -62,7 +64,8 @@ int main(int argc, char **argv) {
     std::printf("effc %s\n", EFFC_VERSION);
     return 0;
   }
-  Invocation call{"effc", std::vector<std::string>(argv + 2, argv + argc), nullptr};
+  Invocation call{"effc", std::vector<std::string>(argv + 2, argv + argc),
+                  nullptr};
   std::vector<std::string> names;
   for (const Verb &verb : verbs) {
     if (word == verb.name)
@@ -70,7 +73,8 @@ int main(int argc, char **argv) {
     names.push_back(verb.name);
   }
   std::string near = effrt::cli::nearest(word, names);
-  return reportError(effrt::fail(
-      effrt::Code::BadOption, "effc has no verb '" + word + "'", "", "",
-      near.empty() ? "effc --help lists the verbs" : "did you mean " + near + "?"));
+  return reportError(effrt::fail(effrt::Code::BadOption,
+                                 "effc has no verb '" + word + "'", "", "",
+                                 near.empty() ? "effc --help lists the verbs"
+                                              : "did you mean " + near + "?"));
 }

@@ -5,9 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// The way of a model as a library: import, one raised function per entry point,
-/// compression, plan, model file. Each level can be stopped at and dumped. The
-/// driver is a thin layer of flags over this.
+/// The way of a model as a library: import, one raised function per entry
+/// point, compression, plan, model file. Each level can be stopped at and
+/// dumped. The driver is a thin layer of flags over this.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -37,7 +37,8 @@ std::optional<Stage> parseStage(llvm::StringRef name);
 struct CompileOptions {
   std::string input;  ///< the .onnx file
   std::string output; ///< the model file; for Objects a directory
-  /// The runner that the model is appended to, for an executable; empty: a model file.
+  /// The runner that the model is appended to, for an executable; empty: a
+  /// model file.
   std::string runner;
   /// One variant of the code for each; the first is the best.
   std::vector<X86Machine> targets;
@@ -57,7 +58,8 @@ struct CompileOptions {
   std::vector<std::string> dims;
   /// Pairs of state names that the rules of naming do not find: past, present.
   std::vector<std::pair<std::string, std::string>> statePairs;
-  /// tokenizer.json; empty: MODEL.tokenizer.json or tokenizer.json beside the model, if there.
+  /// tokenizer.json; empty: MODEL.tokenizer.json or tokenizer.json beside the
+  /// model, if there.
   std::string tokenizer;
 
   ImportOptions import;
@@ -91,22 +93,28 @@ struct CompileResult {
 
 /// What the compilation tells while it runs; any part may be missing.
 struct CompileObserver {
-  /// A stage begins, or goes on: `done` of `total` items (0 of 0 when there is nothing to count). From one thread at a
-  /// time.
-  std::function<void(llvm::StringRef stage, uint64_t done, uint64_t total)> progress;
+  /// A stage begins, or goes on: `done` of `total` items (0 of 0 when there is
+  /// nothing to count). From one thread at a time.
+  std::function<void(llvm::StringRef stage, uint64_t done, uint64_t total)>
+      progress;
   std::function<void(const std::string &text)> warning;
 };
 
-/// Compiles a model, or stops at a level. Errors are UserErrors; nothing is left behind on failure.
-llvm::Expected<CompileResult> compileModel(const CompileOptions &options, const CompileObserver &observer = {});
+/// Compiles a model, or stops at a level. Errors are UserErrors; nothing is
+/// left behind on failure.
+llvm::Expected<CompileResult>
+compileModel(const CompileOptions &options,
+             const CompileObserver &observer = {});
 
-/// The raised model, one function per entry point, before compression: what the reference interpreter runs. The
-/// context must have effc's dialects (registerDialects).
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> raiseModel(mlir::MLIRContext &context, const CompileOptions &options,
-                                                             const CompileObserver &observer = {});
+/// The raised model, one function per entry point, before compression: what the
+/// reference interpreter runs. The context must have effc's dialects
+/// (registerDialects).
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+raiseModel(mlir::MLIRContext &context, const CompileOptions &options,
+           const CompileObserver &observer = {});
 
-/// The text of the tokenizer that belongs to a model: `options.tokenizer` or a file beside the model; empty when there
-/// is none.
+/// The text of the tokenizer that belongs to a model: `options.tokenizer` or a
+/// file beside the model; empty when there is none.
 llvm::Expected<std::string> findTokenizer(const CompileOptions &options);
 
 } // namespace effc

@@ -5,9 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// An error says what, where, why and what to try, under a stable code. Libraries
-/// return it as llvm::Error; passes emit it as a diagnostic whose notes carry the
-/// same parts, so that the driver prints both alike.
+/// An error says what, where, why and what to try, under a stable code.
+/// Libraries return it as llvm::Error; passes emit it as a diagnostic whose
+/// notes carry the same parts, so that the driver prints both alike.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -51,7 +51,8 @@ llvm::Error makeError(ErrorCode code, const llvm::Twine &what,
                       const llvm::Twine &why = {},
                       const llvm::Twine &hint = {});
 
-/// Emits an error with a code at a location. Attach `why` and `hint` with noteWhy and noteTry.
+/// Emits an error with a code at a location. Attach `why` and `hint` with
+/// noteWhy and noteTry.
 mlir::InFlightDiagnostic emitUserError(mlir::Location loc, ErrorCode code,
                                        const llvm::Twine &what);
 /// Adds the reason to a diagnostic of emitUserError.

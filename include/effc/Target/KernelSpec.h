@@ -3,6 +3,7 @@
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
+// clang-format off: the table below is one line per family.
 ///
 /// \file
 /// A kernel family is hand-written code under runtime/kernels/<target>; a KernelSpec
@@ -61,6 +62,8 @@
 ///
 //===----------------------------------------------------------------------===//
 
+// clang-format on
+
 #ifndef EFFC_TARGET_KERNELSPEC_H
 #define EFFC_TARGET_KERNELSPEC_H
 
@@ -78,8 +81,9 @@ struct KernelSpec {
   std::string family;
   /// Sorted by name.
   llvm::SmallVector<std::pair<std::string, int64_t>, 12> constants;
-  /// The epilogue as the text of an MLIR function `func.func @eff_epilogue(%acc: f32, %e0: f32, ...) -> f32` over
-  /// arith and math; empty for the identity.
+  /// The epilogue as the text of an MLIR function `func.func
+  /// @eff_epilogue(%acc: f32, %e0: f32, ...) -> f32` over arith and math; empty
+  /// for the identity.
   std::string epilogue;
 
   /// Value of a constant; 0 when the spec does not have it.
@@ -87,7 +91,8 @@ struct KernelSpec {
   void set(llvm::StringRef name, int64_t value);
   /// Family, constants and epilogue as one line of text.
   std::string str() const;
-  /// A symbol name that is equal for equal specs: family, then 16 hex digits of a hash of str().
+  /// A symbol name that is equal for equal specs: family, then 16 hex digits of
+  /// a hash of str().
   std::string name() const;
   bool operator==(const KernelSpec &other) const;
 };
