@@ -4,11 +4,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Case.h"
-#include "effc/Conversion/OnnxToLinalg/Lower.h"
+#include "Levels.h"
 #include "effc/Frontend/ONNX/Import.h"
 #include "effc/Frontend/ONNX/Passes.h"
-#include "effc/Reference/Interpreter.h"
 #include "effc/Support/Error.h"
 
 #include "mlir/IR/Verifier.h"
@@ -27,8 +25,6 @@ llvm::StringRef name(Status status) {
 }
 
 namespace {
-
-using HostTensors = std::vector<onnx::HostTensor>;
 
 struct DataSet {
   HostTensors inputs, outputs;
@@ -126,49 +122,6 @@ void bindInputs(func::FuncOp main, const DataSet &data, Binding binding,
     (void)main.eraseArguments(gone).succeeded();
 }
 
-template <typename T>
-reference::Tensor<T> toReference(const onnx::HostTensor &value) {
-  reference::Tensor<T> tensor(value.shape, !value.isFloat());
-  unsigned width = value.elementType.getIntOrFloatBitWidth();
-  for (int64_t i = 0; i < value.size(); ++i)
-    if (value.isFloat())
-      tensor.floats[i] = T(value.floats[i]);
-    else if (width == 1)
-      tensor.integers[i] = value.ints[i];
-    else
-      tensor.integers[i] = llvm::SignExtend64(uint64_t(value.ints[i]), width);
-  return tensor;
-}
-
-template <typename T>
-onnx::HostTensor fromReference(const reference::Tensor<T> &value,
-                               Type element) {
-  onnx::HostTensor tensor(element, value.shape);
-  if (tensor.isFloat())
-    tensor.floats.assign(value.floats.begin(), value.floats.end());
-  else
-    tensor.ints.assign(value.integers.begin(), value.integers.end());
-  tensor.round();
-  return tensor;
-}
-
-template <typename T>
-llvm::Expected<HostTensors> interpret(ModuleOp module,
-                                      ArrayRef<onnx::HostTensor> inputs,
-                                      ArrayRef<Type> elements) {
-  std::vector<reference::Tensor<T>> arguments;
-  for (const onnx::HostTensor &input : inputs)
-    arguments.push_back(toReference<T>(input));
-  reference::Interpreter<T> interpreter(module);
-  auto results = interpreter.run("main", arguments);
-  if (!results)
-    return results.takeError();
-  HostTensors outputs;
-  for (auto [result, element] : llvm::zip(*results, elements))
-    outputs.push_back(fromReference<T>(result, element));
-  return outputs;
-}
-
 /// Collects diagnostics as one text.
 class Diagnostics {
 public:
@@ -188,20 +141,10 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
-bool usesDouble(ModuleOp module) {
-  return module
-      .walk([](Operation *op) {
-        for (Type type : op->getResultTypes())
-          if (getElementTypeOrSelf(type).isF64())
-            return WalkResult::interrupt();
-        return WalkResult::advance();
-      })
-      .wasInterrupted();
-}
-
 /// One attempt with one data set.
 Status attempt(MLIRContext &context, const std::string &folder,
-               const std::string &set, Binding binding, Outcome &outcome) {
+               const std::string &set, Binding binding, Level level,
+               Outcome &outcome) {
   Diagnostics diagnostics(context);
   outcome.boundInputs.clear();
   outcome.shapeLike.clear();
@@ -242,18 +185,15 @@ Status attempt(MLIRContext &context, const std::string &folder,
     elements.push_back(getElementTypeOrSelf(value.getType()));
   if (elements.size() != data.outputs.size())
     return refuse("the data set has another number of outputs than the model");
-  PassManager lower(&context);
-  lower.addPass(createConvertOnnxToLinalgPass());
-  if (failed(lower.run(**module)))
-    return refuse({});
   HostTensors arguments;
   for (unsigned i : kept)
     arguments.push_back(data.inputs[i]);
-  auto actual = usesDouble(**module)
-                    ? interpret<double>(**module, arguments, elements)
-                    : interpret<float>(**module, arguments, elements);
+  auto actual = runGraph(level, **module, arguments, elements);
   if (!actual)
-    return refuse(llvm::toString(actual.takeError()));
+    return refuse(
+        diagnostics.text.empty()
+            ? llvm::toString(actual.takeError())
+            : (llvm::consumeError(actual.takeError()), diagnostics.text));
   for (auto [i, pair] : llvm::enumerate(llvm::zip(*actual, data.outputs))) {
     std::string difference = compare(std::get<0>(pair), std::get<1>(pair));
     if (difference.empty())
@@ -270,7 +210,7 @@ Status attempt(MLIRContext &context, const std::string &folder,
 
 } // namespace
 
-Outcome runCase(const std::string &folder) {
+Outcome runCase(const std::string &folder, Level level) {
   Outcome outcome;
   outcome.status = Status::Unsupported;
   MLIRContext context(MLIRContext::Threading::DISABLED);
@@ -284,7 +224,8 @@ Outcome runCase(const std::string &folder) {
     // Operands such as shapes and axes may be inputs of the graph; they must be
     // known at compile time.
     Outcome first = outcome;
-    Status status = attempt(context, folder, set, {Binding::None}, first);
+    Status status =
+        attempt(context, folder, set, {Binding::None}, level, first);
     outcome = first;
     std::vector<Binding> more;
     for (unsigned input : first.shapeLike)
@@ -297,7 +238,7 @@ Outcome runCase(const std::string &folder) {
       if (status != Status::Unsupported)
         break;
       Outcome tried = first;
-      status = attempt(context, folder, set, binding, tried);
+      status = attempt(context, folder, set, binding, level, tried);
       if (status == Status::Unsupported)
         continue;
       outcome = tried;

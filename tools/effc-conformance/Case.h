@@ -29,6 +29,13 @@ enum class Status {
 };
 llvm::StringRef name(Status status);
 
+/// How far the compiler goes before a graph runs.
+enum class Level {
+  Literal,  // each node lowered, then interpreted
+  Raised,   // raised to eff, then interpreted
+  Compiled, // compiled to a model file that the runtime runs
+};
+
 struct Outcome {
   Status status = Status::Crashed;
   /// Why, when it did not pass.
@@ -44,13 +51,16 @@ struct Outcome {
 };
 
 /// Runs the case of a folder that holds model.onnx and test_data_set_<k>.
-Outcome runCase(const std::string &folder);
+Outcome runCase(const std::string &folder, Level level);
 
 /// A tensor of a test_data_set; fails for sequences, optionals and strings.
-llvm::Expected<onnx::HostTensor> readTensor(mlir::MLIRContext &context, const std::string &path);
+llvm::Expected<onnx::HostTensor> readTensor(mlir::MLIRContext &context,
+                                            const std::string &path);
 
-/// Why `actual` is not `expected`; empty when it is, within rtol 1e-3 and atol 1e-7 for floats.
-std::string compare(const onnx::HostTensor &actual, const onnx::HostTensor &expected);
+/// Why `actual` is not `expected`; empty when it is, within rtol 1e-3 and atol
+/// 1e-7 for floats.
+std::string compare(const onnx::HostTensor &actual,
+                    const onnx::HostTensor &expected);
 
 /// Tiers 0 to 3 (4: the rest) by what the file uses.
 int tierOf(const Outcome &outcome);

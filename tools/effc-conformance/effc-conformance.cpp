@@ -37,6 +37,7 @@ struct Options {
   std::string folder, json, filter;
   unsigned jobs = 1, seconds = 20, gigabytes = 4;
   bool verbose = false;
+  Level level = Level::Literal;
 };
 
 struct Case {
@@ -55,6 +56,9 @@ constexpr llvm::StringLiteral usage =
     "usage: effc-conformance DIRECTORY [options]\n"
     "  Runs the ONNX backend tests under DIRECTORY: folders with model.onnx "
     "and test_data_set_<k>.\n"
+    "  --level LEVEL       how a graph is run: literal (each node lowered, "
+    "interpreted; the default), raised (to\n"
+    "                      eff, interpreted) or compiled (to a model file)\n"
     "  --filter TEXT       only cases whose name contains TEXT\n"
     "  --jobs N            processes at a time (default 1)\n"
     "  --timeout-s N       seconds of processor time for a case (default 20)\n"
@@ -72,7 +76,14 @@ bool parse(int argc, char **argv, Options &options) {
       options.filter = value().str();
     else if (word == "--json")
       options.json = value().str();
-    else if (word == "--verbose")
+    else if (word == "--level") {
+      llvm::StringRef level = value();
+      if (level != "literal" && level != "raised" && level != "compiled")
+        return false;
+      options.level = level == "literal"  ? Level::Literal
+                      : level == "raised" ? Level::Raised
+                                          : Level::Compiled;
+    } else if (word == "--verbose")
       options.verbose = true;
     else if (word == "--jobs" || word == "--timeout-s" ||
              word == "--max-mem-gb") {
@@ -180,7 +191,8 @@ Child start(const Case &test, size_t index, const Options &options) {
     setrlimit(RLIMIT_CORE, &core);
     // Whatever waits without using the processor ends too.
     alarm(options.seconds * 10);
-    bool written = writeAll(ends[1], encode(runCase(test.folder)));
+    bool written =
+        writeAll(ends[1], encode(runCase(test.folder, options.level)));
     _exit(written ? 0 : 1);
   }
   close(ends[1]);

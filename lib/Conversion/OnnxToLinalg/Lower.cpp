@@ -55,7 +55,8 @@ RankedTensorType getLoweredType(Type type) {
 }
 
 FailureOr<SmallVector<Value>>
-lowerToLinalg(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands) {
+lowerToLinalg(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands,
+                                            Type floats) {
   lower::LowerFn fn = find(node);
   if (!fn || operands.size() != node.getInputs().size())
     return failure();
@@ -74,7 +75,7 @@ lowerToLinalg(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands) {
     if (!type || !type.hasStaticShape())
       return failure();
   }
-  lower::Lowering lowering(builder, node, operands);
+  lower::Lowering lowering(builder, node, operands, floats);
   lower::Results results = fn(lowering);
   if (failed(results))
     return failure();

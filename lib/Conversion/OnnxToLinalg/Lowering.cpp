@@ -31,16 +31,21 @@ static Type signless(Type element) {
 }
 
 Lowering::Lowering(OpBuilder &builder, onnx::NodeOp node,
-                   ArrayRef<Value> operands)
+                   ArrayRef<Value> operands, Type floats)
     : b(builder), loc(node.getLoc()), node(node), operands(operands),
-      e(builder, node.getLoc()) {
+      wide(floats), e(builder, node.getLoc()) {
   for (auto [i, operand] : llvm::enumerate(operands)) {
-    if (!operand || !isFloat(operand))
+    if (wide || !operand || !isFloat(operand))
       continue;
     Type declared = elementTypeOf(node.getInputs()[i]);
     if (isa<FloatType>(declared) && declared != elementOf(operand))
       wide = elementOf(operand);
   }
+  // Operands of another type may stand beside those that are widened already.
+  if (wide)
+    for (Value &operand : this->operands)
+      if (operand && isFloat(operand))
+        operand = e.cast(operand, wide);
 }
 
 bool Lowering::isUnsigned(unsigned i) const {

@@ -93,7 +93,7 @@ struct Factor {
 class Lowering {
 public:
   Lowering(mlir::OpBuilder &builder, onnx::NodeOp node,
-           ArrayRef<Value> operands);
+           ArrayRef<Value> operands, Type floats = {});
 
   //===--------------------------------------------------------------------===//
   // The node
@@ -177,7 +177,7 @@ public:
   mlir::OpBuilder &b;
   mlir::Location loc;
   onnx::NodeOp node;
-  ArrayRef<Value> operands;
+  llvm::SmallVector<Value> operands;
   /// The type of all floats, null when each has its own.
   Type wide;
   Expr e;

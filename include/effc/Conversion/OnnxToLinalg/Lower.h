@@ -36,15 +36,15 @@ bool hasLinalgLowering(onnx::NodeOp node);
 /// the operand's `arith.constant`. Results have static shapes, null where the
 /// node's result is absent.
 ///
-/// Element types are those of the node, signless. When a float operand has
-/// another type than the node says (a graph computed in f32 throughout), every
-/// float result has that type.
+/// Element types are those of the node, signless. With `floats`, every float is
+/// computed in that type; so it is without it when a float operand has another
+/// type than the node says.
 ///
 /// Fails without a diagnostic when the node is not covered; ops that were built
 /// until then have no users.
 mlir::FailureOr<llvm::SmallVector<mlir::Value>>
 lowerToLinalg(mlir::OpBuilder &builder, onnx::NodeOp node,
-              llvm::ArrayRef<mlir::Value> operands);
+              llvm::ArrayRef<mlir::Value> operands, mlir::Type floats = {});
 
 /// The signless tensor type that stands for a type of the onnx dialect; null
 /// when none does.
