@@ -23,25 +23,42 @@
 
 namespace effc::test {
 
-/// The folder of the exporters' files, unpacked once; empty when the data is
-/// not there.
+/// The folder where an archive of the test data is unpacked, once; empty when
+/// the data is not there.
+inline std::string unpack(llvm::StringRef name) {
+  const char *data = std::getenv("EFFC_TEST_DATA");
+  std::string root = data && *data ? data : EFFC_SOURCE_DIR "/../shared";
+  std::string archive = root + "/onnx/" + name.str() + ".tar.xz";
+  llvm::SmallString<128> to;
+  if (!llvm::sys::fs::exists(archive) ||
+      llvm::sys::fs::createUniqueDirectory("effc-raise", to))
+    return "";
+  auto tar = llvm::sys::findProgramByName("tar");
+  if (!tar || llvm::sys::ExecuteAndWait(
+                  *tar, {*tar, "-xf", archive, "-C", to.str()}) != 0)
+    return "";
+  return std::string(to);
+}
+
+/// Unpacked archives; their folders go when the process ends.
+class Unpacked {
+public:
+  explicit Unpacked(llvm::StringRef name) : folder(unpack(name)) {}
+  ~Unpacked() {
+    if (!folder.empty())
+      llvm::sys::fs::remove_directories(folder);
+  }
+  const std::string folder;
+};
+
 inline const std::string &exporterFiles() {
-  static const std::string folder = []() -> std::string {
-    const char *data = std::getenv("EFFC_TEST_DATA");
-    std::string root = data && *data ? data : EFFC_SOURCE_DIR "/../shared";
-    std::string archive = root + "/onnx/exporter-files.tar.xz";
-    llvm::SmallString<128> to;
-    if (!llvm::sys::fs::exists(archive) ||
-        llvm::sys::fs::createUniqueDirectory("effc-raise", to))
-      return "";
-    auto tar = llvm::sys::findProgramByName("tar");
-    if (!tar || llvm::sys::ExecuteAndWait(
-                    *tar, {*tar, "-xf", archive, "-C", to.str()}) != 0)
-      return "";
-    std::atexit([] { llvm::sys::fs::remove_directories(exporterFiles()); });
-    return std::string(to);
-  }();
-  return folder;
+  static const Unpacked files("exporter-files");
+  return files.folder;
+}
+
+inline const std::string &bugCases() {
+  static const Unpacked files("bug-cases");
+  return files.folder;
 }
 
 /// The model bound to numbers and simplified; null, with the error reported,

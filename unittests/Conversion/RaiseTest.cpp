@@ -35,6 +35,8 @@ protected:
     StringRef file = GetParam().file;
     if (file.consume_front("examples/"))
       return (EFFC_SOURCE_DIR "/examples/models/" + file).str();
+    if (file.consume_front("bugs/"))
+      return bugCases().empty() ? "" : bugCases() + "/" + file.str();
     return exporterFiles().empty() ? "" : exporterFiles() + "/" + file.str();
   }
 
@@ -56,7 +58,7 @@ protected:
 
 TEST_P(RaiseModel, ComputesWhatTheGraphComputes) {
   if (path().empty())
-    GTEST_SKIP() << "the exporters' files are not in EFFC_TEST_DATA";
+    GTEST_SKIP() << "the file is not in EFFC_TEST_DATA";
   auto model = import(context, path());
   ASSERT_TRUE(model);
   const Model &m = GetParam();
@@ -100,6 +102,9 @@ INSTANTIATE_TEST_SUITE_P(
     Files, RaiseModel,
     testing::Values(
         Model{"examples/llama-tiny.onnx"}, Model{"examples/mamba-tiny.onnx"},
+        Model{"bugs/42-ssm-padded-and-short-prompts/model.onnx"},
+        Model{"bugs/44-kv-empty-past/model.onnx"},
+        Model{"bugs/46-prefix-reuse/model.onnx"},
         Model{"examples/mamba2-tiny.onnx"}, Model{"llama_eager_18.onnx"},
         Model{"llama_sdpa_18.onnx"}, Model{"llama_eager_23.onnx"},
         Model{"llama_sdpa_23.onnx"}, Model{"llama_eager_None.onnx"},

@@ -371,10 +371,16 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
       return refuse("its cache is quantised");
   if (root.getInt("smooth_softmax", 0) != 0)
     return refuse("smooth_softmax is not supported");
+  // Lengths that are inputs of the model are what the runtime counts itself.
+  auto isInput = [&](Value v) {
+    return v && isa<BlockArgument>(g.strip(v)) && !g.isState(v) &&
+           g.options.kind != eff::EntryKind::Forward;
+  };
+  bool given = isInput(root.getInput(5)) && isInput(root.getInput(6));
   auto lengths = g.ints(root.getInput(5)), total = g.ints(root.getInput(6));
   auto wrong = [&](int64_t n) { return n != past + tokens - 1; };
-  if (!lengths || !total || total->size() != 1 ||
-      (*total)[0] != past + tokens || llvm::any_of(*lengths, wrong))
+  if (!given && (!lengths || !total || total->size() != 1 ||
+                 (*total)[0] != past + tokens || llvm::any_of(*lengths, wrong)))
     return refuse("its lengths are not those that the graph is bound to");
   State *keys = root.getInput(3)
                     ? g.state(root.getInput(3), root.getOutput(1), "key")
@@ -388,8 +394,7 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
          softcap = root.getFloat("softcap", 0);
   if (scale == 0)
     scale = 1 / std::sqrt(static_cast<double>(width));
-  // The attribute counts the tokens before the query, eff.attention the query
-  // too.
+  // The attribute counts the query too, as eff.attention does.
   int64_t window = root.getInt("local_window_size", -1);
   g.windowed |= window > 0;
   std::shared_ptr<const Rope> rope;
@@ -451,7 +456,7 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
     Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query,
                                        keyCache, valueCache, heads, kvHeads,
                                        APFloat(static_cast<float>(scale)), true,
-                                       window > 0 ? window + 1 : 0, cap);
+                                       std::max<int64_t>(window, 0), cap);
     e.define(out, y);
     return success();
   };

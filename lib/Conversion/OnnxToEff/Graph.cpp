@@ -41,6 +41,14 @@ static bool readRaw(Type type, ArrayRef<char> bytes, std::vector<double> &out) {
         out.push_back(
             APFloat(f.getFloatSemantics(), APInt(16, x)).convertToDouble());
       }
+    else if (f.getWidth() <= 8) // one byte each
+      for (char c : bytes) {
+        APInt bits(f.getWidth(), static_cast<uint8_t>(c), false, true);
+        APFloat x(f.getFloatSemantics(), bits);
+        bool lost;
+        x.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
+        out.push_back(x.convertToDouble());
+      }
     else
       return false;
     return true;
@@ -109,13 +117,20 @@ effc::raise::readElements(ElementsAttr values) {
 // Looking through
 //===----------------------------------------------------------------------===//
 
+/// Whether values of this type are taken as f32: 8-bit floats and below are
+/// formats, not arithmetic.
+static bool isArithmetic(Type type) {
+  return isa<FloatType>(type) && type.getIntOrFloatBitWidth() >= 16;
+}
+
 Value Graph::strip(Value v) const {
   while (auto node = v.getDefiningOp<onnx::NodeOp>()) {
     bool transparent =
         node.is("Identity") || (node.is("Dropout") && v == node->getResult(0));
     transparent |= node.is("Concat") && node->getNumOperands() == 1;
     if (node.is("Cast") || node.is("CastLike"))
-      transparent = isFloat(v) && isFloat(node.getInput(0));
+      transparent = isArithmetic(elementType(v)) &&
+                    isArithmetic(elementType(node.getInput(0)));
     if (!transparent)
       break;
     v = node.getInput(0);

@@ -291,7 +291,7 @@ static bool groupQueryAttention(Eval &e) {
       attend(q, k, v, scale, e.node.getFloat("softcap", 0),
              [&](int64_t, int64_t, int64_t t, int64_t j) {
                int64_t i = past + t;
-               return j > i || (window > 0 && j < i - window) ? -HUGE_VAL : 0;
+               return j > i || (window > 0 && j <= i - window) ? -HUGE_VAL : 0;
              });
   store(y, e.out[0]);
   for (auto [i, present] : {std::pair(1u, &k), std::pair(2u, &v)})

@@ -33,6 +33,11 @@ static bool lowers(onnx::NodeOp node) {
     operands.push_back(tensor::EmptyOp::create(builder, node.getLoc(),
                                                Graph::shape(v), element));
   }
+  // Floats of 8 bits and below have no arithmetic here.
+  for (Value v : node.getOutputs())
+    if (!isa<NoneType>(v.getType()) && Graph::isFloat(v) &&
+        Graph::elementType(v).getIntOrFloatBitWidth() < 16)
+      return false;
   return succeeded(lowerToLinalg(builder, node, operands));
 }
 

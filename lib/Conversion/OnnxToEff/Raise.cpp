@@ -47,6 +47,7 @@ public:
         graph(main, options) {
     addAttentionPatterns(patterns);
     addScanPatterns(patterns);
+    addScanBodyPatterns(patterns);
     addLinearAttentionPatterns(patterns);
     addNormPatterns(patterns);
     addRopePatterns(patterns);

@@ -163,7 +163,8 @@ Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
   SmallVector<int64_t> logical(shape.empty() ? ArrayRef(dims.shape()) : shape);
   auto constant = w.base.getDefiningOp<onnx::ConstantOp>();
   Type stored = Graph::elementType(w.base);
-  if (constant && isa<FloatType>(stored) && dims.reshape(logical)) {
+  if (constant && isa<FloatType>(stored) &&
+      stored.getIntOrFloatBitWidth() >= 16 && dims.reshape(logical)) {
     Type f32 = builder.getF32Type();
     bool keep = logical.size() > 1 && !wantF32 && !stored.isF64();
     FloatType f = keep

@@ -26,12 +26,82 @@ static llvm::Error cannot(Operation *op, const Twine &why) {
                    name, why);
 }
 
-llvm::Expected<std::vector<HostTensor>>
-effc::evaluateGraph(func::FuncOp main, ArrayRef<HostTensor> inputs) {
-  llvm::DenseMap<Value, HostTensor> values;
-  for (auto [arg, tensor] : llvm::zip_equal(main.getArguments(), inputs))
-    values[arg] = tensor;
-  for (Operation &op : main.getBody().front().without_terminator()) {
+namespace {
+using Values = llvm::DenseMap<Value, HostTensor>;
+} // namespace
+
+static llvm::Expected<std::vector<HostTensor>> evaluateBlock(Block &block,
+                                                             Values &values);
+
+/// Element offsets of slice `t` of a tensor along `axis`.
+static std::vector<int64_t> sliceOffsets(ArrayRef<int64_t> shape, int64_t axis,
+                                         int64_t t) {
+  int64_t outer = 1, inner = 1;
+  for (auto [d, size] : llvm::enumerate(shape))
+    (static_cast<int64_t>(d) < axis ? outer : inner) *=
+        static_cast<int64_t>(d) == axis ? 1 : size;
+  std::vector<int64_t> out;
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t i = 0; i < inner; ++i)
+      out.push_back((o * shape[axis] + t) * inner + i);
+  return out;
+}
+
+/// Scan over f32 tensors, forwards.
+static llvm::Error evaluateScan(onnx::NodeOp node, Values &values,
+                                SmallVectorImpl<HostTensor> &results) {
+  Block &body = node->getRegion(0).front();
+  int64_t scanned = node.getInt("num_scan_inputs", 0),
+          states = node->getNumOperands() - scanned;
+  auto inAxes = node.getInts("scan_input_axes"),
+       outAxes = node.getInts("scan_output_axes");
+  auto axisOf = [](const std::optional<SmallVector<int64_t>> &axes, int64_t i,
+                   int64_t rank) {
+    int64_t axis =
+        axes && i < static_cast<int64_t>(axes->size()) ? (*axes)[i] : 0;
+    return axis < 0 ? axis + rank : axis;
+  };
+  std::vector<HostTensor> carried;
+  for (int64_t i = 0; i < states; ++i)
+    carried.push_back(values.find(node.getInput(i))->second);
+  const HostTensor &first = values.find(node.getInput(states))->second;
+  int64_t steps = first.shape[axisOf(inAxes, 0, first.rank())];
+  for (int64_t t = 0; t < steps; ++t) {
+    Values inner = values;
+    for (int64_t i = 0; i < states; ++i)
+      inner[body.getArgument(i)] = carried[i];
+    for (int64_t i = 0; i < scanned; ++i) {
+      const HostTensor &whole = values.find(node.getInput(states + i))->second;
+      auto type =
+          cast<RankedTensorType>(body.getArgument(states + i).getType());
+      HostTensor part(type.getElementType(), type.getShape());
+      for (auto [to, from] : llvm::enumerate(
+               sliceOffsets(whole.shape, axisOf(inAxes, i, whole.rank()), t)))
+        part.floats[to] = whole.floats[from];
+      inner[body.getArgument(states + i)] = std::move(part);
+    }
+    auto yielded = evaluateBlock(body, inner);
+    if (!yielded)
+      return yielded.takeError();
+    for (int64_t i = 0; i < static_cast<int64_t>(yielded->size()); ++i) {
+      if (i < states) {
+        carried[i] = (*yielded)[i];
+        continue;
+      }
+      HostTensor &whole = results[i];
+      for (auto [from, to] : llvm::enumerate(sliceOffsets(
+               whole.shape, axisOf(outAxes, i - states, whole.rank()), t)))
+        whole.floats[to] = (*yielded)[i].floats[from];
+    }
+  }
+  for (int64_t i = 0; i < states; ++i)
+    results[i] = carried[i];
+  return llvm::Error::success();
+}
+
+static llvm::Expected<std::vector<HostTensor>> evaluateBlock(Block &block,
+                                                             Values &values) {
+  for (Operation &op : block.without_terminator()) {
     if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
       auto tensor = HostTensor::read(constant.getValue());
       if (failed(tensor))
@@ -57,8 +127,12 @@ effc::evaluateGraph(func::FuncOp main, ArrayRef<HostTensor> inputs) {
             tensor ? HostTensor(tensor.getElementType(), tensor.getShape())
                    : HostTensor());
       }
-      if (!raise::evaluateComposite(node, operands, *results))
+      if (node.is("Scan")) {
+        if (llvm::Error error = evaluateScan(node, values, *results))
+          return std::move(error);
+      } else if (!raise::evaluateComposite(node, operands, *results)) {
         return cannot(&op, "the operator has no evaluation");
+      }
       for (HostTensor &r : *results)
         if (r.elementType)
           r.round();
@@ -67,9 +141,17 @@ effc::evaluateGraph(func::FuncOp main, ArrayRef<HostTensor> inputs) {
       values[v] = std::move(r);
   }
   std::vector<HostTensor> out;
-  for (Value v : main.getBody().front().getTerminator()->getOperands())
+  for (Value v : block.getTerminator()->getOperands())
     out.push_back(values[v]);
   return out;
+}
+
+llvm::Expected<std::vector<HostTensor>>
+effc::evaluateGraph(func::FuncOp main, ArrayRef<HostTensor> inputs) {
+  Values values;
+  for (auto [arg, tensor] : llvm::zip_equal(main.getArguments(), inputs))
+    values[arg] = tensor;
+  return evaluateBlock(main.getBody().front(), values);
 }
 
 namespace {
