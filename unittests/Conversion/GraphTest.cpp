@@ -305,3 +305,35 @@ func.func @main(%x: tensor<2x3x8xf32> {onnx.name = "x"}, %i: tensor<2x2xi64> {on
   ASSERT_TRUE(f);
   EXPECT_EQ(count<eff::LinearOp>(f), 1u);
 }
+
+TEST_F(Graph, ALearnedPositionThatBecameAConstantIsFound) {
+  // Row `past` of a table of positions, as folding leaves it at past 1 and at
+  // past 2.
+  auto text = [](const char *row) {
+    return std::string(R"(
+func.func @main(%ids: tensor<2x1xi64> {onnx.name = "input_ids"}) -> (tensor<2x1x2xf32> {onnx.name = "logits"}) {
+  %t = onnx.constant "t" dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
+  %p = onnx.constant "" dense<[[)") +
+           row + R"(]]> : tensor<1x2xf32>
+  %x = onnx.node "Gather"(%t, %ids) since 18 {axis = 0 : i64} : (tensor<2x2xf32>, tensor<2x1xi64>) -> tensor<2x1x2xf32>
+  %y = onnx.node "Add"(%x, %p) since 18 : (tensor<2x1x2xf32>, tensor<1x2xf32>) -> tensor<2x1x2xf32>
+  %z = onnx.node "MatMul"(%y, %t) since 18 : (tensor<2x1x2xf32>, tensor<2x2xf32>) -> tensor<2x1x2xf32>
+  return %z : tensor<2x1x2xf32>
+})";
+  };
+  auto entry = raise(text("0.5, 0.25"), 1, 1, eff::EntryKind::Decode);
+  ASSERT_TRUE(entry);
+  OwningOpRef<ModuleOp> same =
+      parseSourceString<ModuleOp>(text("0.5, 0.25"), &context);
+  OwningOpRef<ModuleOp> other =
+      parseSourceString<ModuleOp>(text("0.5, 0.75"), &context);
+  RaiseOptions options = entryOptions(eff::EntryKind::Decode, 2, 1, 2);
+  EXPECT_TRUE(succeeded(checkPastIsGone(entry, *same, options)));
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &d) {
+    message += d.str();
+    return success();
+  });
+  EXPECT_TRUE(failed(checkPastIsGone(entry, *other, options)));
+  EXPECT_NE(message.find("EFF0301"), std::string::npos) << message;
+}

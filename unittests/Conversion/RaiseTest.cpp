@@ -83,6 +83,8 @@ TEST_P(RaiseModel, ComputesWhatTheGraphComputes) {
       raiseToEff(*later, *second, entryOptions(m.kind, batch, tokens, 3));
   ASSERT_TRUE(succeeded(again));
   EXPECT_TRUE(sameEntry(*entry, *again));
+  EXPECT_TRUE(succeeded(
+      checkPastIsGone(*entry, *later, entryOptions(m.kind, batch, tokens, 3))));
   expectSame(*later, *entry, 3);
 
   // Decoding shares the symbols.

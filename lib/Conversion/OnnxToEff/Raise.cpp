@@ -530,3 +530,40 @@ bool effc::sameEntry(func::FuncOp a, func::FuncOp b) {
              &a.getBody(), &b.getBody(),
              OperationEquivalence::Flags::IgnoreLocations);
 }
+
+LogicalResult effc::checkPastIsGone(func::FuncOp entry, ModuleOp other,
+                                    const RaiseOptions &options) {
+  // With the symbols of the first: a constant of other values becomes another
+  // symbol.
+  OwningOpRef<ModuleOp> scratch = entry->getParentOfType<ModuleOp>().clone();
+  scratch->lookupSymbol(entry.getName())->erase();
+  RaiseOptions again = options;
+  again.entryName = entry.getName().str();
+  FailureOr<func::FuncOp> second = raiseToEff(other, *scratch, again);
+  if (failed(second))
+    return failure();
+  if (sameEntry(entry, *second))
+    return success();
+  // The first op that differs says where.
+  Location where = entry.getLoc();
+  std::string what = "the number of operations";
+  for (auto [a, b] :
+       llvm::zip(entry.getBody().front(), second->getBody().front())) {
+    if (a.getName() == b.getName() &&
+        a.getAttrDictionary() == b.getAttrDictionary() &&
+        a.getResultTypes() == b.getResultTypes())
+      continue;
+    where = a.getLoc();
+    what = a.getName().getStringRef().str();
+    if (auto use = dyn_cast<eff::UseOp>(a))
+      what = "the constant '" + use.getSymbol().str() + "'";
+    break;
+  }
+  auto d = emitUserError(where, ErrorCode::CannotRaise,
+                         "the model computes with the position in a way that "
+                         "effc does not recognise");
+  noteWhy(d, what + " depends on the number of tokens before the call, which "
+                    "is not known at compile time");
+  noteTry(d, defaultHint(ErrorCode::CannotRaise));
+  return failure();
+}

@@ -67,6 +67,14 @@ mlir::FailureOr<mlir::func::FuncOp> raiseToEff(mlir::ModuleOp onnxModule,
 /// past length may remain.
 bool sameEntry(mlir::func::FuncOp a, mlir::func::FuncOp b);
 
+/// Checks that nothing of the past length is left in `entry`: raises `other`,
+/// the same graph bound to the past length of `options`, and compares. A
+/// position that became a constant is the error CannotRaise; nothing else
+/// changes.
+mlir::LogicalResult checkPastIsGone(mlir::func::FuncOp entry,
+                                    mlir::ModuleOp other,
+                                    const RaiseOptions &options);
+
 #define GEN_PASS_DECL
 #include "effc/Conversion/OnnxToEff/Passes.h.inc"
 #define GEN_PASS_REGISTRATION
