@@ -164,6 +164,7 @@ using RaisePattern = std::optional<Match> (*)(Graph &, onnx::NodeOp);
 void addAttentionPatterns(std::vector<RaisePattern> &patterns);
 void addScanPatterns(std::vector<RaisePattern> &patterns);
 void addScanBodyPatterns(std::vector<RaisePattern> &patterns);
+void addScanLoopPatterns(std::vector<RaisePattern> &patterns);
 void addLinearAttentionPatterns(std::vector<RaisePattern> &patterns);
 void addNormPatterns(std::vector<RaisePattern> &patterns);
 void addRopePatterns(std::vector<RaisePattern> &patterns);

@@ -48,6 +48,7 @@ public:
     addAttentionPatterns(patterns);
     addScanPatterns(patterns);
     addScanBodyPatterns(patterns);
+    addScanLoopPatterns(patterns);
     addLinearAttentionPatterns(patterns);
     addNormPatterns(patterns);
     addRopePatterns(patterns);

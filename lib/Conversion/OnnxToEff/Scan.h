@@ -28,6 +28,13 @@ std::optional<ScanSurroundings>
 surroundings(Graph &graph, onnx::NodeOp root,
              llvm::function_ref<bool(onnx::NodeOp)> isScan);
 
+/// How the result of a scan lies in the value of the graph: seen as `shape`,
+/// then permuted; in plain order when empty.
+struct ScanResult {
+  llvm::SmallVector<int64_t> shape, perm;
+  void define(Emitter &emitter, Value out, Value y) const;
+};
+
 /// A Mamba-1 scan: u, dt [batch, tokens, channels], b, c [batch, tokens, groups
 /// * n].
 struct SelectiveScan {
@@ -36,6 +43,7 @@ struct SelectiveScan {
   State *state = nullptr;
   llvm::SmallVector<int64_t> perm;
   int64_t n = 0, channels = 0, groups = 1;
+  ScanResult y;
 };
 mlir::LogicalResult emitSelectiveScan(Emitter &emitter,
                                       const SelectiveScan &scan);
@@ -48,6 +56,7 @@ struct SsdScan {
   State *state = nullptr;
   llvm::SmallVector<int64_t> perm;
   int64_t heads = 0, n = 0, p = 0, groups = 1, chunk = 64;
+  ScanResult y;
 };
 mlir::LogicalResult emitSsdScan(Emitter &emitter, const SsdScan &scan);
 

@@ -1,12 +1,12 @@
-//===- ScanBodyPatterns.cpp - scans spelled out in plain ONNX -------------===//
+//===- ScanBodyPatterns.cpp - convolutions spelled out in plain ONNX -----===//
 //
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// A selective scan as an ONNX `Scan` over the tokens, and a causal convolution
-/// as `Concat(state, x)`, a depthwise `Conv` and a `Slice` of the last columns.
+/// A causal convolution as `Concat(state, x)`, a depthwise `Conv` and a `Slice`
+/// of the last columns.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -17,10 +17,6 @@
 using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
-
-//===----------------------------------------------------------------------===//
-// Causal convolution
-//===----------------------------------------------------------------------===//
 
 /// `v` holds the last `columns` columns of `concat`.
 static bool isTail(Graph &g, Value v, Value concat, int64_t columns) {
@@ -100,212 +96,6 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
   return m;
 }
 
-//===----------------------------------------------------------------------===//
-// Scan
-//===----------------------------------------------------------------------===//
-
-namespace {
-/// The body of a selective scan: which scanned inputs are what, by their
-/// number.
-struct Body {
-  unsigned dt = 0, u = 0, b = 0, c = 0;
-  Value a, skip; ///< constants from outside; skip may be null
-};
-
-/// Reads one body.
-class BodyReader {
-public:
-  BodyReader(Graph &g, Block &body, unsigned states)
-      : g(g), body(body), states(states) {}
-
-  std::optional<Body> read() {
-    auto yield = dyn_cast<onnx::YieldOp>(body.getTerminator());
-    if (!yield || yield.getNumOperands() != 2)
-      return std::nullopt;
-    Value next = g.strip(yield.getOperand(0)), y = g.strip(yield.getOperand(1));
-    return state(next) && output(y, next) ? std::optional(out) : std::nullopt;
-  }
-
-private:
-  /// The scanned input under layout ops, or nullopt.
-  std::optional<unsigned> input(Value v) {
-    auto arg = dyn_cast<BlockArgument>(g.view(v).base);
-    if (!arg || arg.getOwner() != &body || arg.getArgNumber() < states)
-      return std::nullopt;
-    return arg.getArgNumber() - states;
-  }
-  bool isRow(Value v, int64_t rank, int64_t broadcast) {
-    // [batch, d, 1] or [batch, 1, n]: which dimension is repeated
-    return Graph::rank(v) == rank && Graph::shape(v)[broadcast] == 1;
-  }
-
-  /// next = h exp(dt A) + (dt u) b
-  bool state(Value next) {
-    auto add = g.node(next, "Add");
-    auto kept = g.either(add, [&](Value v) {
-      return static_cast<bool>(g.either(g.node(v, "Mul"), [&](Value h) {
-        return g.strip(h) == body.getArgument(0);
-      }));
-    });
-    if (!kept)
-      return false;
-    auto decay = g.either(g.node(kept->first, "Mul"), [&](Value h) {
-      return g.strip(h) == body.getArgument(0);
-    });
-    auto exp = g.node(decay->second, "Exp");
-    auto rate = exp ? g.either(g.node(exp.getInput(0), "Mul"),
-                               [&](Value a) { return g.isConstant(a); })
-                    : std::nullopt;
-    std::optional<unsigned> dt = rate ? input(rate->second) : std::nullopt;
-    if (!dt || Graph::rank(rate->first) != 2 || !isRow(rate->second, 3, 2))
-      return false;
-    out.a = rate->first;
-    out.dt = *dt;
-    // A product of dt, u and b in any order; b lies along the state, the others
-    // along the channels.
-    bool seen[3] = {};
-    return factors(kept->second, seen) && seen[0] && seen[1] && seen[2];
-  }
-
-  bool factors(Value v, bool (&seen)[3]) {
-    if (std::optional<unsigned> i = input(v)) {
-      bool alongState = Graph::rank(v) == 3 && Graph::shape(v)[1] == 1 &&
-                        Graph::shape(v)[2] != 1;
-      unsigned role = alongState ? 2 : *i == out.dt ? 0 : 1;
-      if (seen[role])
-        return false;
-      seen[role] = true;
-      (role == 1 ? out.u : role == 2 ? out.b : out.dt) = *i;
-      return true;
-    }
-    // The product may be formed before its dimension is added.
-    auto mul = g.view(v).base.getDefiningOp<onnx::NodeOp>();
-    return mul && mul.is("Mul") && factors(mul.getInput(0), seen) &&
-           factors(mul.getInput(1), seen);
-  }
-
-  /// y = sum over the state of next c, and u D
-  bool output(Value y, Value next) {
-    if (auto add = g.node(y, "Add")) {
-      auto sum = g.either(add, [&](Value v) {
-        return static_cast<bool>(g.node(v, "ReduceSum"));
-      });
-      auto skip = sum ? g.either(g.node(sum->second, "Mul"),
-                                 [&](Value d) { return g.isConstant(d); })
-                      : std::nullopt;
-      if (!skip || input(skip->second) != std::optional(out.u) ||
-          g.view(skip->second).base != g.strip(skip->second))
-        return false;
-      out.skip = skip->first;
-      y = sum->first;
-    }
-    auto reduce = g.node(y, "ReduceSum");
-    auto axes = reduce ? g.axes(reduce, 1, 3) : std::nullopt;
-    auto product = axes && axes->size() == 1 && (*axes)[0] == 2
-                       ? g.either(g.node(reduce.getInput(0), "Mul"),
-                                  [&](Value h) { return g.strip(h) == next; })
-                       : std::nullopt;
-    std::optional<unsigned> c = product ? input(product->second) : std::nullopt;
-    if (!c || !isRow(product->second, 3, 1))
-      return false;
-    out.c = *c;
-    return true;
-  }
-
-  Graph &g;
-  Block &body;
-  unsigned states;
-  Body out;
-};
-} // namespace
-
-static std::optional<Match> scan(Graph &g, onnx::NodeOp root) {
-  if (!root.is("Scan") || root->getNumRegions() != 1 ||
-      root->getNumResults() != 2 || root.getInt("num_scan_inputs", 0) != 4 ||
-      root->getNumOperands() != 5)
-    return std::nullopt;
-  auto refuse = [&](const Twine &why) -> std::optional<Match> {
-    g.note(root, why);
-    return std::nullopt;
-  };
-  Block &block = root->getRegion(0).front();
-  if (block.getNumArguments() != 5)
-    return std::nullopt;
-  auto body = BodyReader(g, block, 1).read();
-  if (!body)
-    return refuse("its body is not a selective scan");
-  for (StringRef name : {"scan_input_directions", "scan_output_directions"})
-    if (auto list = root.getInts(name);
-        list && llvm::any_of(*list, [](int64_t d) { return d != 0; }))
-      return refuse("it runs backwards");
-  auto inputAxes = root.getInts("scan_input_axes"),
-       outputAxes = root.getInts("scan_output_axes");
-  Value past = root.getInput(0);
-  if (Graph::rank(past) != 3)
-    return std::nullopt;
-  int64_t batch = Graph::shape(past)[0], channels = Graph::shape(past)[1],
-          n = Graph::shape(past)[2];
-  int64_t tokens = g.options.tokens;
-  // Token-first or batch-first: which permutation makes [batch, tokens, width]
-  // of each.
-  auto permOf = [&](unsigned i) -> SmallVector<int64_t> {
-    int64_t axis = inputAxes && i < inputAxes->size() ? (*inputAxes)[i] : 0;
-    return axis == 0 || axis == -3 ? SmallVector<int64_t>{1, 0, 2}
-                                   : SmallVector<int64_t>{0, 1, 2};
-  };
-  auto fits = [&](unsigned i, int64_t width) {
-    Value v = root.getInput(1 + i);
-    SmallVector<int64_t> perm = permOf(i);
-    return Graph::rank(v) == 3 && Graph::shape(v)[perm[0]] == batch &&
-           Graph::shape(v)[perm[1]] == tokens && Graph::shape(v)[2] == width;
-  };
-  if (!fits(body->dt, channels) || !fits(body->u, channels) ||
-      !fits(body->b, n) || !fits(body->c, n) || body->dt == body->u ||
-      body->b == body->c ||
-      Graph::shape(body->a) != ArrayRef<int64_t>{channels, n} ||
-      (body->skip && !g.isFeatureVector(body->skip, channels)))
-    return refuse("its operands do not have the shapes of a selective scan");
-  SelectiveScan op;
-  op.state = g.state(past, root->getResult(0), "ssm");
-  if (!op.state)
-    return refuse("its past is not a state of the model");
-  int64_t outAxis = outputAxes && !outputAxes->empty() ? (*outputAxes)[0] : 0;
-  SmallVector<int64_t> outPerm = outAxis == 0 || outAxis == -3
-                                     ? SmallVector<int64_t>{1, 0, 2}
-                                     : SmallVector<int64_t>{0, 1, 2};
-  op.out = root->getResult(1);
-  op.skip = body->skip;
-  op.perm = {1, 0};
-  op.n = n;
-  op.channels = channels;
-  auto read = [&](unsigned i, int64_t width) {
-    Value v = root.getInput(1 + i);
-    SmallVector<int64_t> perm = permOf(i);
-    return
-        [=](Emitter &e) { return e.tensor(v, perm, {batch, tokens, width}); };
-  };
-  op.u = read(body->u, channels);
-  op.dt = read(body->dt, channels);
-  op.b = read(body->b, n);
-  op.c = read(body->c, n);
-  Value a = body->a;
-  op.a = [=](Emitter &e) { return e.weight(a, {channels, n}, true); };
-  Match m;
-  for (unsigned i = 1; i < 5; ++i)
-    m.needs.push_back(root.getInput(i));
-  m.covers = {root};
-  m.states = {op.state};
-  m.emit = [op, outPerm, batch, tokens, channels](Emitter &e) {
-    if (failed(emitSelectiveScan(e, op)))
-      return failure();
-    if (outPerm[0] != 0) // the result is [tokens, batch, channels]
-      e.define(op.out, e.lower(op.out).value, {batch, tokens, channels},
-               outPerm);
-    return success();
-  };
-  return m;
-}
-
 void effc::raise::addScanBodyPatterns(std::vector<RaisePattern> &patterns) {
-  patterns.insert(patterns.end(), {causalConv, scan});
+  patterns.push_back(causalConv);
 }

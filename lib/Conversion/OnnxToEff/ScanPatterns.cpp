@@ -81,6 +81,10 @@ effc::raise::surroundings(Graph &g, onnx::NodeOp root,
 // Building
 //===----------------------------------------------------------------------===//
 
+void ScanResult::define(Emitter &e, Value out, Value y) const {
+  shape.empty() ? e.define(out, y) : e.define(out, y, shape, perm);
+}
+
 LogicalResult effc::raise::emitSelectiveScan(Emitter &e,
                                              const SelectiveScan &s) {
   Value u = s.u(e), dt = s.dt(e), a = s.a(e), b = s.b(e), c = s.c(e);
@@ -100,7 +104,7 @@ LogicalResult effc::raise::emitSelectiveScan(Emitter &e,
   }
   Value y = eff::SsmScanOp::create(e.builder, e.loc, u.getType(), u, dt, a, b,
                                    c, state, skip, gate, s.groups);
-  e.define(s.out, y);
+  s.y.define(e, s.out, y);
   return success();
 }
 
@@ -116,7 +120,7 @@ LogicalResult effc::raise::emitSsdScan(Emitter &e, const SsdScan &s) {
     return failure();
   Value y = eff::SsdScanOp::create(e.builder, e.loc, x.getType(), x, dt, a, b,
                                    c, state, skip, s.heads, s.groups, s.chunk);
-  e.define(s.out, y);
+  s.y.define(e, s.out, y);
   return success();
 }
 
