@@ -7,6 +7,7 @@
 #include "Kernels.h"
 
 #include "effc/Dialect/Plan/Families.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
