@@ -55,6 +55,21 @@ TEST_F(Lower, WidensWhatIsComputedInF32) {
       cast<RankedTensorType>((*wide)[0].getType()).getElementType().isF32());
 }
 
+TEST_F(Lower, WideFloatsStillRoundToEightBits) {
+  onnx::NodeOp node = parse("(%x: tensor<4xf32>) -> tensor<4xf8E5M2> {"
+                            "%y = onnx.node \"Cast\"(%x) since 19 : "
+                            "(tensor<4xf32>) -> tensor<4xf8E5M2>"
+                            "return %y : tensor<4xf8E5M2> }");
+  ASSERT_TRUE(node);
+  OpBuilder builder(node);
+  auto results = lowerToLinalg(builder, node, {function.getArgument(0)},
+                               builder.getF32Type());
+  ASSERT_TRUE(succeeded(results));
+  auto back = (*results)[0].getDefiningOp<arith::ExtFOp>();
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(back.getIn().getDefiningOp<arith::TruncFOp>());
+}
+
 TEST_F(Lower, ReadsConstantsOfEitherDialect) {
   onnx::NodeOp node =
       parse("(%x: tensor<2x4xf32>, %axes: tensor<1xi64>) -> tensor<2x1xf32> {"

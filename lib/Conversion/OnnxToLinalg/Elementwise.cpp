@@ -368,14 +368,16 @@ static Results cast(Lowering &l) {
   Type to = l.out().getElementType();
   bool fromUnsigned = l.isUnsigned(0), toUnsigned = l.isResultUnsigned(0);
   Value x = l.in(0);
-  auto target = dyn_cast<FloatType>(to);
+  // Rounding to so few bits is part of the meaning, also where floats are wide.
+  auto target =
+      dyn_cast<FloatType>(getElementTypeOrSelf(l.node->getResult(0).getType()));
   if (!target || target.getWidth() > 8)
     return one(l.cast(x, to, fromUnsigned, toUnsigned));
   if (!Lowering::isFloat(x) ||
       Lowering::elementOf(x).getIntOrFloatBitWidth() < 32)
     x = l.cast(x, l.b.getF32Type(), fromUnsigned);
   bool saturate = l.node.getInt("saturate", 1) || target.getWidth() < 8;
-  if (isa<Float8E8M0FNUType>(to)) {
+  if (isa<Float8E8M0FNUType>(target)) {
     StringRef mode = l.node.getString("round_mode", "up");
     x = l.map(x, [&](const Expr &e, ValueRange v) {
       return toPower(e, v[0], mode, saturate);
@@ -397,7 +399,7 @@ static Results cast(Lowering &l) {
       return e.select(ordered, y, e.constant(type, -0.0));
     });
   }
-  return one(l.cast(x, to));
+  return one(l.cast(l.cast(x, target), to));
 }
 
 void addElementwise(Table &t) {

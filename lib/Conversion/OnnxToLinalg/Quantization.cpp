@@ -74,7 +74,8 @@ static Results quantizeLinear(Lowering &l) {
   bool isUnsigned = l.isResultUnsigned(0);
   x = l.cast(x, real, l.isUnsigned(0));
   scale = l.cast(scale, real);
-  if (auto target = dyn_cast<FloatType>(element)) {
+  if (auto target = dyn_cast<FloatType>(
+          getElementTypeOrSelf(l.node->getResult(0).getType()))) {
     double largest =
         APFloat::getLargest(target.getFloatSemantics()).convertToDouble();
     bool saturate = l.node.getInt("saturate", 1) || target.getWidth() < 8;
@@ -85,7 +86,7 @@ static Results quantizeLinear(Lowering &l) {
             y = e.min(y, e.constant(y.getType(), largest));
             y = e.max(y, e.constant(y.getType(), -largest));
           }
-          return e.cast(y, element);
+          return e.cast(e.cast(y, target), element);
         }));
   }
   if (!zero)
