@@ -119,7 +119,14 @@ llvm::Expected<std::vector<T> *> Call<T>::getBuffer(Operation *op, Value value,
                                    llvm::Twine(row));
   auto &buffers = rows[row].sequence->buffers;
   auto found = buffers.find(SymbolTable::getSymbolName(symbol).str());
-  if (found == buffers.end())
+  bool fits = found != buffers.end();
+  if (auto state = dyn_cast<eff::StateType>(value.getType()); fits && state)
+    fits = int64_t(found->second.size()) == state.getBytes() / 4;
+  // What this call has appended to a cache comes on top of its past.
+  if (auto cache = dyn_cast<eff::CacheType>(value.getType()); fits && cache)
+    fits = int64_t(found->second.size()) >=
+           getPast(row) * cache.getHeads() * cache.getHeadDim();
+  if (!fits)
     return cannotInterpret(op, "the sequence belongs to another model");
   return &found->second;
 }

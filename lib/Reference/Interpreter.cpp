@@ -31,41 +31,40 @@ template <typename T> Sequence<T> Interpreter<T>::createSequence() const {
 }
 
 namespace {
-/// Restores the sequences of a call that fails.
+/// Restores the sequences of a call that fails: states from copies, caches by
+/// forgetting what was appended.
 template <typename T> class Transaction {
 public:
-  Transaction(ModuleOp module, ArrayRef<Row<T>> rows)
-      : module(module), rows(rows) {
+  Transaction(ModuleOp module, ArrayRef<Row<T>> rows) : rows(rows) {
     for (const Row<T> &row : rows) {
-      auto &copies = saved.emplace_back();
+      Saved &copy = saved.emplace_back();
       if (!row.sequence)
         continue;
-      for (auto op : module.getBody()->template getOps<eff::StateOp>()) {
-        std::string name = op.getSymName().str();
-        copies[name] = row.sequence->buffers[name];
-      }
+      for (auto &[name, values] : row.sequence->buffers)
+        if (isa_and_nonnull<eff::CacheOp>(module.lookupSymbol(name)))
+          copy.lengths[name] = values.size();
+        else
+          copy.states[name] = values;
     }
   }
 
   void rollBack() {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      Sequence<T> *sequence = rows[i].sequence;
-      if (!sequence)
-        continue;
-      for (auto &[name, values] : saved[i])
-        sequence->buffers[name] = values;
-      for (auto op : module.getBody()->template getOps<eff::CacheOp>()) {
-        auto type = cast<eff::CacheType>(op.getType());
-        sequence->buffers[op.getSymName().str()].resize(
-            sequence->length * type.getHeads() * type.getHeadDim());
-      }
+    for (auto [row, copy] : llvm::zip(rows, saved)) {
+      for (auto &[name, values] : copy.states)
+        row.sequence->buffers[name] = values;
+      for (auto &[name, length] : copy.lengths)
+        row.sequence->buffers[name].resize(length);
     }
   }
 
 private:
-  ModuleOp module;
+  struct Saved {
+    std::map<std::string, std::vector<T>> states;
+    std::map<std::string, size_t> lengths;
+  };
+
   ArrayRef<Row<T>> rows;
-  std::vector<std::map<std::string, std::vector<T>>> saved;
+  std::vector<Saved> saved;
 };
 } // namespace
 

@@ -121,6 +121,15 @@ TEST(InterpreterTest, MissingOrForeignSequencesAreErrors) {
   EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}}), "the call has 1 rows"));
   EXPECT_TRUE(
       contains(model.fail(inputs, {{&a, 1}, {&foreign, 1}}), "another model"));
+  EXPECT_TRUE(foreign.buffers.empty());
+  // The same names, other sizes; and a cache without the tokens it should hold.
+  foreign.buffers = {{"c", {}}, {"s", {}}};
+  EXPECT_TRUE(
+      contains(model.fail(inputs, {{&a, 1}, {&foreign, 1}}), "another model"));
+  Sequence<double> forgetful = a;
+  forgetful.length = 1;
+  EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}, {&forgetful, 1}}),
+                       "another model"));
   Sequence<double> b = a;
   EXPECT_TRUE(contains(model.fail(inputs, {{&a, 1}, {&b, 2}}),
                        "more tokens are valid"));
