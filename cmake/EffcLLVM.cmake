@@ -51,8 +51,12 @@ function(effc_executable name)
   endif()
 endfunction()
 
-# effc_unittest(NAME sources... LINK libraries...): a GoogleTest executable that CTest runs as one test.
+# effc_unittest(NAME sources... LINK libraries...): a GoogleTest executable that CTest runs as one test. ./x test finds it
+# by the end of its name.
 function(effc_unittest name)
+  if(NOT name MATCHES "-tests$")
+    message(FATAL_ERROR "the test program '${name}' must be called ...-tests, or ./x test does not run it")
+  endif()
   find_package(GTest REQUIRED)
   effc_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE GTest::gtest_main)
