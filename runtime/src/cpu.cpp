@@ -202,7 +202,8 @@ uint64_t featureByName(const std::string &name) {
 
 std::string cpuName() {
 #if defined(__x86_64__)
-  if (cpuid(0x80000004u).eax) {
+  // Short names leave the last part empty, so ask which parts there are.
+  if (cpuid(0x80000000u).eax >= 0x80000004u) {
     char name[49] = {};
     for (unsigned i = 0; i < 3; ++i) {
       Leaf part = cpuid(0x80000002u + i);
