@@ -133,6 +133,20 @@ TEST(Generic, MatmulOfTensors) {
         {16, 32}, 256, 2e-4);
 }
 
+// Not generic code, but the same way in and out: rows of int8 that are no whole
+// words, and their scales.
+TEST(Generic, QuantizeAndBack) {
+  check(std::string(kHeader) +
+            "func.func @f(%x: tensor<1x5x18xf32> {eff.name = \"x\"}) -> "
+            "(tensor<1x5x18xf32> {eff.name = \"y\"})" +
+            kEntry + R"(
+  %q, %s = eff.quantize %x : tensor<1x5x18xf32> -> tensor<1x5x18xi8>, tensor<1x5xf32>
+  %y = eff.dequantize %q, %s : tensor<1x5x18xi8>, tensor<1x5xf32> -> tensor<1x5x18xf32>
+  return %y : tensor<1x5x18xf32>
+}})",
+        {1, 5, 18}, 90, 1e-6);
+}
+
 // An input handed through, and a result that two outputs share in shape only.
 TEST(Generic, InputIsReturned) {
   check(std::string(kHeader) +

@@ -100,6 +100,7 @@ TEST(CompileKernelTest, EveryFamilyCompilesForEveryLevel) {
       {"causal_conv1d",
        "batch=1 tokens=2 channels=24 kernel=4 ldx=24 ldy=24 silu=1"},
       {"copy_rows", "rows=2 d=24 ldx=24 ldy=24"},
+      {"dequantize_rows", "rows=2 k=24 ldq=24 ldy=24"},
       {"embed", "rows=2 d=24 vocab=40 ldy=24 format=5"},
       {"gated_norm", "rows=2 d=24 ldx=24 ldz=24 ldy=24 group=24"},
       {"layer_norm", "rows=2 d=24 ldx=24 ldy=24"},

@@ -31,6 +31,7 @@
 ///                                                                    scale f32 [rows])
 /// | linear_i4      | x, w, y, extras...                    | rows n k ldx ldy group extras extra<i>_ld | (w nibble16)
 /// | quantize_rows  | x, q, scale                           | rows k ldx | (as eff.quantize; q rows are k rounded up to 4 bytes, zero padded)
+/// | dequantize_rows| q, scale, y                           | rows k ldq ldy | (as eff.dequantize; rows of q start ldq bytes apart)
 /// | embed          | ids, w, y                             | rows d vocab ldy format group | (format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
 ///                                                                    3 panel16, 4 panel32_pair bf16, 5 panel32_pair f16, 6 quad16, 7 nibble16)
 /// | patchify       | x, y                                  | batch channels height width ph pw | (y [B * patches, channels*ph*pw], row as in eff.conv2d)

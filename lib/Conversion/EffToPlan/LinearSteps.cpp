@@ -98,6 +98,17 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
   if (family.empty())
     return reportLayout(op, weight);
   Matrix x = getMatrix(op.getInput());
+  // A single row need not be padded: weights are zero beyond k.
+  int64_t ldq = llvm::alignTo(x.columns, 4);
+  if (isInt8 && x.rows > 1 && x.ld != ldq) {
+    auto diagnostic =
+        emitUserError(op.getLoc(), ErrorCode::CodeGen,
+                      "no kernel reads int8 rows of this distance");
+    noteWhy(diagnostic, "they start " + llvm::Twine(x.ld) +
+                            " bytes apart, a linear reads rows of " +
+                            llvm::Twine(ldq));
+    return failure();
+  }
   // Rows of extras whose distances differ from one another are copied first,
   // before the result has a place.
   llvm::SmallVector<Value> extraRefs;
@@ -194,8 +205,10 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeOp op) {
   Matrix x = getMatrix(op.getInput());
   // Rows of q are padded to whole words of four bytes.
   auto type = llvm::cast<RankedTensorType>(op.getResult().getType());
-  Place q = Place::contiguous(
-      createBuffer(x.rows * llvm::alignTo(x.columns, 4)), type);
+  int64_t ldq = llvm::alignTo(x.columns, 4);
+  Place q = Place::contiguous(createBuffer(x.rows * ldq), type);
+  q.strides[1] = ldq;
+  q.strides[0] = type.getShape()[1] * ldq;
   places[op.getResult()] = q;
   Matrix scale = allocateMatrix(op.getScale());
   addStep(op, "quantize_rows",
@@ -203,6 +216,19 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeOp op) {
            {"k", x.columns},
            {"ldx", x.ld}},
           {x.ref, q.base, scale.ref}, getCost(op));
+  return success();
+}
+
+LogicalResult ProgramBuilder::convert(eff::DequantizeOp op) {
+  Matrix q = getMatrix(op.getInput());
+  Matrix scale = getMatrix(op.getScale());
+  Matrix y = allocateMatrix(op.getResult());
+  addStep(op, "dequantize_rows",
+          {{"rows", getRows(op.getInput(), q.rows)},
+           {"k", q.columns},
+           {"ldq", q.ld},
+           {"ldy", y.ld}},
+          {q.ref, scale.ref, y.ref}, getCost(op));
   return success();
 }
 

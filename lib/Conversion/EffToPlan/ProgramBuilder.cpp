@@ -116,10 +116,10 @@ LogicalResult ProgramBuilder::convert(Operation *op) {
 LogicalResult ProgramBuilder::convertKernel(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
-            eff::Conv2DOp, eff::EmbedOp, eff::GatedNormOp, eff::LayerNormOp,
-            eff::LinearOp, eff::QuantizeOp, eff::RmsNormOp, eff::RopeOp,
-            eff::SampleOp, eff::SelectRowsOp, eff::SsdScanOp, eff::SsmScanOp>(
-          [&](auto typed) { return convert(typed); })
+            eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp, eff::GatedNormOp,
+            eff::LayerNormOp, eff::LinearOp, eff::QuantizeOp, eff::RmsNormOp,
+            eff::RopeOp, eff::SampleOp, eff::SelectRowsOp, eff::SsdScanOp,
+            eff::SsmScanOp>([&](auto typed) { return convert(typed); })
       .Default([&](Operation *other) {
         auto diagnostic = emitUserError(other->getLoc(), ErrorCode::CodeGen,
                                         "no kernel computes " +
@@ -322,8 +322,8 @@ static Cost estimateCost(Operation *op) {
 
 Cost ProgramBuilder::getCost(Operation *op) {
   auto costed = llvm::dyn_cast<eff::Costed>(op);
-  Cost cost = costed ? Cost{costed.getFlops(), costed.getTraffic()}
-                     : estimateCost(op);
+  Cost cost =
+      costed ? Cost{costed.getFlops(), costed.getTraffic()} : estimateCost(op);
   // Of the rows of eff.select_rows a call asks for one of each sequence, as a
   // rule.
   if (llvm::any_of(op->getOperands(),

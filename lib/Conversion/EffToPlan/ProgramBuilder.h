@@ -58,6 +58,7 @@ private:
   mlir::LogicalResult convert(eff::LinearOp op);
   mlir::LogicalResult convert(eff::Conv2DOp op);
   mlir::LogicalResult convert(eff::QuantizeOp op);
+  mlir::LogicalResult convert(eff::DequantizeOp op);
   mlir::LogicalResult convert(eff::SelectRowsOp op);
   mlir::LogicalResult convert(eff::SampleOp op);
   mlir::LogicalResult convert(eff::RmsNormOp op);

@@ -33,6 +33,7 @@ constexpr Row kRows[] = {
     {"linear_i8a8", "q scale w y!", "extras k ldy n rows"},
     {"linear_i4", "x w y!", "extras group k ldx ldy n rows"},
     {"quantize_rows", "x q! scale!", "k ldx rows"},
+    {"dequantize_rows", "q scale y!", "k ldq ldy rows"},
     {"embed", "ids w y!", "d format group ldy rows vocab"},
     {"patchify", "x y!", "batch channels height ph pw width"},
     {"rms_norm", "x w y!", "d eps_bits group ldx ldy rows"},

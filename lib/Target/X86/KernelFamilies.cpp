@@ -36,6 +36,7 @@ static constexpr Family kFamilies[] = {
     {"cache_append", "batch tokens heads head_dim capacity ldx|"},
     {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu"},
     {"copy_rows", "d ldx ldy|rows"},
+    {"dequantize_rows", "k ldq ldy|rows"},
     {"embed", "rows d vocab ldy|format group"},
     {"gated_norm", "d ldx ldz ldy group|rows norm_before_gate eps_bits"},
     {"layer_norm", "d ldx ldy|rows eps_bits"},

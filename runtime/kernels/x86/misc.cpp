@@ -5,14 +5,18 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// quantize_rows: x f32 [rows][ldx], q s8 [rows][k rounded up to 4] zero
-/// padded, scale f32 [rows]; exactly eff.quantize patchify:      x f32
-/// [batch][channels][height][width], y f32 [batch * patches][channels * ph *
-/// pw] cache_append:  x f32 [batch * tokens][ldx], cache f32
-/// [slot][heads][capacity][head_dim] select_rows:   x f32 [batch *
-/// tokens][ldx], y f32 [logit rows][ldy] copy_rows:     x f32 [rows][ldx], y
-/// f32 [rows][ldy] sample:        logits f32 [rows][ld], ids s32 [rows]: the
-/// first of the largest; NaN is never chosen
+/// - quantize_rows: x f32 [rows][ldx], q s8 [rows][k rounded up to 4] zero
+///   padded, scale f32 [rows]; exactly eff.quantize
+/// - dequantize_rows: q s8 [rows][ldq], scale f32 [rows], y f32 [rows][ldy];
+///   exactly eff.dequantize
+/// - patchify: x f32 [batch][channels][height][width], y f32 [batch *
+///   patches][channels * ph * pw]
+/// - cache_append: x f32 [batch * tokens][ldx], cache f32
+///   [slot][heads][capacity][head_dim]
+/// - select_rows: x f32 [batch * tokens][ldx], y f32 [logit rows][ldy]
+/// - copy_rows: x f32 [rows][ldx], y f32 [rows][ldy]
+/// - sample: logits f32 [rows][ld], ids s32 [rows]: the first of the largest;
+///   NaN is never chosen
 ///
 //===----------------------------------------------------------------------===//
 
@@ -63,6 +67,22 @@ EFF_KERNEL(quantize_rows) {
           keepFirst(load(x + i), k - i, f32x16{}) / scale);
       v = min(max(v, splat(-127.0f)), splat(127.0f));
       storeBytes(q + i, __builtin_convertvector(v, i32x16), ldq - i);
+    }
+  }
+}
+
+EFF_KERNEL(dequantize_rows) {
+  int64_t k = EFF_SPEC(k);
+  Range rows = split(rowCount(call), thread, threads);
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const int8_t *q =
+        static_cast<const int8_t *>(operands[0]) + row * EFF_SPEC(ldq);
+    float scale = static_cast<const float *>(operands[1])[row];
+    float *y = static_cast<float *>(operands[2]) + row * EFF_SPEC(ldy);
+#pragma clang loop unroll_count(2)
+    for (int64_t i = 0; i < k; i += 16) {
+      i8x16 bytes = *reinterpret_cast<const detail::i8x16u *>(q + i);
+      storeFirst(y + i, __builtin_convertvector(bytes, f32x16) * scale, k - i);
     }
   }
 }

@@ -161,6 +161,13 @@ void quantizeRows(const Step &s) {
   }
 }
 
+void dequantizeRows(const Step &s) {
+  for (int64_t r = 0; r < s.rows(); ++r)
+    for (int64_t i = 0; i < s.c("k"); ++i)
+      s.op<float>(2)[r * s.c("ldy") + i] =
+          s.op<int8_t>(0)[r * s.c("ldq") + i] * s.op<float>(1)[r];
+}
+
 void embed(const Step &s) {
   for (int64_t r = 0; r < s.rows(); ++r)
     for (int64_t i = 0; i < s.c("d"); ++i)
@@ -408,6 +415,8 @@ bool run(const std::string &family, const Constants &constants,
     linear(s, family, epilogue);
   else if (family == "quantize_rows")
     quantizeRows(s);
+  else if (family == "dequantize_rows")
+    dequantizeRows(s);
   else if (family == "embed")
     embed(s);
   else if (family == "patchify")

@@ -29,10 +29,13 @@ func.func @dynamic(%x: tensor<?xf32>) -> tensor<?xf32>
 
 // -----
 
-func.func @no_kernel(%q: tensor<1x4x8xi8>, %s: tensor<1x4xf32>) -> tensor<1x4x8xf32>
+eff.weight @w : !eff.weight<8x6, #eff.int8, quad16>
+func.func @no_whole_words(%q: tensor<1x4x6xi8>, %s: tensor<1x4xf32>) -> tensor<1x4x8xf32>
     attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 4>} {
-  // expected-error @below {{EFF0501: no kernel computes eff.dequantize}}
-  %y = eff.dequantize %q, %s : tensor<1x4x8xi8>, tensor<1x4xf32> -> tensor<1x4x8xf32>
+  %w = eff.use @w : !eff.weight<8x6, #eff.int8, quad16>
+  // expected-error @below {{EFF0501: no kernel reads int8 rows of this distance}}
+  // expected-note @below {{why: they start 6 bytes apart, a linear reads rows of 8}}
+  %y = eff.linear %q, %w scale(%s : tensor<1x4xf32>) : tensor<1x4x6xi8>, !eff.weight<8x6, #eff.int8, quad16> -> tensor<1x4x8xf32>
   return %y : tensor<1x4x8xf32>
 }
 

@@ -57,6 +57,22 @@ func.func @int8(%x: tensor<1x2x6xf32>) -> tensor<1x2x8xf32>
 
 // -----
 
+// int8 rows come back as they were padded.
+// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldx = 6 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[D:dequantize_rows_.*]] "dequantize_rows" {k = 6 : i64, ldq = 8 : i64, ldy = 6 : i64, rows = 2 : i64}
+// CHECK-LABEL: plan.program @back
+// CHECK: %[[QB:.*]] = plan.buffer 16
+// CHECK: plan.step @[[Q]](%{{.*}}, %[[QB]], %[[S:.*]]) writes [1, 2]
+// CHECK: plan.step @[[D]](%[[QB]], %[[S]], %{{.*}}) writes [2]
+func.func @back(%x: tensor<1x2x6xf32>) -> tensor<1x2x6xf32>
+    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 2>} {
+  %q, %s = eff.quantize %x : tensor<1x2x6xf32> -> tensor<1x2x6xi8>, tensor<1x2xf32>
+  %y = eff.dequantize %q, %s : tensor<1x2x6xi8>, tensor<1x2xf32> -> tensor<1x2x6xf32>
+  return %y : tensor<1x2x6xf32>
+}
+
+// -----
+
 // A convolution is patches and a linear with the bias as its epilogue; attention makes the entry's tokens.
 // CHECK-DAG: plan.kernel @[[P:patchify_.*]] "patchify" {batch = 1 : i64, channels = 3 : i64, height = 4 : i64, ph = 2 : i64, pw = 2 : i64, width = 4 : i64}
 // CHECK-DAG: plan.kernel @[[C:linear_f32_.*]] "linear_f32" {extra0_ld = 0 : i64, extras = 1 : i64, k = 12 : i64
