@@ -442,13 +442,14 @@ int main(int argc, char **argv) {
     llvm::errs() << llvm::toString(machine.takeError()) << '\n';
     return 1;
   }
-  Team team(workers > 0 ? static_cast<unsigned>(workers)
-                        : std::max(1u, std::thread::hardware_concurrency()));
+  int threads = workers > 0 ? static_cast<int>(workers)
+                            : std::max(1u, std::thread::hardware_concurrency());
+  double bandwidth = measureReadBandwidth(threads);
+  Team team(threads);
   Buffers buffers(static_cast<int64_t>(memory) << 20);
   double load[1] = {0};
   getloadavg(load, 1);
-  Roof roof = {measureReadBandwidth(team, buffers.big, buffers.bigBytes),
-               measureMultiplyAdd(team, machine->vectorBits()),
+  Roof roof = {bandwidth, measureMultiplyAdd(team, machine->vectorBits()),
                machine->has(EFF_FEATURE_AVX512_VNNI) ? measureDotBytes(team)
                                                      : 0};
   std::string host;

@@ -1,5 +1,4 @@
-//===- Roofline.cpp - what this machine can do
-//------------------------------===//
+//===- Roofline.cpp - what this machine can do ----------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -7,21 +6,23 @@
 
 #include "Roofline.h"
 
+#include "effrt/roof.h"
+
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <immintrin.h>
 
 namespace effc::bench {
 
-/// Best rate of runs that do `work` units each, for a quarter of a second. A
-/// run is short, so that on a machine that others use as well some are
+/// Best rate of runs that do `work` operations each, for a quarter of a second.
+/// A run is short, so that on a machine that others use as well some are
 /// undisturbed: the same as for the kernels that are compared with it.
-static double bestRate(
-    Team &team, double work, const std::function<void(int)> &body,
-    const std::function<void()> &between = [] {}) {
+static double bestRate(Team &team, double work,
+                       const std::function<void(int)> &body) {
   double best = 0, spent = 0;
   while (spent < 0.25) {
-    between();
     auto start = std::chrono::steady_clock::now();
     team.run(body);
     double time =
@@ -33,33 +34,17 @@ static double bestRate(
   return best;
 }
 
-template <int Ahead> static void readAll(const char *p, int64_t bytes) {
-  __m128 sum[8] = {};
-  for (int64_t i = 0; i + 128 <= bytes; i += 128) {
-    if (Ahead) {
-      _mm_prefetch(p + i + Ahead, _MM_HINT_T0);
-      _mm_prefetch(p + i + 64 + Ahead, _MM_HINT_T0);
-    }
-    for (int j = 0; j < 8; ++j)
-      sum[j] = _mm_add_ps(sum[j], _mm_loadu_ps(reinterpret_cast<const float *>(
-                                      p + i + 16 * j)));
+double measureReadBandwidth(int threads) {
+  effrt::PoolOptions options;
+  options.threads = threads;
+  auto pool = effrt::ThreadPool::create(options);
+  auto bandwidth = pool ? effrt::measureReadBandwidth(**pool)
+                        : effrt::Result<effrt::Bandwidth>(pool.takeError());
+  if (!bandwidth) {
+    std::fprintf(stderr, "%s\n", bandwidth.error().format().c_str());
+    std::exit(1);
   }
-  for (int j = 1; j < 8; ++j)
-    sum[0] = _mm_add_ps(sum[0], sum[j]);
-  asm volatile("" : : "x"(sum[0]));
-}
-
-double measureReadBandwidth(Team &team, const char *data, int64_t bytes) {
-  int64_t slice = std::min<int64_t>(bytes, 16 << 20),
-          share = slice / team.size() / 4096 * 4096, at = 0;
-  auto next = [&] { at = at + 2 * slice <= bytes ? at + slice : 0; };
-  auto plain = [&](int part) { readAll<0>(data + at + part * share, share); };
-  auto ahead = [&](int part) {
-    readAll<4096>(data + at + part * share, share);
-  };
-  double work = static_cast<double>(share) * team.size();
-  return std::max(bestRate(team, work, plain, next),
-                  bestRate(team, work, ahead, next));
+  return bandwidth->bytesPerSecond;
 }
 
 constexpr int kChains = 16;

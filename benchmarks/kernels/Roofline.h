@@ -13,9 +13,9 @@
 
 namespace effc::bench {
 
-/// Bytes per second that the team reads from a buffer much larger than its
-/// caches.
-double measureReadBandwidth(Team &team, const char *data, int64_t bytes);
+/// Bytes per second that so many threads read from main memory, as the runtime
+/// measures it. Before there is a team: its threads never sleep.
+double measureReadBandwidth(int threads);
 /// f32 operations per second of multiply-adds on registers, two for each;
 /// `bits` is the width of vectors.
 double measureMultiplyAdd(Team &team, int bits);

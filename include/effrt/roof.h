@@ -15,14 +15,21 @@
 namespace effrt {
 
 struct Bandwidth {
-  double bytesPerSecond = 0; ///< the best pass
+  double bytesPerSecond = 0; ///< median of the best way to read
   uint64_t bufferBytes = 0;
   int passes = 0;
 };
 
-/// Reads a buffer much larger than the caches with all threads of the pool, as
-/// often as fits in `seconds` (filling it first takes as long again).
-Result<Bandwidth> measureReadBandwidth(ThreadPool &pool, double seconds = 0.3);
+/// What all threads of the pool together read from main memory: the buffer is
+/// evicted from the caches before each pass. Tries several ways to read for
+/// about `seconds` (a buffer of 64 MiB or 16 for each thread is filled first).
+Result<Bandwidth> measureReadBandwidth(ThreadPool &pool, double seconds = 0.15);
+
+/// The same for `data`, read again and again as a model's weights are: from
+/// main memory and, as far as it fits in there, from the caches. Zero when
+/// there is too little to measure, under 32 KiB for each thread.
+Bandwidth measureReadBandwidth(ThreadPool &pool, const uint8_t *data,
+                               uint64_t size, double seconds = 0.1);
 
 struct Peak {
   double flops = 0;              ///< f32 multiply-adds count two

@@ -14,7 +14,9 @@
 #include <chrono>
 #include <cstring>
 #include <unistd.h>
+#include <vector>
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -26,57 +28,104 @@ double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// Reads [data, data + size), a multiple of 512 bytes, and gives something that
-/// depends on all of it.
+/// Bytes that a reader's part is a multiple of.
+constexpr uint64_t grain = 32768;
+/// Reads [data, data + size) and gives something that depends on all of it.
 using Reader = uint64_t (*)(const uint8_t *data, uint64_t size);
 /// Runs `rounds` rounds of multiply-adds and gives something that depends on
 /// them.
 using Multiplier = float (*)(uint64_t rounds);
 
-#if defined(__x86_64__)
-// With or without prefetching a page ahead, where the hardware's own prefetch
-// ends: which is faster differs between machines.
-constexpr int ahead = 4096;
+/// Which way of reading is the fastest differs between machines: in one or in
+/// several streams side by side, `unroll` vectors of each at a time, asking for
+/// memory `ahead` bytes before it is read (0: the hardware alone guesses).
+template <int streams, int unroll, int ahead> struct Way {
+  template <typename Vector>
+  static inline __attribute__((always_inline)) uint64_t
+  read(const uint8_t *data, uint64_t size) {
+    constexpr uint64_t line = 64, step = unroll * sizeof(Vector);
+    static_assert(grain % (streams * step) == 0, "parts end with a step");
+    Vector sums[8] = {};
+    uint64_t part = size / streams;
+    for (uint64_t at = 0; at < part; at += step)
+      for (uint64_t stream = 0; stream < streams; ++stream) {
+        const uint8_t *from = data + stream * part + at;
+        for (uint64_t i = 0; i < unroll; ++i) {
+          const uint8_t *next = from + i * sizeof(Vector);
+          if (ahead != 0 && i * sizeof(Vector) % line == 0)
+            __builtin_prefetch(next + ahead);
+          sums[(stream * unroll + i) % 8] ^=
+              *reinterpret_cast<const Vector *>(next);
+        }
+      }
+    for (int i = 1; i < 8; ++i)
+      sums[0] ^= sums[i];
+    uint64_t words[sizeof(Vector) / 8], all = 0;
+    std::memcpy(words, &sums[0], sizeof words);
+    for (uint64_t word : words)
+      all ^= word;
+    return all;
+  }
+};
 
-template <bool prefetch>
-__attribute__((target("avx512f"))) uint64_t read512(const uint8_t *data,
-                                                    uint64_t size) {
-  __m512i sum[8];
-  for (__m512i &s : sum)
-    s = _mm512_setzero_si512();
-  for (uint64_t at = 0; at < size; at += 512)
-    for (int i = 0; i < 8; ++i) {
-      const uint8_t *from = data + at + 64 * i;
-      if (prefetch)
-        _mm_prefetch(reinterpret_cast<const char *>(from + ahead), _MM_HINT_T0);
-      sum[i] = _mm512_xor_si512(sum[i], _mm512_loadu_si512(from));
-    }
-  for (int i = 1; i < 8; ++i)
-    sum[0] = _mm512_xor_si512(sum[0], sum[i]);
-  uint64_t word[8]; // not a reduction: gcc warns inside its own
-  std::memcpy(word, sum, sizeof word);
-  return word[0] ^ word[3] ^ word[7];
+template <int bytes> struct VectorOf;
+template <> struct VectorOf<16> {
+  typedef uint64_t Type __attribute__((vector_size(16), may_alias));
+};
+
+template <typename W> uint64_t read128(const uint8_t *data, uint64_t size) {
+  return W::template read<VectorOf<16>::Type>(data, size);
 }
-
-template <bool prefetch>
+#if defined(__x86_64__)
+template <> struct VectorOf<32> {
+  typedef uint64_t Type __attribute__((vector_size(32), may_alias));
+};
+template <> struct VectorOf<64> {
+  typedef uint64_t Type __attribute__((vector_size(64), may_alias));
+};
+template <typename W>
 __attribute__((target("avx2"))) uint64_t read256(const uint8_t *data,
                                                  uint64_t size) {
-  __m256i sum[8];
-  for (__m256i &s : sum)
-    s = _mm256_setzero_si256();
-  for (uint64_t at = 0; at < size; at += 256)
-    for (int i = 0; i < 8; ++i) {
-      const uint8_t *from = data + at + 32 * i;
-      if (prefetch && i % 2 == 0)
-        _mm_prefetch(reinterpret_cast<const char *>(from + ahead), _MM_HINT_T0);
-      sum[i] = _mm256_xor_si256(
-          sum[i], _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)));
-    }
-  for (int i = 1; i < 8; ++i)
-    sum[0] = _mm256_xor_si256(sum[0], sum[i]);
-  uint64_t word[4];
-  std::memcpy(word, sum, sizeof word);
-  return word[0] ^ word[1] ^ word[2] ^ word[3];
+  return W::template read<VectorOf<32>::Type>(data, size);
+}
+template <typename W>
+__attribute__((target("avx512f"))) uint64_t read512(const uint8_t *data,
+                                                    uint64_t size) {
+  return W::template read<VectorOf<64>::Type>(data, size);
+}
+#endif
+
+/// The ways worth trying.
+template <typename W> Reader readerFor(uint64_t features) {
+#if defined(__x86_64__)
+  if (features & EFF_FEATURE_X86_64_V4)
+    return read512<W>;
+  if (features & EFF_FEATURE_X86_64_V3)
+    return read256<W>;
+#endif
+  (void)features;
+  return read128<W>;
+}
+std::vector<Reader> readersFor(uint64_t features) {
+  return {readerFor<Way<1, 8, 0>>(features),
+          readerFor<Way<1, 8, 4096>>(features),
+          readerFor<Way<2, 4, 1024>>(features),
+          readerFor<Way<4, 4, 0>>(features),
+          readerFor<Way<4, 1, 1024>>(features),
+          readerFor<Way<8, 1, 512>>(features)};
+}
+
+#if defined(__x86_64__)
+__attribute__((target("clflushopt"))) void evictLines(const uint8_t *data,
+                                                      uint64_t size) {
+  for (uint64_t at = 0; at < size; at += 64)
+    _mm_clflushopt(const_cast<uint8_t *>(data + at));
+  _mm_sfence();
+}
+
+bool canEvict() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 23 & 1);
 }
 
 // Enough chains to fill two units of a latency of five or less.
@@ -106,20 +155,10 @@ __attribute__((target("avx2,fma"))) float multiply256(uint64_t rounds) {
   return _mm256_cvtss_f32(sum[0]);
 }
 #else
+void evictLines(const uint8_t *, uint64_t) {}
+bool canEvict() { return false; }
 constexpr int chains = 12;
 #endif
-
-uint64_t readPlain(const uint8_t *data, uint64_t size) {
-  uint64_t sum[8] = {}, word;
-  for (uint64_t at = 0; at < size; at += 64)
-    for (int i = 0; i < 8; ++i) {
-      std::memcpy(&word, data + at + 8 * i, 8);
-      sum[i] ^= word;
-    }
-  for (int i = 1; i < 8; ++i)
-    sum[0] ^= sum[i];
-  return sum[0];
-}
 
 float multiplyPlain(uint64_t rounds) {
   float sum[4 * chains];
@@ -134,12 +173,16 @@ float multiplyPlain(uint64_t rounds) {
   return total;
 }
 
-uint64_t bufferBytes() {
-  constexpr uint64_t least = uint64_t(256) << 20, most = uint64_t(1) << 30;
-  uint64_t bytes = std::clamp(4 * lastLevelCacheBytes(), least, most);
+/// A buffer large enough that a pass over it takes milliseconds; where it
+/// cannot be evicted, also several times larger than the caches.
+uint64_t bufferBytes(uint64_t threads, bool evicts) {
+  constexpr uint64_t least = uint64_t(64) << 20, most = uint64_t(1) << 30;
+  uint64_t bytes = std::max(least, threads * (uint64_t(16) << 20));
+  if (!evicts)
+    bytes = std::max(bytes, 4 * lastLevelCacheBytes());
   uint64_t available =
       uint64_t(sysconf(_SC_AVPHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE));
-  return std::min(bytes, std::max(available / 4, uint64_t(16) << 20));
+  return std::min({bytes, most, std::max(available / 4, least / 4)});
 }
 
 /// The compiler must not see through what is measured.
@@ -150,19 +193,45 @@ template <typename T> void keep(T value) {
 
 } // namespace
 
-Result<Bandwidth> measureReadBandwidth(ThreadPool &pool, double seconds) {
-  Reader readers[2] = {readPlain, readPlain};
-#if defined(__x86_64__)
-  if (cpuFeatures() & EFF_FEATURE_X86_64_V4) {
-    readers[0] = read512<false>;
-    readers[1] = read512<true>;
-  } else if (cpuFeatures() & EFF_FEATURE_X86_64_V3) {
-    readers[0] = read256<false>;
-    readers[1] = read256<true>;
+/// The best way's median rate. A pass calls `prepare(thread)` untimed, then
+/// reads the part of each thread, `part` bytes from `partOf(thread, pass)`.
+template <typename Prepare, typename PartOf>
+static Bandwidth bestWay(ThreadPool &pool, uint64_t part, double seconds,
+                         Prepare &&prepare, PartOf &&partOf) {
+  // Small parts are read several times: a pass that is over at once measures
+  // how threads meet.
+  constexpr uint64_t least = uint64_t(1) << 20;
+  constexpr size_t leastRounds = 3;
+  uint64_t repeats = std::max<uint64_t>(1, least / part);
+  std::vector<Reader> readers = readersFor(cpuFeatures());
+  std::vector<std::vector<double>> rates(readers.size());
+  Bandwidth result;
+  Clock::time_point start = Clock::now();
+  for (size_t round = 0; round < leastRounds || secondsSince(start) < seconds;
+       ++round)
+    for (size_t way = 0; way < readers.size(); ++way) {
+      pool.parallel([&](int thread, int) { prepare(thread); });
+      Clock::time_point begin = Clock::now();
+      pool.parallel([&](int thread, int) {
+        for (uint64_t i = 0; i < repeats; ++i)
+          keep(readers[way](partOf(thread, result.passes), part));
+      });
+      rates[way].push_back(double(part * repeats) * pool.threads() /
+                           secondsSince(begin));
+      ++result.passes;
+    }
+  for (std::vector<double> &rate : rates) {
+    auto middle = rate.begin() + static_cast<long>(rate.size() / 2);
+    std::nth_element(rate.begin(), middle, rate.end());
+    result.bytesPerSecond = std::max(result.bytesPerSecond, *middle);
   }
-#endif
+  return result;
+}
+
+Result<Bandwidth> measureReadBandwidth(ThreadPool &pool, double seconds) {
   uint64_t threads = uint64_t(pool.threads());
-  uint64_t part = bufferBytes() / threads / 4096 * 4096;
+  bool evicts = canEvict();
+  uint64_t part = bufferBytes(threads, evicts) / threads / grain * grain;
   Result<Mapping> buffer = Mapping::zeroed(part * threads, "the measurement",
                                            /*hugePages=*/true);
   if (!buffer)
@@ -173,19 +242,45 @@ Result<Bandwidth> measureReadBandwidth(ThreadPool &pool, double seconds) {
   pool.parallel([&](int thread, int) {
     std::memset(data + uint64_t(thread) * part, thread + 1, part);
   });
-  Bandwidth result;
+  auto partOf = [&](int thread, int) { return data + uint64_t(thread) * part; };
+  Bandwidth result = bestWay(
+      pool, part, seconds,
+      [&](int thread) {
+        if (evicts)
+          evictLines(partOf(thread, 0), part);
+      },
+      partOf);
   result.bufferBytes = part * threads;
-  Clock::time_point start = Clock::now();
-  do {
-    Reader read = readers[result.passes % 2];
-    Clock::time_point begin = Clock::now();
-    pool.parallel([&](int thread, int) {
-      keep(read(data + uint64_t(thread) * part, part));
-    });
-    double rate = double(result.bufferBytes) / secondsSince(begin);
-    result.bytesPerSecond = std::max(result.bytesPerSecond, rate);
-    ++result.passes;
-  } while (result.passes < 2 || secondsSince(start) < seconds);
+  return result;
+}
+
+Bandwidth measureReadBandwidth(ThreadPool &pool, const uint8_t *data,
+                               uint64_t size, double seconds) {
+  // Of more than a window another one is read in each pass, so that what comes
+  // from the caches is what would if all were read in turn.
+  constexpr uint64_t window = uint64_t(64) << 20;
+  uint64_t threads = uint64_t(pool.threads());
+  // Vectors are aligned.
+  uint64_t lead = (64 - reinterpret_cast<uintptr_t>(data) % 64) % 64;
+  uint64_t usable = size > lead ? size - lead : 0;
+  uint64_t part = std::min(usable, window) / threads / grain * grain;
+  Bandwidth result;
+  if (part == 0)
+    return result;
+  uint64_t windows = usable / (part * threads);
+  // What was never read is fetched from the file first.
+  pool.parallel([&](int thread, int) {
+    for (uint64_t i = 0; i < windows; ++i)
+      keep(readerFor<Way<1, 8, 0>>(cpuFeatures())(
+          data + lead + (i * threads + uint64_t(thread)) * part, part));
+  });
+  result = bestWay(
+      pool, part, seconds, [](int) {},
+      [&](int thread, int pass) {
+        uint64_t index = uint64_t(pass) % windows * threads + uint64_t(thread);
+        return data + lead + index * part;
+      });
+  result.bufferBytes = windows * part * threads;
   return result;
 }
 

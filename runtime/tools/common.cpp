@@ -79,7 +79,18 @@ Result<std::shared_ptr<const Model>> tools::openModel(const Invocation &call,
   return Model::open(path);
 }
 
-Result<Roofs> tools::measureRoofs(int threads, bool withPeak) {
+/// Raises the bandwidth to that of reading the model's weights, where caches
+/// may hold much of them.
+static void includeWeights(Roofs &roofs, ThreadPool &pool, const Model &model) {
+  uint64_t bytes = model.tables().weights_bytes;
+  if (bytes > 2 * lastLevelCacheBytes())
+    return;
+  Bandwidth read = measureReadBandwidth(pool, model.weights(), bytes);
+  roofs.bytesPerSecond = std::max(roofs.bytesPerSecond, read.bytesPerSecond);
+}
+
+Result<Roofs> tools::measureRoofs(int threads, bool withPeak,
+                                  const Model *model) {
   PoolOptions options;
   options.threads = threads;
   auto pool = ThreadPool::create(options);
@@ -90,6 +101,8 @@ Result<Roofs> tools::measureRoofs(int threads, bool withPeak) {
     return bandwidth.takeError();
   Roofs roofs;
   roofs.bytesPerSecond = bandwidth->bytesPerSecond;
+  if (model)
+    includeWeights(roofs, **pool, *model);
   if (withPeak) {
     Peak peak = measurePeakFlops(**pool);
     roofs.flops = peak.flops;
@@ -98,13 +111,13 @@ Result<Roofs> tools::measureRoofs(int threads, bool withPeak) {
   return roofs;
 }
 
-Result<Roofs> tools::knownRoofs(int threads) {
+static Result<Roofs> knownMachineRoofs(int threads) {
   const char *cache = std::getenv("XDG_CACHE_HOME"),
              *home = std::getenv("HOME");
   std::string folder = cache && *cache ? cache
                        : home          ? std::string(home) + "/.cache"
                                        : "/tmp";
-  std::string path = folder + "/effc/roofs-" + std::to_string(threads);
+  std::string path = folder + "/effc/roofline-" + std::to_string(threads);
   std::string cpu = cpuName();
   Roofs roofs;
   // Three lines: the processor, bytes and operations per second, the
@@ -139,6 +152,19 @@ Result<Roofs> tools::knownRoofs(int threads) {
       ::unlink(temporary.c_str());
   }
   return measured;
+}
+
+Result<Roofs> tools::knownRoofs(int threads, const Model *model) {
+  auto roofs = knownMachineRoofs(threads);
+  if (!roofs || !model)
+    return roofs;
+  PoolOptions options;
+  options.threads = threads;
+  auto pool = ThreadPool::create(options);
+  if (!pool)
+    return pool.takeError();
+  includeWeights(*roofs, **pool, *model);
+  return roofs;
 }
 
 Result<std::string> tools::readText(const std::string &path) {

@@ -32,16 +32,18 @@ Result<std::shared_ptr<const Model>> openModel(const Invocation &call,
                                                const std::string &path);
 
 /// The read bandwidth and arithmetic peak of this machine, measured with the
-/// same number of threads as the engine's.
+/// same number of threads as the engine's. With a model whose weights may stay
+/// in the caches, the bandwidth is that of reading them.
 struct Roofs {
   double bytesPerSecond = 0, flops = 0;
   std::string instructions;
 };
-Result<Roofs> measureRoofs(int threads, bool withPeak);
-/// The same, kept under $XDG_CACHE_HOME/effc for this processor and number of
-/// threads: measuring takes seconds. For figures that orient; benchmarks
-/// measure in their own run.
-Result<Roofs> knownRoofs(int threads);
+Result<Roofs> measureRoofs(int threads, bool withPeak,
+                           const Model *model = nullptr);
+/// The same, with what is the machine's alone kept under $XDG_CACHE_HOME/effc
+/// for this processor and number of threads. For figures that orient;
+/// benchmarks measure in their own run.
+Result<Roofs> knownRoofs(int threads, const Model *model = nullptr);
 
 /// The text of a file.
 Result<std::string> readText(const std::string &path);

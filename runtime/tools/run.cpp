@@ -273,7 +273,7 @@ int runText(Engine &engine, const RunOptions &options) {
       stepBytes = static_cast<double>(entry.bytes);
   Roofs roofs;
   if (!options.quiet) {
-    auto measured = knownRoofs(engine.threads());
+    auto measured = knownRoofs(engine.threads(), &engine.model());
     if (measured)
       roofs = *measured;
   }

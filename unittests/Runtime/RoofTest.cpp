@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 using namespace effrt;
 
 namespace {
@@ -27,6 +29,25 @@ TEST(Roof, IsPlausible) {
   EXPECT_LT(peak.flops, 1e15);
   RecordProperty("read_gb_per_s", int(bandwidth->bytesPerSecond / 1e9));
   RecordProperty("peak_gflop_per_s", int(peak.flops / 1e9));
+}
+
+TEST(Roof, OfBytesThatAreThere) {
+  auto pool = ThreadPool::create({});
+  ASSERT_TRUE(pool.ok());
+  std::vector<uint8_t> data(uint64_t(100) << 20, 1);
+  // Not aligned; more than one window.
+  Bandwidth large =
+      measureReadBandwidth(**pool, data.data() + 1, data.size() - 1, 0.01);
+  EXPECT_GT(large.bytesPerSecond, 5e7);
+  EXPECT_LT(large.bytesPerSecond, 1e13);
+  EXPECT_LT(large.bufferBytes, data.size());
+  EXPECT_GE(large.passes, 1);
+  uint64_t little = uint64_t((**pool).threads()) << 16;
+  Bandwidth small = measureReadBandwidth(**pool, data.data(), little, 0.01);
+  EXPECT_GT(small.bytesPerSecond, 5e7);
+  EXPECT_LE(small.bufferBytes, little);
+  EXPECT_EQ(
+      measureReadBandwidth(**pool, data.data(), 1000, 0.01).bytesPerSecond, 0);
 }
 
 } // namespace
