@@ -40,7 +40,7 @@ static PlacedState placeState(mlir::Operation *op) {
     eff::CacheType type = cache.getType();
     state.isCache = true;
     state.heads = type.getHeads();
-    state.tokenBytes = type.getHeadDim() * sizeof(float);
+    state.tokenBytes = type.getRowBytes();
     state.shape = {type.getHeads(), type.getCapacity(), type.getHeadDim()};
     bytes = type.getBytes();
   } else {

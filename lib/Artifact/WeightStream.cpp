@@ -43,6 +43,7 @@ private:
 /// One weight on its way into the file.
 struct Job {
   eff::WeightSource source;
+  eff::QuantizedValues quantized;
   Window window;
   /// Panels of one task, tasks in all and those not done yet.
   int64_t panelsPerTask, tasks, left;
@@ -104,7 +105,7 @@ static llvm::Error pack(const PlacedWeight &weight, Job &job,
     if (bad > 0)
       job.notFinite += bad;
   };
-  RowSource rows{read, {}};
+  RowSource rows{read, {}, job.quantized};
   packPanels(type, rows, task.begin, task.end, job.window.get());
   return llvm::Error::success();
 }
@@ -123,6 +124,12 @@ llvm::Error effc::streamWeights(const ModelLayout &layout,
     if (!source)
       return source.takeError();
     auto job = std::make_unique<Job>(std::move(*source));
+    if (op.getQuantized()) {
+      llvm::Expected<eff::QuantizedValues> values = eff::getQuantizedValues(op);
+      if (!values)
+        return values.takeError();
+      job->quantized = *values;
+    }
     int64_t panels = getPanelCount(op.getType());
     int64_t panelBytes = std::max<int64_t>(1, weight.bytes / panels);
     job->panelsPerTask = std::max<int64_t>(1, kBytesPerTask / panelBytes);

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Call.h"
+#include "effc/Dialect/Eff/Rounding.h"
 #include "effc/Support/Error.h"
 
 #include <algorithm>
@@ -106,6 +107,19 @@ template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
+/// Rounds the rows of tokens and heads to int8, each by its own scale.
+template <typename T>
+static void roundRows(MutableArrayRef<T> values, int64_t width) {
+  std::vector<float> row(width);
+  std::vector<int8_t> q(width);
+  for (; !values.empty(); values = values.drop_front(width)) {
+    std::copy_n(values.begin(), width, row.begin());
+    float scale = eff::roundActivations(row, q.data());
+    for (int64_t i = 0; i < width; ++i)
+      values[i] = T(scale * float(q[i]));
+  }
+}
+
 template <typename T>
 llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
@@ -113,8 +127,8 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
   int64_t stride = input.shape[2];
   if (llvm::Error error = call.checkRows(op, batch, tokens))
     return error;
-  int64_t capacity =
-      cast<eff::CacheType>(op.getCache().getType()).getCapacity();
+  auto cache = cast<eff::CacheType>(op.getCache().getType());
+  int64_t capacity = cache.getCapacity();
   for (int64_t b = 0; b < batch; ++b) {
     llvm::Expected<std::vector<T> *> buffer =
         call.getBuffer(op, op.getCache(), b);
@@ -127,8 +141,11 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
                            " tokens, the cache holds " + llvm::Twine(capacity));
     (*buffer)->resize((past + valid) * stride);
     auto first = input.floats.begin() + b * tokens * stride;
-    std::copy(first, first + valid * stride,
-              (*buffer)->begin() + past * stride);
+    auto rows = (*buffer)->begin() + past * stride;
+    std::copy(first, first + valid * stride, rows);
+    if (cache.isInt8())
+      roundRows(MutableArrayRef<T>(&*rows, valid * stride),
+                cache.getHeadDim());
   }
   return llvm::Error::success();
 }

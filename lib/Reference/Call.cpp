@@ -52,11 +52,22 @@ static void roundRow(eff::WeightType type, MutableArrayRef<float> row,
                                   : eff::roundInt8(part, q.data() + begin);
     for (size_t i = 0; i < part.size(); ++i)
       part[i] = scale * float(q[begin + i]);
-    if (!type.getGroup())
-      weight.scales.push_back(scale);
+    weight.scales.push_back(scale);
   }
-  if (!type.getGroup())
-    weight.quantized.insert(weight.quantized.end(), q.begin(), q.end());
+  weight.quantized.insert(weight.quantized.end(), q.begin(), q.end());
+}
+
+/// The values of integers and scales that a pass has chosen.
+template <typename T>
+static void decode(const eff::QuantizedValues &values, Weight<T> &weight) {
+  weight.quantized.assign(values.q.begin(), values.q.end());
+  weight.scales.assign(values.scales.begin(), values.scales.end());
+  int64_t k = weight.shape[1], group = weight.group ? weight.group : k;
+  int64_t groups = (k + group - 1) / group;
+  for (int64_t i = 0; i < int64_t(weight.quantized.size()); ++i)
+    weight.values.push_back(
+        T(weight.scales[i / k * groups + i % k / group] *
+          float(weight.quantized[i])));
 }
 
 template <typename T>
@@ -64,13 +75,21 @@ llvm::Expected<const Weight<T> *> Weights<T>::get(eff::WeightOp op) {
   auto found = decoded.find(op);
   if (found != decoded.end())
     return &found->second;
-  llvm::Expected<eff::WeightSource> source = eff::WeightSource::create(op);
-  if (!source)
-    return source.takeError();
   auto type = cast<eff::WeightType>(op.getType());
   Weight<T> weight;
   weight.shape.assign(type.getShape().begin(), type.getShape().end());
+  weight.group = type.getGroup();
   weight.values.reserve(type.getNumElements());
+  if (op.getQuantized()) {
+    llvm::Expected<eff::QuantizedValues> values = eff::getQuantizedValues(op);
+    if (!values)
+      return values.takeError();
+    decode(*values, weight);
+    return &decoded.emplace(op, std::move(weight)).first->second;
+  }
+  llvm::Expected<eff::WeightSource> source = eff::WeightSource::create(op);
+  if (!source)
+    return source.takeError();
   // A few rows at a time: transposed sources are slow to read row by row.
   constexpr int64_t step = 16;
   int64_t columns = source->getColumns();
@@ -121,7 +140,7 @@ llvm::Expected<std::vector<T> *> Call<T>::getBuffer(Operation *op, Value value,
   auto found = buffers.find(SymbolTable::getSymbolName(symbol).str());
   bool fits = found != buffers.end();
   if (auto state = dyn_cast<eff::StateType>(value.getType()); fits && state)
-    fits = int64_t(found->second.size()) == state.getBytes() / 4;
+    fits = int64_t(found->second.size()) == state.getNumElements();
   // What this call has appended to a cache comes on top of its past.
   if (auto cache = dyn_cast<eff::CacheType>(value.getType()); fits && cache)
     fits = int64_t(found->second.size()) >=
@@ -179,8 +198,8 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
       })
       .template Case<
           eff::AttentionOp, eff::CacheAppendOp, eff::RopeOp, eff::Conv2DOp,
-          eff::DequantizeOp, eff::EmbedOp, eff::LinearOp, eff::QuantizeOp,
-          eff::SampleOp, eff::SelectRowsOp, eff::SplitOp, eff::GatedNormOp,
+          eff::DequantizeOp, eff::EmbedOp, eff::HadamardOp, eff::LinearOp,
+          eff::QuantizeOp, eff::QuantizeStaticOp, eff::SampleOp, eff::SelectRowsOp, eff::SplitOp, eff::GatedNormOp,
           eff::LayerNormOp, eff::RmsNormOp, eff::CausalConv1DOp, eff::SsdScanOp,
           eff::SsmScanOp, eff::ReadOp, arith::ConstantOp>(
           [&](auto typed) { return evaluate(typed, *this); })

@@ -30,10 +30,11 @@ namespace effc::reference {
 template <typename T> struct Weight {
   llvm::SmallVector<int64_t, 2> shape;
   std::vector<T> values;
-  /// Of an int8 weight, for int8 activations: the integers and the scale of
-  /// each row.
+  /// Of an integer format, for int8 activations: the integers, and the scale of
+  /// each row and group of `group` columns (0: a whole row).
   std::vector<int8_t> quantized;
   std::vector<float> scales;
+  int64_t group = 0;
 };
 
 /// The decoded weights of a module.
@@ -104,8 +105,11 @@ template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::Conv2DOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::DequantizeOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::EmbedOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::HadamardOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::LinearOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::QuantizeOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::QuantizeStaticOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SampleOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SelectRowsOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SplitOp op, Call<T> &call);
@@ -133,6 +137,33 @@ llvm::Error evaluateElementwise(mlir::Operation *op, Call<T> &call);
 #define EFFC_INSTANTIATE(name, Op)                                             \
   template llvm::Error name(Op, Call<float> &);                                \
   template llvm::Error name(Op, Call<double> &);
+
+/// What a linear of int8 activations accumulates: `scale * sum_g s_g * sum_k
+/// q w`, for row `row` of the activations and row `n` of the weight.
+template <typename T>
+T multiplyIntegers(const int64_t *q, const Weight<T> &weight, int64_t n,
+                   T scale) {
+  int64_t k = weight.shape[1], group = weight.group ? weight.group : k;
+  int64_t groups = (k + group - 1) / group;
+  const int8_t *w = weight.quantized.data() + n * k;
+  T total = 0;
+  for (int64_t g = 0; g < groups; ++g) {
+    int64_t sum = 0;
+    for (int64_t i = g * group; i < k && i < (g + 1) * group; ++i)
+      sum += q[i] * w[i];
+    T s = T(weight.scales[n * groups + g]);
+    // With one scale for a row it meets the activations' scale first.
+    if (!weight.group)
+      return scale * s * T(sum);
+    total = std::fma(s, T(sum), total);
+  }
+  return scale * total;
+}
+
+/// `log(1 + exp(v))` without overflow.
+template <typename T> T softplus(T v) {
+  return std::log1p(std::exp(-std::abs(v))) + std::max(v, T(0));
+}
 
 /// `1 / (1 + exp(-x)) * x`.
 template <typename T> T silu(T x) { return x / (T(1) + std::exp(-x)); }

@@ -22,7 +22,7 @@ template <typename T> Sequence<T> Interpreter<T>::createSequence() const {
   Sequence<T> sequence;
   Block *body = ModuleOp(module).getBody();
   for (auto op : body->getOps<eff::StateOp>()) {
-    int64_t elements = cast<eff::StateType>(op.getType()).getBytes() / 4;
+    int64_t elements = cast<eff::StateType>(op.getType()).getNumElements();
     sequence.buffers[op.getSymName().str()].resize(elements);
   }
   for (auto op : body->getOps<eff::CacheOp>())

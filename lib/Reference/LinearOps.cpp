@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Scalar.h"
+#include "Scales.h"
 #include "effc/Dialect/Eff/Rounding.h"
 #include "effc/Support/Error.h"
 
@@ -67,15 +68,13 @@ template <typename T> llvm::Error evaluate(eff::LinearOp op, Call<T> &call) {
     multiply(input.floats.data(), (*weight)->values.data(),
              result.floats.data(), rows, n, k);
   } else {
-    const Tensor<T> &scale = call.get(op.getScale());
+    llvm::Expected<Scales<T>> scale = getScales(op.getScale(), call);
+    if (!scale)
+      return scale.takeError();
     for (int64_t row = 0; row < rows; ++row)
-      for (int64_t j = 0; j < n; ++j) {
-        int64_t sum = 0;
-        for (int64_t i = 0; i < k; ++i)
-          sum += input.integers[row * k + i] * (*weight)->quantized[j * k + i];
-        result.floats[row * n + j] =
-            scale.floats[row] * T((*weight)->scales[j]) * T(sum);
-      }
+      for (int64_t j = 0; j < n; ++j)
+        result.floats[row * n + j] = multiplyIntegers<T>(
+            input.integers.data() + row * k, **weight, j, scale->at(row, 0));
   }
   if (op.hasEpilogue())
     if (llvm::Error error = applyEpilogue(op, result, call))
@@ -164,41 +163,6 @@ template <typename T> llvm::Error evaluate(eff::ReadOp op, Call<T> &call) {
 }
 
 //===----------------------------------------------------------------------===//
-// Quantised activations
-//===----------------------------------------------------------------------===//
-
-template <typename T> llvm::Error evaluate(eff::QuantizeOp op, Call<T> &call) {
-  const Tensor<T> &input = call.get(op.getInput());
-  int64_t features = input.getColumns();
-  Tensor<T> result(input.shape, /*isInteger=*/true);
-  Tensor<T> scale(op.getScale().getType().getShape());
-  std::vector<float> row(features);
-  std::vector<int8_t> q(features);
-  for (int64_t i = 0; i < input.getRows(); ++i) {
-    // Rounding is f32 by definition, in the double interpreter too.
-    for (int64_t k = 0; k < features; ++k)
-      row[k] = float(input.floats[i * features + k]);
-    scale.floats[i] = T(eff::roundActivations(row, q.data()));
-    std::copy(q.begin(), q.end(), result.integers.begin() + i * features);
-  }
-  call.set(op.getResult(), std::move(result));
-  call.set(op.getScale(), std::move(scale));
-  return llvm::Error::success();
-}
-
-template <typename T>
-llvm::Error evaluate(eff::DequantizeOp op, Call<T> &call) {
-  const Tensor<T> &input = call.get(op.getInput());
-  const Tensor<T> &scale = call.get(op.getScale());
-  int64_t features = input.getColumns();
-  Tensor<T> result(input.shape);
-  for (int64_t i = 0; i < input.getNumElements(); ++i)
-    result.floats[i] = scale.floats[i / features] * T(input.integers[i]);
-  call.set(op.getResult(), std::move(result));
-  return llvm::Error::success();
-}
-
-//===----------------------------------------------------------------------===//
 // Rows and features
 //===----------------------------------------------------------------------===//
 
@@ -264,8 +228,6 @@ EFFC_INSTANTIATE(evaluate, eff::LinearOp)
 EFFC_INSTANTIATE(evaluate, eff::Conv2DOp)
 EFFC_INSTANTIATE(evaluate, eff::EmbedOp)
 EFFC_INSTANTIATE(evaluate, eff::ReadOp)
-EFFC_INSTANTIATE(evaluate, eff::QuantizeOp)
-EFFC_INSTANTIATE(evaluate, eff::DequantizeOp)
 EFFC_INSTANTIATE(evaluate, eff::SampleOp)
 EFFC_INSTANTIATE(evaluate, eff::SelectRowsOp)
 EFFC_INSTANTIATE(evaluate, eff::SplitOp)

@@ -4,11 +4,99 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Call.h"
+#include "Scales.h"
+#include "effc/Compress/Quantize.h"
+#include "effc/Compress/State.h"
+#include "effc/Support/Error.h"
 
 using namespace mlir;
 
 namespace effc::reference {
+
+/// dt as a scan uses it: with its bias, through softplus.
+template <typename T, typename ScanOp>
+static llvm::Expected<std::vector<T>> getSteps(ScanOp op, Call<T> &call) {
+  std::vector<T> steps = call.get(op.getDt()).floats;
+  llvm::Expected<const T *> bias = call.getOptional(op.getDtBias());
+  if (!bias)
+    return bias.takeError();
+  int64_t columns = call.get(op.getDt()).getColumns();
+  for (auto [i, step] : llvm::enumerate(steps)) {
+    if (*bias)
+      step += (*bias)[i % columns];
+    if (op.getDtSoftplus())
+      step = softplus(step);
+  }
+  return steps;
+}
+
+namespace {
+/// Rounds the state of one sequence after a token: element `s` of channel `c`
+/// is at `s * stride + c` of its block.
+template <typename T> class StateRounder {
+public:
+  template <typename ScanOp>
+  static llvm::Expected<StateRounder> create(ScanOp op, Call<T> &call) {
+    StateRounder rounder;
+    auto type = cast<eff::StateType>(op.getState().getType());
+    ArrayRef<int64_t> shape = type.getShape();
+    rounder.width = shape.back();
+    rounder.n = shape[shape.size() - 2];
+    rounder.blocks = shape.size() == 3 ? shape.front() : 1;
+    eff::Int8StateAttr int8 = type.getInt8();
+    if (!int8)
+      return rounder;
+    compress::StateFormat format;
+    bool isStatic = int8.getScaling() == eff::StateScaling::Static;
+    format.scaling = isStatic ? compress::StateScaling::Static
+                              : compress::StateScaling::Dynamic;
+    format.rounding = int8.getRounding() == eff::StateRounding::Nearest
+                          ? compress::StateRounding::Nearest
+                          : compress::StateRounding::Stochastic;
+    format.residualBits = int8.getResidual();
+    std::vector<float> scales;
+    if (isStatic) {
+      llvm::Expected<const T *> values = call.getOptional(op.getStateScale());
+      if (!values)
+        return values.takeError();
+      // From the order of the state to rows of one channel each.
+      for (int64_t row = 0; row < rounder.rows(); ++row)
+        for (int64_t s = 0; s < rounder.n; ++s)
+          scales.push_back(float((*values)[rounder.at(row, s)]));
+    }
+    auto state = compress::Int8State::create(format, rounder.rows(), rounder.n,
+                                             scales);
+    if (!state)
+      return makeError(ErrorCode::CannotInterpret, state.error().what);
+    rounder.state = std::move(*state);
+    return rounder;
+  }
+
+  /// The token is at `position` of its sequence.
+  void round(std::vector<T> &h, int64_t position) {
+    if (!state)
+      return;
+    std::vector<float> values(n);
+    for (int64_t row = 0; row < rows(); ++row) {
+      for (int64_t s = 0; s < n; ++s)
+        values[s] = float(h[at(row, s)]);
+      state->store(row, values, position);
+      state->load(row, values);
+      for (int64_t s = 0; s < n; ++s)
+        h[at(row, s)] = values[s];
+    }
+  }
+
+private:
+  int64_t rows() const { return blocks * width; }
+  int64_t at(int64_t row, int64_t s) const {
+    return (row / width * n + s) * width + row % width;
+  }
+
+  int64_t blocks = 1, n = 0, width = 0;
+  std::optional<compress::Int8State> state;
+};
+} // namespace
 
 template <typename T>
 llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
@@ -46,6 +134,16 @@ llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
       }
     auto kept = padded.begin() + call.getValid(b, tokens) * channels;
     (*state)->assign(kept, kept + (kernel - 1) * channels);
+    if (op.getStateScale()) {
+      llvm::Expected<Scales<T>> scale =
+          getScales(op.getStateScale(), call);
+      if (!scale)
+        return scale.takeError();
+      for (auto [i, x] : llvm::enumerate(**state)) {
+        float s = float(scale->at(0, i % channels));
+        x = T(s * float(compress::quantizeInt8(float(x), s)));
+      }
+    }
   }
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();
@@ -53,7 +151,12 @@ llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
 
 template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
-  const Tensor<T> &dt = call.get(op.getDt());
+  llvm::Expected<std::vector<T>> dt = getSteps(op, call);
+  if (!dt)
+    return dt.takeError();
+  llvm::Expected<StateRounder<T>> rounder = StateRounder<T>::create(op, call);
+  if (!rounder)
+    return rounder.takeError();
   const Tensor<T> &b = call.get(op.getB()), &c = call.get(op.getC());
   llvm::Expected<const T *> a = call.getOptional(op.getA());
   if (!a)
@@ -73,10 +176,10 @@ template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
         call.getBuffer(op, op.getState(), row);
     if (!state)
       return state.takeError();
-    for (int64_t t = 0; t < call.getValid(row, tokens); ++t)
+    for (int64_t t = 0; t < call.getValid(row, tokens); ++t) {
       for (int64_t i = 0; i < heads; ++i) {
         int64_t token = row * tokens + t;
-        T step = dt.floats[token * heads + i];
+        T step = (*dt)[token * heads + i];
         T decay = std::exp(step * (*a)[i]);
         const T *x = input.floats.data() + (token * heads + i) * headDim;
         T *y = result.floats.data() + (token * heads + i) * headDim;
@@ -92,6 +195,8 @@ template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
           }
         }
       }
+      rounder->round(**state, call.getPast(row) + t);
+    }
   }
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();
@@ -99,7 +204,12 @@ template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
 
 template <typename T> llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
-  const Tensor<T> &dt = call.get(op.getDt());
+  llvm::Expected<std::vector<T>> dt = getSteps(op, call);
+  if (!dt)
+    return dt.takeError();
+  llvm::Expected<StateRounder<T>> rounder = StateRounder<T>::create(op, call);
+  if (!rounder)
+    return rounder.takeError();
   const Tensor<T> &b = call.get(op.getB()), &c = call.get(op.getC());
   const Tensor<T> *gate = op.getGate() ? &call.get(op.getGate()) : nullptr;
   llvm::Expected<const T *> a = call.getOptional(op.getA());
@@ -120,10 +230,10 @@ template <typename T> llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call) {
         call.getBuffer(op, op.getState(), row);
     if (!state)
       return state.takeError();
-    for (int64_t t = 0; t < call.getValid(row, tokens); ++t)
+    for (int64_t t = 0; t < call.getValid(row, tokens); ++t) {
       for (int64_t d = 0; d < channels; ++d) {
         int64_t token = row * tokens + t;
-        T step = dt.floats[token * channels + d];
+        T step = (*dt)[token * channels + d];
         T u = input.floats[token * channels + d];
         int64_t group = (token * groups + d * groups / channels) * n;
         T y = *skip ? (*skip)[d] * u : T(0);
@@ -137,6 +247,8 @@ template <typename T> llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call) {
           y *= silu(gate->floats[token * channels + d]);
         result.floats[token * channels + d] = y;
       }
+      rounder->round(**state, call.getPast(row) + t);
+    }
   }
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();

@@ -41,6 +41,9 @@ private:
   bool copyVerbatim(int64_t panel);
   void packFloats(int64_t panel);
   void packHalves(int64_t panel);
+  /// Row `n`'s integers of a group, to `quantized`, and their scale: rounded, or
+  /// as a pass has chosen them.
+  float round(int64_t n, int64_t group);
   void packInt8(int64_t panel);
   void packInt4(int64_t panel);
   void rowToHalves(const float *row, uint16_t *to, int64_t count);
@@ -128,11 +131,27 @@ void Packer::packHalves(int64_t panel) {
   }
 }
 
+float Packer::round(int64_t n, int64_t group) {
+  int64_t width = type.getGroup() ? type.getGroup() : k;
+  int64_t begin = group * width, count = std::min(width, k - begin);
+  int8_t *q = quantized.data() + begin;
+  if (!source.quantized.q.empty()) {
+    if (n >= this->n) {
+      std::fill_n(q, count, 0);
+      return 0;
+    }
+    std::copy_n(source.quantized.q.data() + n * k + begin, count, q);
+    return source.quantized.scales[n * layout.groups + group];
+  }
+  ArrayRef<float> values = row(n % layout.panel).slice(begin, count);
+  return type.getGroup() ? eff::roundInt4(values, q)
+                         : eff::roundInt8(values, q);
+}
+
 void Packer::packInt8(int64_t panel) {
   for (int64_t r = 0; r < layout.panel; ++r) {
     int64_t index = panel * layout.panel + r;
-    part<float>(layout.scaleOffset)[index] =
-        eff::roundInt8(row(r), quantized.data());
+    part<float>(layout.scaleOffset)[index] = round(index, 0);
     if (rowMajor) {
       std::memcpy(out + index * k, quantized.data(), k);
       continue;
@@ -149,17 +168,16 @@ void Packer::packInt8(int64_t panel) {
 }
 
 void Packer::packInt4(int64_t panel) {
-  int64_t group = type.getGroup(), groups = layout.groups;
+  int64_t groups = layout.groups;
   int64_t rowBytes = (layout.columns + 1) / 2;
   std::memset(out + panel * layout.panel * rowBytes, 0,
               layout.panel * rowBytes);
   for (int64_t r = 0; r < layout.panel; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
-      int64_t begin = g * group, count = std::min(group, k - begin);
       int64_t index =
           rowMajor ? panel * groups + g : (panel * groups + g) * 16 + r;
       part<float>(layout.scaleOffset)[index] =
-          eff::roundInt4(row(r).slice(begin, count), quantized.data() + begin);
+          round(panel * layout.panel + r, g);
     }
     uint8_t *to = rowMajor ? out + panel * rowBytes
                            : out + panel * layout.columns * 8 + r * 4;
@@ -177,7 +195,8 @@ void Packer::pack(int64_t panel) {
           count = std::min(layout.panel, n - first);
   rows.resize(layout.panel * k);
   quantized.resize(k);
-  source.read(first, count, MutableArrayRef(rows).take_front(count * k));
+  if (source.quantized.q.empty())
+    source.read(first, count, MutableArrayRef(rows).take_front(count * k));
   std::fill(rows.begin() + count * k, rows.end(), 0.0f);
   mlir::FloatType format = type.getFloatFormat();
   if (format && format.isF32())

@@ -96,7 +96,7 @@ TEST_F(LayoutTest, KernelLayoutsFitTheirFormats) {
     EXPECT_NE(layout, Layout::RowMajor);
     EXPECT_TRUE(succeeded(WeightType::verify(
         [&] { return mlir::emitError(mlir::UnknownLoc::get(&context)); },
-        type.getShape(), type.getFormat(), layout)));
+        type.getShape(), type.getFormat(), layout, BasisAttr(), BasisAttr())));
   }
 }
 

@@ -34,6 +34,8 @@ struct RowSource {
   /// All values in row-major order and in the weight's own float format, or
   /// nothing.
   llvm::ArrayRef<char> verbatim = {};
+  /// Integers and scales that a pass has chosen; then `read` is not called.
+  eff::QuantizedValues quantized = {};
 };
 
 /// What packPanels counts.

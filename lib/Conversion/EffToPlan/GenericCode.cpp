@@ -73,8 +73,7 @@ LogicalResult ProgramBuilder::placeConstant(Value value) {
       weight = other;
   if (!weight) {
     weight = eff::WeightOp::create(
-        builder, value.getLoc(), builder.getStringAttr("constant"),
-        TypeAttr::get(weightType), source, UnitAttr());
+        builder, value.getLoc(), "constant", weightType, source);
     weight->remove();
     symbols.insert(weight, symbols.getOp()->getRegion(0).front().begin());
   }

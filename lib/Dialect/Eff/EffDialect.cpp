@@ -34,6 +34,23 @@ void EffDialect::initialize() {
       >();
 }
 
+LogicalResult
+Int8StateAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      StateScaling, StateRounding, int64_t residual) {
+  if (residual != 0 && residual != 4 && residual != 8)
+    return emitError() << "C1: a residual has 0, 4 or 8 bits, got "
+                       << residual;
+  return success();
+}
+
+LogicalResult BasisAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                StringAttr order, int64_t hadamard) {
+  bool hasOrder = order && !order.getValue().empty();
+  if (hadamard < 0 || (!hasOrder && hadamard == 0) || (order && !hasOrder))
+    return emitError() << "C1: a basis has an order with a name or a rotation";
+  return success();
+}
+
 void EffDialect::registerAttributes() {
   addAttributes<
 #define GET_ATTRDEF_LIST

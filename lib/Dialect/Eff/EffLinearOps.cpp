@@ -52,10 +52,20 @@ int64_t Conv2DOp::getTraffic() {
 // quantize and dequantize
 //===----------------------------------------------------------------------===//
 
+/// A scale for each feature, or one for all.
+static LogicalResult verifyStaticScale(Operation *op, Value scale,
+                                       int64_t features) {
+  if (getShapeOf(scale)[0] == 1)
+    return success();
+  return checkShape(op, "C1", "the scale", scale, features);
+}
+
 LogicalResult DequantizeOp::verify() {
   ArrayRef<int64_t> input = getShapeOf(getInput());
-  if (failed(
-          checkShape(*this, "C1", "the scale", getScale(), input.drop_back())))
+  bool isStatic = isa<WeightType>(getScale().getType());
+  if (failed(isStatic ? verifyStaticScale(*this, getScale(), input.back())
+                      : checkShape(*this, "C1", "the scale", getScale(),
+                                   input.drop_back())))
     return failure();
   return checkShape(*this, "C1", "the result", getResult(), input);
 }
@@ -65,6 +75,36 @@ LogicalResult QuantizeOp::verify() {
   if (failed(checkShape(*this, "C1", "the result", getResult(), input)))
     return failure();
   return checkShape(*this, "C1", "the scale", getScale(), input.drop_back());
+}
+
+LogicalResult QuantizeStaticOp::verify() {
+  ArrayRef<int64_t> input = getShapeOf(getInput());
+  if (failed(checkShape(*this, "C1", "the result", getResult(), input)))
+    return failure();
+  return verifyStaticScale(*this, getScale(), input.back());
+}
+
+//===----------------------------------------------------------------------===//
+// hadamard
+//===----------------------------------------------------------------------===//
+
+LogicalResult HadamardOp::verify() {
+  ArrayRef<int64_t> input = getShapeOf(getInput());
+  if (failed(checkShape(*this, "C1", "the result", getResult(), input)))
+    return failure();
+  int64_t features = input.empty() ? 1 : input.back();
+  if (features % 2 != 0)
+    return emitOpError("C3: no order above 1 divides ")
+           << features << " features";
+  BasisAttr plain = getBasis(getTransposed() ? getResult() : getInput());
+  BasisAttr rotated = getBasis(getTransposed() ? getInput() : getResult());
+  StringAttr order = plain ? plain.getOrder() : StringAttr();
+  if ((plain && plain.getHadamard()) || !rotated ||
+      rotated.getHadamard() != features || rotated.getOrder() != order)
+    return emitOpError("C2: the rotation of ")
+           << features
+           << " features must be what the bases of input and result differ in";
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -110,10 +150,34 @@ static LogicalResult verifyQuantizedInput(LinearOp op) {
   if (!op.getScale())
     return op.emitOpError("C5: int8 activations need scales");
   auto weight = cast<WeightType>(op.getWeight().getType());
-  if (!isa<Int8Attr>(weight.getFormat()))
-    return op.emitOpError("C5: int8 activations need an #eff.int8 weight, got ")
+  if (!isa<Int8Attr, Int4Attr>(weight.getFormat()))
+    return op.emitOpError("C5: int8 activations need an #eff.int8 or "
+                          "#eff.int4 weight, got ")
            << weight.getFormat();
+  if (isa<WeightType>(op.getScale().getType()))
+    return checkShape(op, "C5", "the scale", op.getScale(), 1);
   return checkShape(op, "C5", "the scale", op.getScale(), input.drop_back());
+}
+
+/// The rotation of a basis; 0: none.
+static int64_t getRotation(BasisAttr basis) {
+  return basis ? basis.getHadamard() : 0;
+}
+
+static LogicalResult verifyBases(LinearOp op) {
+  auto weight = cast<WeightType>(op.getWeight().getType());
+  if (getRotation(getBasis(op.getInput())) != getRotation(weight.getInputs()))
+    return op.emitOpError("C7: the activations are not in the basis that the "
+                          "weight reads");
+  int64_t written = getRotation(weight.getOutputs());
+  if (getRotation(getBasis(op.getResult())) != written)
+    return op.emitOpError(
+        "C7: the result is not in the basis that the weight writes");
+  for (Value extra : op.getExtras())
+    if (isa<RankedTensorType>(extra.getType()) &&
+        getRotation(getBasis(extra)) != written)
+      return op.emitOpError("C7: an extra is not in the result's basis");
+  return success();
 }
 
 LogicalResult LinearOp::verify() {
@@ -134,7 +198,7 @@ LogicalResult LinearOp::verify() {
     if (failed(checkShape(*this, "C3", "an extra", extra, expected)))
       return failure();
   }
-  if (failed(verifyQuantizedInput(*this)))
+  if (failed(verifyQuantizedInput(*this)) || failed(verifyBases(*this)))
     return failure();
   if (!hasEpilogue() && !getExtras().empty())
     return emitOpError("C6: extras need an epilogue");
@@ -203,6 +267,10 @@ LogicalResult SplitOp::verify() {
     ArrayRef<int64_t> shape = getShapeOf(result);
     if (shape.size() != input.size() || shape.drop_back() != input.drop_back())
       return emitOpError("C1: the leading dimensions of results and input must "
+                         "agree");
+    if (cast<RankedTensorType>(result.getType()).getElementType() !=
+        getInput().getType().getElementType())
+      return emitOpError("C1: the element types of results and input must "
                          "agree");
     sum += shape.back();
   }

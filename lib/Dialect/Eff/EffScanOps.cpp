@@ -31,8 +31,16 @@ LogicalResult CausalConv1DOp::verify() {
   if (getBias() &&
       failed(checkShape(*this, "C1", "the bias", getBias(), channels)))
     return failure();
-  return checkShape(*this, "C2", "the state", getState(),
-                    {kernel - 1, channels});
+  if (failed(checkShape(*this, "C2", "the state", getState(),
+                        {kernel - 1, channels})))
+    return failure();
+  bool isInt8 = !cast<StateType>(getState().getType()).isF32();
+  if (isInt8 != static_cast<bool>(getStateScale()))
+    return emitOpError("C3: an i8 state comes with state_scale, another "
+                       "without");
+  if (isInt8 && getShapeOf(getStateScale())[0] != 1)
+    return checkShape(*this, "C3", "state_scale", getStateScale(), channels);
+  return success();
 }
 
 SmallVector<Value> CausalConv1DOp::getStateOperands() { return {getState()}; }
@@ -45,6 +53,24 @@ int64_t CausalConv1DOp::getFlops() {
 int64_t CausalConv1DOp::getTraffic() {
   return getWeightBytes(getWeight()) + getWeightBytes(getBias()) +
          getStateTraffic(getShapeOf(getInput())[0], getState());
+}
+
+/// C4 and C5 of the scans; `steps` values of dt belong to a token.
+template <typename ScanOp>
+static LogicalResult verifyScanState(ScanOp op, int64_t steps) {
+  if (op.getDtBias() &&
+      failed(checkShape(op, "C4", "dt_bias", op.getDtBias(), steps)))
+    return failure();
+  auto type = cast<StateType>(op.getState().getType());
+  bool isStatic = type.getInt8() &&
+                  type.getInt8().getScaling() == StateScaling::Static;
+  if (isStatic != static_cast<bool>(op.getStateScale()))
+    return op.emitOpError("C5: a static int8 state comes with state_scale, "
+                          "another without");
+  if (isStatic)
+    return checkShape(op, "C5", "state_scale", op.getStateScale(),
+                      type.getNumElements());
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -69,7 +95,8 @@ LogicalResult SsdScanOp::verify() {
            << groups << ") must divide heads (" << heads << ")";
   int64_t n = getShapeOf(getState())[1];
   if (failed(checkShape(*this, "C3", "the state", getState(),
-                        {heads, n, input[2] / heads})))
+                        {heads, n, input[2] / heads})) ||
+      failed(verifyScanState(*this, heads)))
     return failure();
   return checkShape(*this, "C2", "B and C", getB(),
                     {batch, tokens, groups * n});
@@ -84,6 +111,7 @@ int64_t SsdScanOp::getFlops() {
 
 int64_t SsdScanOp::getTraffic() {
   return getWeightBytes(getA()) + getWeightBytes(getSkip()) +
+         getWeightBytes(getDtBias()) + getWeightBytes(getStateScale()) +
          getStateTraffic(getShapeOf(getInput())[0], getState());
 }
 
@@ -107,7 +135,9 @@ LogicalResult SsmScanOp::verify() {
   if (failed(checkShape(*this, "C2", "B and C", getB(),
                         {input[0], input[1], groups * n})))
     return failure();
-  return checkShape(*this, "C3", "the state", getState(), {n, channels});
+  if (failed(checkShape(*this, "C3", "the state", getState(), {n, channels})))
+    return failure();
+  return verifyScanState(*this, channels);
 }
 
 SmallVector<Value> SsmScanOp::getStateOperands() { return {getState()}; }
@@ -119,5 +149,6 @@ int64_t SsmScanOp::getFlops() {
 
 int64_t SsmScanOp::getTraffic() {
   return getWeightBytes(getA()) + getWeightBytes(getSkip()) +
+         getWeightBytes(getDtBias()) + getWeightBytes(getStateScale()) +
          getStateTraffic(getShapeOf(getInput())[0], getState());
 }

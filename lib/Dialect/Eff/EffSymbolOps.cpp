@@ -29,6 +29,11 @@ ArrayRef<int64_t> effc::eff::getShapeOf(Value value) {
   return cast<RankedTensorType>(type).getShape();
 }
 
+BasisAttr effc::eff::getBasis(Value value) {
+  return dyn_cast_or_null<BasisAttr>(
+      cast<RankedTensorType>(value.getType()).getEncoding());
+}
+
 static std::string formatShape(ArrayRef<int64_t> shape) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -97,7 +102,36 @@ LogicalResult UseOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
 // weight
 //===----------------------------------------------------------------------===//
 
+/// C4: integers and scales that a pass has chosen.
+static LogicalResult verifyQuantized(WeightOp op) {
+  std::optional<ElementsAttr> quantized = op.getQuantized();
+  std::optional<ElementsAttr> scales = op.getScales();
+  if (!quantized && !scales)
+    return success();
+  WeightType type = op.getType();
+  if (!quantized || !scales || type.getFloatFormat())
+    return op.emitOpError("C4: an integer format, 'quantized' and 'scales' go "
+                          "together");
+  SmallVector<int64_t> expected{type.getShape()[0]};
+  if (int64_t group = type.getGroup())
+    expected.push_back((type.getShape()[1] + group - 1) / group);
+  for (auto [what, elements, shape, width] :
+       {std::tuple{"quantized", *quantized, type.getShape(), 8u},
+        {"scales", *scales, ArrayRef<int64_t>(expected), 32u}}) {
+    Type element = elements.getElementType();
+    bool fits = width == 8 ? element.isInteger(8) : element.isF32();
+    if (!fits || elements.getShapedType().getShape() != shape)
+      return op.emitOpError("C4: '")
+             << what << "' must be " << formatShape(shape) << " of "
+             << (width == 8 ? "i8" : "f32") << ", got "
+             << elements.getShapedType();
+  }
+  return success();
+}
+
 LogicalResult WeightOp::verify() {
+  if (failed(verifyQuantized(*this)))
+    return failure();
   ArrayRef<int64_t> shape = getType().getShape();
   if (getTransposed() && shape.size() != 2)
     return emitOpError("C2: 'transposed' needs a 2-d weight, got ")

@@ -10,6 +10,7 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace effc::eff;
@@ -133,7 +134,8 @@ static bool fits(Layout layout, Attribute format) {
 
 LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
                                  ArrayRef<int64_t> shape, Attribute format,
-                                 Layout layout) {
+                                 Layout layout, BasisAttr inputs,
+                                 BasisAttr outputs) {
   if (failed(verifyDimensions(emitError, shape)))
     return failure();
   if (!isFloatFormat(format) && !isa<Int8Attr, Int4Attr>(format))
@@ -154,6 +156,15 @@ LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
   if (layout != Layout::RowMajor && shape.size() != 2)
     return emitError() << "C4: layout " << stringifyLayout(layout)
                        << " needs a 2-d shape, got " << shape.size() << "-d";
+  if (!inputs && !outputs)
+    return success();
+  if (shape.size() != 2)
+    return emitError() << "C5: bases need a 2-d shape, got " << shape.size()
+                       << "-d";
+  for (auto [basis, size] : {std::pair{inputs, shape[1]}, {outputs, shape[0]}})
+    if (basis && basis.getHadamard() && basis.getHadamard() != size)
+      return emitError() << "C5: a rotation of " << basis.getHadamard()
+                         << " features cannot be the basis of " << size;
   return success();
 }
 
@@ -186,11 +197,18 @@ int64_t WeightType::getPackedBytes() const {
 
 WeightType WeightType::withFormat(Attribute format) const {
   Layout layout = fits(getLayout(), format) ? getLayout() : Layout::RowMajor;
-  return get(getContext(), getShape(), format, layout);
+  return get(getContext(), getShape(), format, layout, getInputs(),
+             getOutputs());
 }
 
 WeightType WeightType::withLayout(Layout layout) const {
-  return get(getContext(), getShape(), getFormat(), layout);
+  return get(getContext(), getShape(), getFormat(), layout, getInputs(),
+             getOutputs());
+}
+
+WeightType WeightType::withBases(BasisAttr inputs, BasisAttr outputs) const {
+  return get(getContext(), getShape(), getFormat(), getLayout(), inputs,
+             outputs);
 }
 
 //===----------------------------------------------------------------------===//
@@ -199,37 +217,67 @@ WeightType WeightType::withLayout(Layout layout) const {
 
 LogicalResult StateType::verify(function_ref<InFlightDiagnostic()> emitError,
                                 StateKind kind, ArrayRef<int64_t> shape,
-                                Type elementType) {
+                                Attribute format) {
   if (failed(verifyDimensions(emitError, shape)))
     return failure();
   size_t rank = kind == StateKind::Ssd ? 3 : 2;
   if (shape.size() != rank)
     return emitError() << "C1: a state of kind " << stringifyStateKind(kind)
                        << " has rank " << rank << ", got " << shape.size();
-  if (!elementType.isF32())
-    return emitError() << "C2: the element type must be f32, got "
-                       << elementType;
+  auto type = dyn_cast<TypeAttr>(format);
+  bool isConv = kind == StateKind::Conv;
+  bool fits = (type && type.getValue().isF32()) ||
+              (isConv ? type && type.getValue().isInteger(8)
+                      : isa<Int8StateAttr>(format));
+  if (!fits)
+    return emitError() << "C2: a state of kind " << stringifyStateKind(kind)
+                       << " holds f32 or "
+                       << (isConv ? "i8" : "#eff.int8_state") << ", got "
+                       << format;
   return success();
 }
 
-int64_t StateType::getBytes() const {
-  int64_t bytes = 4;
+int64_t StateType::getNumElements() const {
+  int64_t product = 1;
   for (int64_t dimension : getShape())
-    bytes *= dimension;
-  return bytes;
+    product *= dimension;
+  return product;
+}
+
+int64_t StateType::getBytes() const {
+  int64_t elements = getNumElements();
+  if (isF32())
+    return 4 * elements;
+  Int8StateAttr int8 = getInt8();
+  if (!int8)
+    return elements;
+  int64_t bytes = llvm::alignTo(elements, kPackedAlignment);
+  if (int8.getResidual())
+    bytes = llvm::alignTo(
+        bytes + llvm::divideCeil(elements * int8.getResidual(), 8),
+        kPackedAlignment);
+  // Dynamic scales: one for all states of a channel.
+  if (int8.getScaling() == StateScaling::Dynamic)
+    bytes += 4 * (elements / getShape()[getShape().size() - 2]);
+  return llvm::alignTo(bytes, kPackedAlignment);
 }
 
 LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError,
                                 int64_t heads, int64_t headDim,
-                                int64_t capacity, Type elementType) {
+                                int64_t capacity, Attribute format) {
   if (failed(verifyDimensions(emitError, {heads, headDim, capacity})))
     return failure();
-  if (!elementType.isF32())
-    return emitError() << "C2: the element type must be f32, got "
-                       << elementType;
+  auto type = dyn_cast<TypeAttr>(format);
+  if (!(type && type.getValue().isF32()) && !isa<Int8Attr>(format))
+    return emitError() << "C2: the format must be f32 or #eff.int8, got "
+                       << format;
   return success();
 }
 
+int64_t CacheType::getRowBytes() const {
+  return isInt8() ? 4 + llvm::alignTo(getHeadDim(), 4) : 4 * getHeadDim();
+}
+
 int64_t CacheType::getBytes() const {
-  return 4 * getHeads() * getHeadDim() * getCapacity();
+  return getHeads() * getCapacity() * getRowBytes();
 }

@@ -20,6 +20,9 @@ mlir::LogicalResult checkShape(mlir::Operation *op, llvm::StringRef constraint,
 /// Shape of a tensor, weight or state.
 llvm::ArrayRef<int64_t> getShapeOf(mlir::Value value);
 
+/// The basis of a tensor's features; null when they are as the model has them.
+BasisAttr getBasis(mlir::Value value);
+
 /// Whether `divisor` is positive and divides `value`.
 bool divides(int64_t divisor, int64_t value);
 

@@ -16,6 +16,37 @@ using namespace mlir;
 
 namespace effc::eff {
 
+/// The elements of a dense attribute or resource that is no splat; empty when
+/// they are absent or misaligned.
+template <typename T>
+static ArrayRef<T> getElements(std::optional<ElementsAttr> elements) {
+  if (!elements)
+    return {};
+  ArrayRef<char> bytes;
+  if (auto dense = dyn_cast<DenseElementsAttr>(*elements)) {
+    if (!dense.isSplat() || dense.getNumElements() == 1)
+      bytes = dense.getRawData();
+  } else if (auto resource = dyn_cast<DenseResourceElementsAttr>(*elements)) {
+    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
+      bytes = blob->getData();
+  }
+  size_t count = elements->getNumElements();
+  if (bytes.size() < count * sizeof(T) ||
+      reinterpret_cast<uintptr_t>(bytes.data()) % alignof(T))
+    return {};
+  return {reinterpret_cast<const T *>(bytes.data()), count};
+}
+
+llvm::Expected<QuantizedValues> getQuantizedValues(WeightOp op) {
+  QuantizedValues values{getElements<int8_t>(op.getQuantized()),
+                         getElements<float>(op.getScales())};
+  if (values.q.empty() || values.scales.empty())
+    return makeError(ErrorCode::BadTensor,
+                     "the integers of weight '" + op.getSymName().str() +
+                         "' are absent");
+  return values;
+}
+
 llvm::Expected<WeightSource> WeightSource::create(WeightOp op) {
   WeightType type = op.getType();
   std::string name = op.getSymName().str();

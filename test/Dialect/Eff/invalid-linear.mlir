@@ -187,7 +187,7 @@ func.func @linear_c5_scale_shape(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, #eff
 // -----
 
 func.func @linear_c5_format(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, bf16>, %s: tensor<1x2xf32>) {
-  // expected-error @+1 {{C5: int8 activations need an #eff.int8 weight, got bf16}}
+  // expected-error @+1 {{C5: int8 activations need an #eff.int8 or #eff.int4 weight, got bf16}}
   %y = eff.linear %x, %w scale(%s : tensor<1x2xf32>) : tensor<1x2x8xi8>, !eff.weight<4x8, bf16> -> tensor<1x2x4xf32>
   return
 }
@@ -253,5 +253,86 @@ func.func @split_c1_sum(%x: tensor<1x1x8xf32>) {
 func.func @split_c1_leading(%x: tensor<1x2x8xf32>) {
   // expected-error @+1 {{C1: the leading dimensions of results and input must agree}}
   %a, %b = eff.split %x : tensor<1x2x8xf32> -> tensor<1x2x4xf32>, tensor<2x1x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c5_static_scale(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, #eff.int8>, %s: !eff.weight<8, f32>) {
+  // expected-error @+1 {{C5: the scale must be 1, got 8}}
+  %y = eff.linear %x, %w scale(%s : !eff.weight<8, f32>) : tensor<1x2x8xi8>, !eff.weight<4x8, #eff.int8> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c7_input(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32 in #eff.basis<hadamard = 8>>) {
+  // expected-error @+1 {{C7: the activations are not in the basis that the weight reads}}
+  %y = eff.linear %x, %w : tensor<1x2x8xf32>, !eff.weight<4x8, f32 in #eff.basis<hadamard = 8>> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c7_result(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32 out #eff.basis<hadamard = 4>>) {
+  // expected-error @+1 {{C7: the result is not in the basis that the weight writes}}
+  %y = eff.linear %x, %w : tensor<1x2x8xf32>, !eff.weight<4x8, f32 out #eff.basis<hadamard = 4>> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @bases_are_not_added(%x: tensor<1x2x8xf32>, %y: tensor<1x2x8xf32, #eff.basis<hadamard = 8>>) {
+  // expected-note @-1 {{prior use here}}
+  // expected-error @+1 {{expects different type than prior uses}}
+  %z = arith.addf %x, %y : tensor<1x2x8xf32>
+  return
+}
+
+// -----
+
+func.func @quantize_static_c1(%x: tensor<1x4x8xf32>, %s: !eff.weight<4, f32>) {
+  // expected-error @+1 {{C1: the scale must be 8, got 4}}
+  %q = eff.quantize_static %x, %s : tensor<1x4x8xf32>, !eff.weight<4, f32> -> tensor<1x4x8xi8>
+  return
+}
+
+// -----
+
+func.func @dequantize_c1_static(%q: tensor<1x4x8xi8>, %s: !eff.weight<4, f32>) {
+  // expected-error @+1 {{C1: the scale must be 8, got 4}}
+  %x = eff.dequantize %q, %s : tensor<1x4x8xi8>, !eff.weight<4, f32> -> tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @hadamard_c2(%x: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C2: the rotation of 8 features must be what the bases of input and result differ in}}
+  %y = eff.hadamard %x : tensor<1x4x8xf32> -> tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @hadamard_c2_twice(%x: tensor<1x4x8xf32, #eff.basis<hadamard = 8>>) {
+  // expected-error @+1 {{C2: the rotation of 8 features}}
+  %y = eff.hadamard %x : tensor<1x4x8xf32, #eff.basis<hadamard = 8>> -> tensor<1x4x8xf32, #eff.basis<hadamard = 8>>
+  return
+}
+
+// -----
+
+func.func @hadamard_c3(%x: tensor<1x4x7xf32>) {
+  // expected-error @+1 {{C3: no order above 1 divides 7 features}}
+  %y = eff.hadamard %x : tensor<1x4x7xf32> -> tensor<1x4x7xf32, #eff.basis<hadamard = 7>>
+  return
+}
+
+// -----
+
+func.func @split_c1_types(%x: tensor<1x4x8xi8>) {
+  // expected-error @+1 {{C1: the element types of results and input must agree}}
+  %a, %b = eff.split %x : tensor<1x4x8xi8> -> tensor<1x4x4xf32>, tensor<1x4x4xi8>
   return
 }

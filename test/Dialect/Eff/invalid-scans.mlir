@@ -162,3 +162,31 @@ func.func @ssm_scan_c3(%x: tensor<1x4x8xf32>, %a: !eff.weight<8x3, f32>, %b: ten
     : tensor<1x4x8xf32>, !eff.weight<8x3, f32>, tensor<1x4x3xf32>, !eff.state<ssm, 8x3, f32>
   return
 }
+
+// -----
+
+func.func @conv_c3(%x: tensor<1x4x8xf32>, %w: !eff.weight<8x4, f32>, %s: !eff.state<conv, 3x8, i8>) {
+  // expected-error @+1 {{C3: an i8 state comes with state_scale, another without}}
+  %y = eff.causal_conv1d %x, %w, %s : tensor<1x4x8xf32>, !eff.weight<8x4, f32>, !eff.state<conv, 3x8, i8>
+  return
+}
+
+// -----
+
+func.func @ssm_scan_c4(%x: tensor<1x4x8xf32>, %a: !eff.weight<8x3, f32>, %b: tensor<1x4x3xf32>,
+                       %s: !eff.state<ssm, 3x8, f32>, %bias: !eff.weight<3, f32>) {
+  // expected-error @+1 {{C4: dt_bias must be 8, got 3}}
+  %y = eff.ssm_scan %x, %x, %a, %b, %b, %s dt_bias %bias
+    : tensor<1x4x8xf32>, !eff.weight<8x3, f32>, tensor<1x4x3xf32>, !eff.state<ssm, 3x8, f32> dt_bias !eff.weight<3, f32>
+  return
+}
+
+// -----
+
+func.func @ssm_scan_c5(%x: tensor<1x4x8xf32>, %a: !eff.weight<8x3, f32>, %b: tensor<1x4x3xf32>,
+                       %s: !eff.state<ssm, 3x8, #eff.int8_state<static, nearest, residual = 0>>) {
+  // expected-error @+1 {{C5: a static int8 state comes with state_scale, another without}}
+  %y = eff.ssm_scan %x, %x, %a, %b, %b, %s
+    : tensor<1x4x8xf32>, !eff.weight<8x3, f32>, tensor<1x4x3xf32>, !eff.state<ssm, 3x8, #eff.int8_state<static, nearest, residual = 0>>
+  return
+}

@@ -81,3 +81,13 @@ func.func @read_c1(%w: !eff.weight<4x2, f32>) {
   %t = eff.read %w : !eff.weight<4x2, f32> -> tensor<2x4xf32>
   return
 }
+
+// -----
+
+// expected-error @+1 {{C4: an integer format, 'quantized' and 'scales' go together}}
+eff.weight @w : !eff.weight<2x2, #eff.int8> {quantized = dense<1> : tensor<2x2xi8>}
+
+// -----
+
+// expected-error @+1 {{C4: 'scales' must be 2x1 of f32, got 'tensor<2xf32>'}}
+eff.weight @w : !eff.weight<2x8, #eff.int4<group = 8>> {quantized = dense<1> : tensor<2x8xi8>, scales = dense<1.0> : tensor<2xf32>}

@@ -82,7 +82,7 @@ func.func private @state_c1_zero(!eff.state<ssm, 0x4, f32>)
 
 // -----
 
-// expected-error @+1 {{C2: the element type must be f32, got 'f16'}}
+// expected-error @+1 {{C2: a state of kind ssm holds f32 or #eff.int8_state, got f16}}
 func.func private @state_c2(!eff.state<ssm, 4x4, f16>)
 
 // -----
@@ -97,10 +97,40 @@ func.func private @cache_c1_heads(!eff.cache<0x4, capacity = 8, f32>)
 
 // -----
 
-// expected-error @+1 {{C2: the element type must be f32, got 'bf16'}}
+// expected-error @+1 {{C2: the format must be f32 or #eff.int8, got bf16}}
 func.func private @cache_c2(!eff.cache<2x4, capacity = 8, bf16>)
 
 // -----
 
 // expected-error @+1 {{expected heads x head_dim, got 1 dimension(s)}}
 func.func private @cache_shape(!eff.cache<2, capacity = 8, f32>)
+
+// -----
+
+// expected-error @+1 {{C2: a state of kind ssd holds f32 or #eff.int8_state, got i8}}
+func.func private @state_c2_ssd(!eff.state<ssd, 2x4x4, i8>)
+
+// -----
+
+// expected-error @+1 {{C2: a state of kind conv holds f32 or i8}}
+func.func private @state_c2_conv(!eff.state<conv, 3x4, #eff.int8_state<dynamic, nearest, residual = 0>>)
+
+// -----
+
+// expected-error @+1 {{C1: a residual has 0, 4 or 8 bits, got 3}}
+func.func private @int8_state_c1(!eff.state<ssm, 4x4, #eff.int8_state<static, stochastic, residual = 3>>)
+
+// -----
+
+// expected-error @+1 {{C1: a basis has an order with a name or a rotation}}
+func.func private @basis_c1(tensor<4xf32, #eff.basis<hadamard = 0>>)
+
+// -----
+
+// expected-error @+1 {{C5: a rotation of 8 features cannot be the basis of 4}}
+func.func private @weight_c5(!eff.weight<4x4, f32 in #eff.basis<hadamard = 8>>)
+
+// -----
+
+// expected-error @+1 {{C5: bases need a 2-d shape, got 1-d}}
+func.func private @weight_c5_vector(!eff.weight<4, f32 out #eff.basis<hadamard = 4>>)

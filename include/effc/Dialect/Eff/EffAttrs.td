@@ -100,6 +100,67 @@ def Eff_Int4Attr : Eff_Attr<"Int4", "int4"> {
 }
 
 //===----------------------------------------------------------------------===//
+// Numeric formats of states
+//===----------------------------------------------------------------------===//
+
+def Eff_StateScaling : I32EnumAttr<"StateScaling", "where the scales of an int8 state come from", [
+    I32EnumAttrCase<"Static", 0, "static">,
+    I32EnumAttrCase<"Dynamic", 1, "dynamic">]> {
+  let cppNamespace = "::effc::eff";
+  let genSpecializedAttr = 0;
+}
+
+def Eff_StateRounding : I32EnumAttr<"StateRounding", "how an int8 state is rounded", [
+    I32EnumAttrCase<"Nearest", 0, "nearest">,
+    I32EnumAttrCase<"Stochastic", 1, "stochastic">]> {
+  let cppNamespace = "::effc::eff";
+  let genSpecializedAttr = 0;
+}
+
+def Eff_Int8StateAttr : Eff_Attr<"Int8State", "int8_state"> {
+  let summary = "A recurrent state of signed 8-bit integers";
+  let description = [{
+    An element is `scale * (q + r / 2^residual)`, `q` of 8 bits and `r` of `residual` bits: what rounding loses is kept
+    and fed back at the next token. `static` scales come from calibration, one for each element; `dynamic` ones are
+    `max |h| / 127` over the `n` states of a channel, anew for each token. Rounding is half to even, or `stochastic` with
+    the Philox numbers of position and element.
+
+    *Constraints*
+    - C1: `residual` is 0, 4 or 8.
+
+    Example: `!eff.state<ssd, 12x64x64, #eff.int8_state<dynamic, nearest, residual = 0>>`
+  }];
+  let parameters = (ins EnumParameter<Eff_StateScaling>:$scaling, EnumParameter<Eff_StateRounding>:$rounding,
+                        "int64_t":$residual);
+  let assemblyFormat = "`<` $scaling `,` $rounding `,` `residual` `=` $residual `>`";
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Bases of activations
+//===----------------------------------------------------------------------===//
+
+def Eff_BasisAttr : Eff_Attr<"Basis", "basis"> {
+  let summary = "The basis that the features of a value are in";
+  let description = [{
+    `y = H P x`: the features of `x` were first put in the order that `order` names, then rotated by the Hadamard matrix
+    of `hadamard` rows (`eff.hadamard`). Either part may be absent; rotating first and reordering afterwards cannot be
+    said, because channels do not exist any more behind a rotation.
+
+    It is the encoding of a tensor type, and the basis of what a weight reads (`in`) or writes (`out`): MLIR refuses to
+    add values of different bases, and `eff.linear` takes activations in its weight's basis alone.
+
+    *Constraints*
+    - C1: an order has a name or there is a rotation; `hadamard` is not negative.
+
+    Example: `tensor<1x1x384xf32, #eff.basis<hadamard = 384>>`
+  }];
+  let parameters = (ins OptionalParameter<"::mlir::StringAttr">:$order, DefaultValuedParameter<"int64_t", "0">:$hadamard);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+//===----------------------------------------------------------------------===//
 // Module and entry point attributes
 //===----------------------------------------------------------------------===//
 

@@ -41,17 +41,19 @@ def Eff_Conv2DOp : Eff_Op<"conv2d", [Pure, DeclareOpInterfaceMethods<LinearLike>
 def Eff_DequantizeOp : Eff_Op<"dequantize", [Pure]> {
   let summary = "Turns quantised activations back into f32";
   let description = [{
-    *Semantics*: `y[b, t, k] = scale[b, t] * q[b, t, k]`.
+    *Semantics*: `y[b, t, k] = scale[b, t] * q[b, t, k]` for the scales of `eff.quantize`, or `scale[k] * q[b, t, k]` for
+    those of `eff.quantize_static` (one for all when `scale` has one element). One f32 product.
 
     *Constraints*
-    - C1: `scale` is `[batch, tokens]` of the input, the result has the input's shape.
+    - C1: `scale` is `[batch, tokens]` of the input, or a weight vector `[features]` or `[1]`; the result has the input's
+      shape.
 
     *Example*
     ```mlir
     %y = eff.dequantize %q, %s : tensor<1x4x64xi8>, tensor<1x4xf32> -> tensor<1x4x64xf32>
     ```
   }];
-  let arguments = (ins Eff_StaticTensor<I8, 3>:$input, Eff_StaticTensor<F32, 2>:$scale);
+  let arguments = (ins Eff_StaticTensor<I8, 3>:$input, AnyTypeOf<[Eff_StaticTensor<F32, 2>, Eff_WeightVector]>:$scale);
   let results = (outs Eff_Activations:$result);
   let assemblyFormat = "$input `,` $scale attr-dict `:` type($input) `,` type($scale) `->` type($result)";
 }
@@ -75,6 +77,30 @@ def Eff_EmbedOp : Eff_Op<"embed", [Pure, DeclareOpInterfaceMethods<Costed>]> {
   let assemblyFormat = "$ids `,` $table attr-dict `:` type($ids) `,` type($table) `->` type($result)";
 }
 
+def Eff_HadamardOp : Eff_Op<"hadamard", [Pure]> {
+  let summary = "Rotates the features by a Hadamard matrix";
+  let description = [{
+    `H = (H_K (x) H_2^m) / sqrt(n)` of `n = K 2^m` rows is orthonormal, with the least `K` of 1, 12, 20, 28, 40 that fits;
+    other sizes take the block-diagonal matrix of the largest order that divides them. A rotation spreads what a few
+    channels hold over all of them, which makes room for rounding (QuaRot, arXiv 2404.00456; Quamba, arXiv 2410.13229).
+
+    *Semantics*: `y[..] = H x[..]`, or `H^T x[..]` when `transposed`.
+
+    *Constraints*
+    - C1: the result has the input's shape.
+    - C2: the result's basis is the input's with a rotation of all features, or without it when `transposed`.
+    - C3: an order above 1 divides the number of features.
+
+    *Example*
+    ```mlir
+    %y = eff.hadamard %x : tensor<1x4x768xf32> -> tensor<1x4x768xf32, #eff.basis<hadamard = 768>>
+    ```
+  }];
+  let arguments = (ins Eff_F32Tensor:$input, UnitAttr:$transposed);
+  let results = (outs Eff_F32Tensor:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+}
+
 def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<LinearLike>, DeclareOpInterfaceMethods<Costed>]> {
   let summary = "Multiplies activations by a weight matrix";
@@ -93,8 +119,11 @@ def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrS
     - C3: each extra is an f32 tensor of the result's shape or a weight vector `[n]` of float format.
     - C4: the epilogue has one f32 argument for the accumulator and one for each extra, and yields one f32; it holds
       only `arith` and `math` ops.
-    - C5: int8 activations come with scales `[batch, tokens]` and need an `#eff.int8` weight; f32 ones have no scales.
+    - C5: int8 activations come with scales `[batch, tokens]`, or one scale for all (a weight vector `[1]`), and need an
+      `#eff.int8` or `#eff.int4` weight; f32 ones have no scales.
     - C6: without an epilogue there are no extras.
+    - C7: the activations are in the basis that the weight reads, the result in the one that it writes; an epilogue's
+      tensors are in the result's.
 
     *Example*
     ```mlir
@@ -107,7 +136,8 @@ def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrS
     ```
   }];
   let arguments = (ins StaticShapeTensorOf<[F32, I8]>:$input, Eff_WeightMatrix:$weight,
-                       Optional<Eff_StaticTensor<F32, 2>>:$scale, Variadic<AnyTypeOf<[Eff_F32Tensor, Eff_WeightVector]>>:$extras);
+                       Optional<AnyTypeOf<[Eff_StaticTensor<F32, 2>, Eff_WeightVector]>>:$scale,
+                       Variadic<AnyTypeOf<[Eff_F32Tensor, Eff_WeightVector]>>:$extras);
   let results = (outs Eff_F32Tensor:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let assemblyFormat = [{
@@ -138,6 +168,25 @@ def Eff_QuantizeOp : Eff_Op<"quantize", [Pure]> {
   let arguments = (ins Eff_Activations:$input);
   let results = (outs Eff_StaticTensor<I8, 3>:$result, Eff_StaticTensor<F32, 2>:$scale);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result) `,` type($scale)";
+}
+
+def Eff_QuantizeStaticOp : Eff_Op<"quantize_static", [Pure]> {
+  let summary = "Quantises activations to int8 with scales that are known";
+  let description = [{
+    *Semantics*: `q[b, t, k] = clamp(round_half_even(x[b, t, k] / scale[k]), -128, 127)`, one scale for all when `scale`
+    has one element; the quotient is that of f32, a scale of 0 and a NaN give 0.
+
+    *Constraints*
+    - C1: the result has the input's shape, `scale` is `[features]` or `[1]`.
+
+    *Example*
+    ```mlir
+    %q = eff.quantize_static %x, %s : tensor<1x4x64xf32>, !eff.weight<1, f32> -> tensor<1x4x64xi8>
+    ```
+  }];
+  let arguments = (ins Eff_Activations:$input, Eff_WeightVector:$scale);
+  let results = (outs Eff_StaticTensor<I8, 3>:$result);
+  let assemblyFormat = "$input `,` $scale attr-dict `:` type($input) `,` type($scale) `->` type($result)";
 }
 
 def Eff_SampleOp : Eff_Op<"sample", [Pure]> {
@@ -188,15 +237,16 @@ def Eff_SplitOp : Eff_Op<"split", [Pure]> {
     *Semantics*: the results are consecutive slices of the last dimension.
 
     *Constraints*
-    - C1: the sizes of the results' last dimensions add up to the input's; the leading dimensions agree.
+    - C1: the sizes of the results' last dimensions add up to the input's; the leading dimensions and the element types
+      agree.
 
     *Example*
     ```mlir
     %z, %xbc, %dt = eff.split %x : tensor<1x1x1676xf32> -> tensor<1x1x768xf32>, tensor<1x1x896xf32>, tensor<1x1x12xf32>
     ```
   }];
-  let arguments = (ins Eff_F32Tensor:$input);
-  let results = (outs Variadic<Eff_F32Tensor>:$results);
+  let arguments = (ins Eff_ValueTensor:$input);
+  let results = (outs Variadic<Eff_ValueTensor>:$results);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($results)";
 }
 

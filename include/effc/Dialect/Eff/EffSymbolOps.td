@@ -85,12 +85,15 @@ def Eff_WeightOp : Eff_Op<"weight", [Symbol]> {
     does not touch them: they are converted and packed, one weight at a time, when the model file is written.
 
     *Semantics*: `weight[i..] = source[i..]`, or `weight[n, k] = source[k, n]` when `transposed`, rounded to the
-    type's format.
+    type's format. A pass that has rounded the values itself (GPTQ) gives the integers and scales: then
+    `weight[n, k] = scales[n, k / group] * quantized[n, k]`, and the source is not read.
 
     *Constraints*
     - C1: the source has the weight's shape (`[k, n]` when `transposed`).
     - C2: `transposed` needs a 2-d weight.
     - C3: the source's element type is f32, f16, bf16 or f64.
+    - C4: `quantized` is i8 of the weight's shape and comes with f32 `scales`, `[n]` for `#eff.int8` and
+      `[n, ceil(k / group)]` for `#eff.int4`; other formats have neither.
 
     *Example*
     ```mlir
@@ -99,8 +102,13 @@ def Eff_WeightOp : Eff_Op<"weight", [Symbol]> {
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Eff_WeightType>:$type, OptionalAttr<ElementsAttr>:$source,
-                       UnitAttr:$transposed);
+                       UnitAttr:$transposed, OptionalAttr<ElementsAttr>:$quantized, OptionalAttr<ElementsAttr>:$scales);
   let assemblyFormat = "$sym_name (`transposed` $transposed^)? `:` $type (`=` $source^)? attr-dict";
+  /// Of a source that is rounded to the type's format.
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "WeightType":$type,
+                                 CArg<"::mlir::ElementsAttr", "{}">:$source, CArg<"bool", "false">:$transposed), [{
+    build($_builder, $_state, name, type, source, transposed, ::mlir::ElementsAttr(), ::mlir::ElementsAttr());
+  }]>];
 }
 
 #endif

@@ -28,12 +28,23 @@ def Eff_WeightType : Eff_Type<"Weight", "weight"> {
     - C3: integer formats need a 2-d shape; the group of `#eff.int4` is a positive multiple of 8.
     - C4: `panel16` needs f32, `panel32_pair` bf16 or f16, `quad16` `#eff.int8`, `nibble16` `#eff.int4`; all four
       need a 2-d shape.
+    - C5: bases need a 2-d shape; a basis with a rotation is that of `k` (`in`) or `n` (`out`) features.
 
-    Example: `!eff.weight<1600x384, #eff.int4<group = 128>, nibble16>`
+    Example: `!eff.weight<1600x384, #eff.int4<group = 128>, nibble16>`, and with its inputs rotated
+    `!eff.weight<1600x384, bf16 in #eff.basis<hadamard = 384>>`
   }]);
   let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "::mlir::Attribute":$format,
-                        DefaultValuedParameter<"::effc::eff::Layout", "::effc::eff::Layout::RowMajor">:$layout);
-  let assemblyFormat = "`<` custom<Shape>($shape) `,` custom<Format>($format) (`,` custom<LayoutName>($layout)^)? `>`";
+                        DefaultValuedParameter<"::effc::eff::Layout", "::effc::eff::Layout::RowMajor">:$layout,
+                        OptionalParameter<"::effc::eff::BasisAttr">:$inputs,
+                        OptionalParameter<"::effc::eff::BasisAttr">:$outputs);
+  let assemblyFormat = [{
+    `<` custom<Shape>($shape) `,` custom<Format>($format) (`,` custom<LayoutName>($layout)^)? (`in` $inputs^)?
+    (`out` $outputs^)? `>`
+  }];
+  let builders = [TypeBuilder<(ins "::llvm::ArrayRef<int64_t>":$shape, "::mlir::Attribute":$format,
+                                   CArg<"::effc::eff::Layout", "::effc::eff::Layout::RowMajor">:$layout), [{
+    return $_get($_ctxt, shape, format, layout, BasisAttr(), BasisAttr());
+  }]>];
   let extraClassDeclaration = [{
     /// The float type of an unquantised weight, null for integer formats.
     ::mlir::FloatType getFloatFormat() const;
@@ -46,6 +57,7 @@ def Eff_WeightType : Eff_Type<"Weight", "weight"> {
     int64_t getPackedBytes() const;
     WeightType withFormat(::mlir::Attribute format) const;
     WeightType withLayout(Layout layout) const;
+    WeightType withBases(BasisAttr inputs, BasisAttr outputs) const;
   }];
 }
 
@@ -59,16 +71,28 @@ def Eff_StateType : Eff_Type<"State", "state"> {
 
     *Constraints*
     - C1: every dimension is positive; the rank is 2 for `conv` and `ssm`, 3 for `ssd`.
-    - C2: the element type is f32.
+    - C2: the format is f32; or i8 for `conv`; or `#eff.int8_state` for `ssm` and `ssd`.
+
+    In memory an int8 state is its codes in the order of the shape, then the residuals (two of 4 bits in a byte, low
+    first), then the f32 scales of a `dynamic` one: `[channels]`, `[heads, head_dim]`. Each part starts at a multiple of
+    64 bytes.
 
     Example: `!eff.state<ssd, 12x64x64, f32>`
   }];
   let parameters = (ins EnumParameter<Eff_StateKind>:$kind, ArrayRefParameter<"int64_t">:$shape,
-                        "::mlir::Type":$elementType);
-  let assemblyFormat = "`<` $kind `,` custom<Shape>($shape) `,` $elementType `>`";
+                        "::mlir::Attribute":$format);
+  let assemblyFormat = "`<` $kind `,` custom<Shape>($shape) `,` custom<Format>($format) `>`";
+  let builders = [TypeBuilder<(ins "::effc::eff::StateKind":$kind, "::llvm::ArrayRef<int64_t>":$shape,
+                                   "::mlir::Type":$elementType), [{
+    return $_get($_ctxt, kind, shape, ::mlir::TypeAttr::get(elementType));
+  }]>];
   let extraClassDeclaration = [{
     /// Bytes of the state of one sequence.
     int64_t getBytes() const;
+    int64_t getNumElements() const;
+    /// Null unless the state is an int8 one of a scan.
+    Int8StateAttr getInt8() const { return ::llvm::dyn_cast<Int8StateAttr>(getFormat()); }
+    bool isF32() const { return getFormat() == ::mlir::TypeAttr::get(::mlir::Float32Type::get(getContext())); }
   }];
 }
 
@@ -79,15 +103,26 @@ def Eff_CacheType : Eff_Type<"Cache", "cache"> {
 
     *Constraints*
     - C1: heads, head_dim and capacity are positive.
-    - C2: the element type is f32.
+    - C2: the format is f32 or `#eff.int8`.
+
+    A row of `#eff.int8`, the `head_dim` features of a token and head, has a scale of its own,
+    `max |x| / 127` (1 for zeros), and `q = clamp(round_half_even(x / scale), -127, 127)`. In memory it is the f32 scale,
+    then the codes, padded to a multiple of four bytes.
 
     Example: `!eff.cache<2x64, capacity = 2048, f32>`
   }];
-  let parameters = (ins "int64_t":$heads, "int64_t":$headDim, "int64_t":$capacity, "::mlir::Type":$elementType);
-  let assemblyFormat = "`<` custom<HeadShape>($heads, $headDim) `,` `capacity` `=` $capacity `,` $elementType `>`";
+  let parameters = (ins "int64_t":$heads, "int64_t":$headDim, "int64_t":$capacity, "::mlir::Attribute":$format);
+  let assemblyFormat = "`<` custom<HeadShape>($heads, $headDim) `,` `capacity` `=` $capacity `,` custom<Format>($format) `>`";
+  let builders = [TypeBuilder<(ins "int64_t":$heads, "int64_t":$headDim, "int64_t":$capacity,
+                                   "::mlir::Type":$elementType), [{
+    return $_get($_ctxt, heads, headDim, capacity, ::mlir::TypeAttr::get(elementType));
+  }]>];
   let extraClassDeclaration = [{
     /// Bytes of the cache of one sequence.
     int64_t getBytes() const;
+    /// Bytes of the row of one token and head.
+    int64_t getRowBytes() const;
+    bool isInt8() const { return ::llvm::isa<Int8Attr>(getFormat()); }
   }];
 }
 
@@ -115,6 +150,8 @@ def Eff_SsdState : Type<
 /// What lives outside the functions: weights, states, caches.
 def Eff_Resource : AnyTypeOf<[Eff_WeightType, Eff_StateType, Eff_CacheType]>;
 def Eff_F32Tensor : StaticShapeTensorOf<[F32]>;
+/// Values, or their int8 codes.
+def Eff_ValueTensor : StaticShapeTensorOf<[F32, I8]>;
 class Eff_StaticTensor<Type element, int rank>
     : RankedTensorOf<[element], [HasStaticShapePred, HasAnyRankOfPred<[rank]>], "static " # rank # "D tensor">;
 /// [batch, tokens, features]

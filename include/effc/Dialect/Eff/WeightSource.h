@@ -13,6 +13,15 @@
 
 namespace effc::eff {
 
+/// The integers and scales that a pass has chosen for a weight: q is [n, k],
+/// scales [n] or [n, groups] (EffSymbolOps.td, C4).
+struct QuantizedValues {
+  llvm::ArrayRef<int8_t> q;
+  llvm::ArrayRef<float> scales;
+};
+/// Fails when the weight has none, or their bytes are absent or too short.
+llvm::Expected<QuantizedValues> getQuantizedValues(WeightOp op);
+
 /// Reads an `eff.weight`'s source row by row, in the weight's logical order and
 /// before any rounding to its format, straight from where the source's bytes
 /// are. The op must outlive the reader.
