@@ -206,4 +206,58 @@ void check(const Case &c, const Call &call) {
   }
 }
 
+/// Compares rows of real tokens alone, in operand `operand`.
+std::function<bool(int, int64_t)> realTokens(const Call &call, int operand,
+                                             int64_t ld, int64_t columns) {
+  return [=, &call](int i, int64_t index) {
+    if (i != operand)
+      return true;
+    int64_t row = index / ld, b = row / call.call.tokens,
+            t = row % call.call.tokens;
+    return t < call.valid[b] || index % ld >= columns;
+  };
+}
+
+int64_t rowBytes(int64_t rows, int64_t ld, int64_t d) {
+  return ((rows - 1) * ld + d) * 4;
+}
+Buffer rowsOf(int64_t rows, int64_t ld, int64_t d, uint64_t seed, float scale) {
+  return Buffer(randomFloats((rows - 1) * ld + d, seed, scale));
+}
+
+/// Runs a family on `tokens` tokens at once and one after the other; y and the
+/// state must have equal bits.
+void expectChunkEqualsSteps(Case c, const std::map<int, int64_t> &rowBytes,
+                            int64_t tokens, bool advancePast) {
+  for (const X86Machine &machine : machines()) {
+    SCOPED_TRACE(c.family + " " + machine.name());
+    auto run = [&](bool together) {
+      std::vector<Buffer> copies;
+      std::vector<void *> pointers;
+      for (const Buffer *operand : c.operands)
+        copies.push_back(operand ? operand->clone() : Buffer());
+      c.constants["tokens"] = together ? tokens : 1;
+      LoadedKernel kernel =
+          llvm::cantFail(LoadedKernel::load(specOf(c), machine));
+      for (int64_t t = 0; t < (together ? 1 : tokens); ++t) {
+        pointers.clear();
+        for (size_t i = 0; i < copies.size(); ++i)
+          pointers.push_back(c.operands[i] ? copies[i].as<void>() : nullptr);
+        for (auto [operand, bytes] : rowBytes)
+          if (pointers[operand])
+            pointers[operand] = copies[operand].as<char>() + t * bytes;
+        kernel(pointers.data(),
+               Call(1, together ? tokens : 1,
+                    {advancePast ? static_cast<int32_t>(t) : 0})
+                   .call);
+      }
+      std::vector<std::vector<uint32_t>> results;
+      for (int i : c.outputs)
+        results.push_back(copies[i].get<uint32_t>());
+      return results;
+    };
+    EXPECT_EQ(run(true), run(false));
+  }
+}
+
 } // namespace effc

@@ -13,6 +13,7 @@
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -86,6 +87,20 @@ std::vector<X86Machine> machines();
 /// within the tolerance, equal bytes for both numbers of parts, nothing written
 /// outside of the outputs.
 void check(const Case &c, const Call &call);
+
+/// Compares rows of real tokens alone, in operand `operand`.
+std::function<bool(int, int64_t)> realTokens(const Call &call, int operand,
+                                             int64_t ld, int64_t columns);
+/// Bytes of `rows` rows of d floats that start ld floats apart.
+int64_t rowBytes(int64_t rows, int64_t ld, int64_t d);
+/// Such rows of random numbers.
+Buffer rowsOf(int64_t rows, int64_t ld, int64_t d, uint64_t seed,
+              float scale = 1);
+/// Runs a family on `tokens` tokens at once and one after the other; every
+/// output must have equal bits. `rowBytes` has the distance of the rows of each
+/// operand that has a row for each token.
+void expectChunkEqualsSteps(Case c, const std::map<int, int64_t> &rowBytes,
+                            int64_t tokens, bool advancePast);
 
 } // namespace effc
 

@@ -43,8 +43,12 @@
 /// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits |
 /// | attention      | q, k, v, y                            | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits |
 /// | causal_conv1d  | x, w, bias?, state, y                 | batch tokens channels kernel ldx ldy silu | (w row-major [channels][kernel], state [kernel-1][channels])
-/// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state, y| batch tokens channels n groups ldu lddt ldb ldc ldz ldy | (a row-major [channels][n], state [n][channels])
-/// | ssd_scan       | x, dt, a, b, c, skip?, state, y       | batch tokens heads head_dim n groups chunk ldx lddt ldb ldc ldy | (state [heads][n][head_dim])
+/// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state, y, dt_bias?, uscale?, dtscale?, bscale?, cscale?, zscale?
+///                                                          | batch tokens channels n groups ldu lddt ldb ldc ldz ldy dt_softplus
+///                                                            <v>_i8 <v>scale_each | (a row-major [channels][n], state [n][channels])
+/// | ssd_scan       | x, dt, a, b, c, skip?, state, y, dt_bias?, xscale?, dtscale?, bscale?, cscale?
+///                                                          | batch tokens heads head_dim n groups chunk ldx lddt ldb ldc ldy dt_softplus
+///                                                            <v>_i8 <v>scale_each | (state [heads][n][head_dim])
 /// | select_rows    | x, y                                  | batch tokens d ldx ldy |
 /// | sample         | logits, ids                           | rows vocab ld |
 /// | copy_rows      | x, y                                  | rows d ldx ldy |
@@ -54,6 +58,10 @@
 /// neighbouring slots follow each other without a gap. y may be x for norms, rope and causal_conv1d, and z for
 /// gated_norm, with equal row distances; a linear may write over a tensor that its epilogue reads, likewise. Other
 /// outputs overlap no input.
+///
+/// A tensor v of a scan is f32, or, where the constant `<v>_i8` is 1, int8 codes times `<v>scale`: one scale for each
+/// column where `<v>scale_each` is 1, otherwise one for all. Distances of rows are elements. A scan's time step is
+/// dt + dt_bias, and softplus of that where `dt_softplus` is 1.
 ///
 /// The epilogue of a linear is an LLVM function
 /// `<16 x float> eff_epilogue(<16 x float> acc, i64 row, i64 col, ptr extras)`, where extras points at the operand

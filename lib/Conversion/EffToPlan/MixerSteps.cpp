@@ -120,7 +120,8 @@ LogicalResult ProgramBuilder::convert(eff::SsdScanOp op) {
            {"ldc", c.ld},
            {"ldy", y.ld}},
           {x.ref, dt.ref, getResource(op.getA()), b.ref, c.ref,
-           getResource(op.getSkip()), getResource(op.getState()), y.ref},
+           getResource(op.getSkip()), getResource(op.getState()), y.ref,
+           getNull(), getNull(), getNull(), getNull(), getNull()},
           getCost(op));
   return success();
 }
@@ -149,7 +150,8 @@ LogicalResult ProgramBuilder::convert(eff::SsmScanOp op) {
            {"ldy", y.ld}},
           {u.ref, dt.ref, getResource(op.getA()), b.ref, c.ref,
            getResource(op.getSkip()), gate.ref, getResource(op.getState()),
-           y.ref},
+           y.ref, getNull(), getNull(), getNull(), getNull(), getNull(),
+           getNull()},
           getCost(op));
   return success();
 }

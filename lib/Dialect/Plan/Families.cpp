@@ -17,7 +17,8 @@ using namespace effc::plan;
 
 namespace {
 /// Operands as "x w y!": '!' marks one that is written, '+' one that is
-/// updated, '?' one that may be absent.
+/// updated, '?' one that may be absent. Constants that may be absent, as 0,
+/// have a '?' too.
 struct Row {
   const char *name;
   const char *operands;
@@ -51,10 +52,17 @@ constexpr Row kRows[] = {
      "softcap_bits tokens window"},
     {"causal_conv1d", "x w bias? state+ y!",
      "batch channels kernel ldx ldy silu tokens"},
-    {"ssm_scan", "u dt a b c skip? gate? state+ y!",
-     "batch channels groups ldb ldc lddt ldu ldy ldz n tokens"},
-    {"ssd_scan", "x dt a b c skip? state+ y!",
-     "batch chunk groups head_dim heads ldb ldc lddt ldx ldy n tokens"},
+    {"ssm_scan",
+     "u dt a b c skip? gate? state+ y! dt_bias? uscale? dtscale? bscale? "
+     "cscale? zscale?",
+     "batch channels groups ldb ldc lddt ldu ldy ldz n tokens dt_softplus? "
+     "u_i8? dt_i8? b_i8? c_i8? z_i8? uscale_each? dtscale_each? bscale_each? "
+     "cscale_each? zscale_each?"},
+    {"ssd_scan",
+     "x dt a b c skip? state+ y! dt_bias? xscale? dtscale? bscale? cscale?",
+     "batch chunk groups head_dim heads ldb ldc lddt ldx ldy n tokens "
+     "dt_softplus? x_i8? dt_i8? b_i8? c_i8? xscale_each? dtscale_each? "
+     "bscale_each? cscale_each?"},
     {"select_rows", "x y!", "batch d ldx ldy tokens"},
     {"sample", "logits ids!", "ld rows vocab"},
     {"copy_rows", "x y!", "d ldx ldy rows"},
@@ -74,7 +82,11 @@ Family parse(const Row &row) {
       operand.use = Use::Update;
     family.operands.push_back(operand);
   }
-  llvm::StringRef(row.constants).split(family.constants, ' ');
+  words.clear();
+  llvm::StringRef(row.constants).split(words, ' ');
+  for (llvm::StringRef word : words)
+    (word.ends_with("?") ? family.optionalConstants : family.constants)
+        .push_back(word.rtrim('?'));
   return family;
 }
 } // namespace

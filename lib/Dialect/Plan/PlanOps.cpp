@@ -103,7 +103,7 @@ int64_t KernelOp::getConstant(llvm::StringRef name) {
   return value ? value.getInt() : 0;
 }
 
-/// C1: every constant of the family, and no other.
+/// C1: every constant of the family but those that are optional, and no other.
 static LogicalResult verifyConstants(KernelOp kernel, const Family &family) {
   llvm::SmallVector<std::string> expected;
   for (llvm::StringRef name : family.constants)
@@ -117,7 +117,8 @@ static LogicalResult verifyConstants(KernelOp kernel, const Family &family) {
              << name << "' of the family '" << family.name << "' is missing";
   for (NamedAttribute constant : kernel.getConstants()) {
     llvm::StringRef name = constant.getName().getValue();
-    if (!llvm::is_contained(expected, name))
+    if (!llvm::is_contained(expected, name) &&
+        !llvm::is_contained(family.optionalConstants, name))
       return kernel.emitOpError("C1: the family '")
              << family.name << "' has no constant '" << name << "'";
     auto value = llvm::dyn_cast<IntegerAttr>(constant.getValue());

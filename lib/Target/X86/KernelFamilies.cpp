@@ -53,8 +53,13 @@ static constexpr Family kFamilies[] = {
     {"sample", "vocab ld|rows"},
     {"select_rows", "batch tokens d ldx ldy|"},
     {"ssd_scan",
-     "batch tokens heads head_dim n groups ldx lddt ldb ldc ldy|chunk"},
-    {"ssm_scan", "batch tokens channels n groups ldu lddt ldb ldc ldy|ldz"},
+     "batch tokens heads head_dim n groups ldx lddt ldb ldc ldy|chunk "
+     "dt_softplus x_i8 dt_i8 b_i8 c_i8 xscale_each dtscale_each bscale_each "
+     "cscale_each"},
+    {"ssm_scan",
+     "batch tokens channels n groups ldu lddt ldb ldc ldy|ldz dt_softplus u_i8 "
+     "dt_i8 b_i8 c_i8 z_i8 uscale_each dtscale_each bscale_each "
+     "cscale_each zscale_each"},
 };
 
 ArrayRef<StringRef> kernelFamilies() {
@@ -95,8 +100,12 @@ static Error checkSizes(const KernelSpec &spec) {
       (get("n") > 256 || get("channels") % get("groups")))
     return failure(spec,
                    "n is more than 256, or groups does not divide channels");
-  if (spec.family == "ssd_scan" && get("heads") % get("groups"))
-    return failure(spec, "groups does not divide heads");
+  if (spec.family == "ssd_scan") {
+    if (get("heads") % get("groups"))
+      return failure(spec, "groups does not divide heads");
+    if (get("n") > 256 && (get("b_i8") || get("c_i8")))
+      return failure(spec, "n is more than 256 with integers");
+  }
   if ((spec.family == "rms_norm" || spec.family == "gated_norm") &&
       get("d") % get("group"))
     return failure(spec, "group does not divide d");

@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "runtime/kernels/x86/naive.h"
+#include "runtime/kernels/x86/naive_step.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,38 +15,6 @@
 namespace kernels::naive {
 
 namespace {
-
-/// One step: constants, operands and what the call brings.
-class Step {
-public:
-  Step(const Constants &constants, void *const *operands, const eff_call &call)
-      : constants(constants), operands(operands), call(call) {}
-
-  int64_t c(const char *name) const {
-    auto it = constants.find(name);
-    return it == constants.end() ? 0 : it->second;
-  }
-  double bits(const char *name) const {
-    uint32_t u = static_cast<uint32_t>(c(name));
-    float f;
-    std::memcpy(&f, &u, 4);
-    return f;
-  }
-  template <class T> T *op(int i) const {
-    return static_cast<T *>(operands[i]);
-  }
-  int64_t rows() const { return c("rows") ? c("rows") : call.logit_rows; }
-  /// Start of a row's slot in a state or cache.
-  float *slot(int i, int64_t b, int64_t elements) const {
-    return op<float>(i) + call.slot[b] * elements;
-  }
-
-  const Constants &constants;
-  void *const *operands;
-  const eff_call &call;
-};
-
-double silu(double x) { return x / (1 + std::exp(-x)); }
 
 double halfToDouble(uint16_t h) {
   int exponent = h >> 10 & 31, mantissa = h & 0x3ff;
@@ -248,143 +216,6 @@ void rope(const Step &s) {
       }
 }
 
-void cacheAppend(const Step &s) {
-  int64_t heads = s.c("heads"), d = s.c("head_dim"), capacity = s.c("capacity");
-  for (int64_t b = 0; b < s.c("batch"); ++b)
-    for (int64_t t = 0; t < s.call.valid[b]; ++t)
-      for (int64_t h = 0; h < heads; ++h)
-        for (int64_t i = 0; i < d; ++i)
-          s.slot(1, b,
-                 heads * capacity *
-                     d)[(h * capacity + s.call.past[b] + t) * d + i] =
-              s.op<float>(0)[(b * s.c("tokens") + t) * s.c("ldx") + h * d + i];
-}
-
-void attention(const Step &s, bool cached) {
-  int64_t heads = s.c("heads"), kv = s.c("kv_heads"), d = s.c("head_dim"),
-          capacity = s.c("capacity");
-  int64_t tokens = s.c("tokens"), window = s.c("window");
-  double scale = s.bits("scale_bits"), cap = s.bits("softcap_bits");
-  for (int64_t b = 0; b < s.c("batch"); ++b)
-    for (int64_t t = 0; t < s.call.valid[b]; ++t)
-      for (int64_t h = 0; h < heads; ++h) {
-        int64_t g = h * kv / heads, past = cached ? s.call.past[b] : 0,
-                i = past + t;
-        auto element = [&](int operand, int64_t j, int64_t e) {
-          if (cached)
-            return s.slot(operand, b,
-                          kv * capacity * d)[(g * capacity + j) * d + e];
-          return s.op<float>(
-              operand)[(b * tokens + j) * s.c(operand == 1 ? "ldk" : "ldv") +
-                       g * d + e];
-        };
-        const float *q = s.op<float>(0) + (b * tokens + t) * s.c("ldq") + h * d;
-        std::vector<double> p;
-        std::vector<int64_t> seen;
-        double largest = -INFINITY, total = 0;
-        for (int64_t j = 0; j < past + s.call.valid[b]; ++j) {
-          if ((s.c("causal") && j > i) || (window && j <= i - window))
-            continue;
-          double dot = 0;
-          for (int64_t e = 0; e < d; ++e)
-            dot += static_cast<double>(q[e]) * element(1, j, e);
-          dot *= scale;
-          if (cap > 0)
-            dot = cap * std::tanh(dot / cap);
-          p.push_back(dot);
-          seen.push_back(j);
-          largest = std::max(largest, dot);
-        }
-        for (double &v : p)
-          total += v = std::exp(v - largest);
-        for (int64_t e = 0; e < d; ++e) {
-          double y = 0;
-          for (size_t j = 0; j < p.size(); ++j)
-            y += p[j] / total * element(2, seen[j], e);
-          s.op<float>(3)[(b * tokens + t) * s.c("ldy") + h * d + e] =
-              static_cast<float>(y);
-        }
-      }
-}
-
-void conv1d(const Step &s) {
-  int64_t channels = s.c("channels"), k = s.c("kernel"), tokens = s.c("tokens");
-  for (int64_t b = 0; b < s.c("batch"); ++b)
-    for (int64_t c = 0; c < channels; ++c) {
-      float *state = s.slot(3, b, (k - 1) * channels);
-      std::vector<float> xp;
-      for (int64_t j = 0; j < k - 1; ++j)
-        xp.push_back(state[j * channels + c]);
-      for (int64_t t = 0; t < tokens; ++t)
-        xp.push_back(s.op<float>(0)[(b * tokens + t) * s.c("ldx") + c]);
-      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
-        double y = s.op<float>(2) ? s.op<float>(2)[c] : 0;
-        for (int64_t j = 0; j < k; ++j)
-          y += static_cast<double>(s.op<float>(1)[c * k + j]) * xp[t + j];
-        s.op<float>(4)[(b * tokens + t) * s.c("ldy") + c] =
-            static_cast<float>(s.c("silu") ? silu(y) : y);
-      }
-      for (int64_t j = 0; j < k - 1; ++j)
-        state[j * channels + c] = xp[s.call.valid[b] + j];
-    }
-}
-
-void ssmScan(const Step &s) {
-  int64_t channels = s.c("channels"), n = s.c("n"), tokens = s.c("tokens"),
-          groups = s.c("groups");
-  for (int64_t b = 0; b < s.c("batch"); ++b)
-    for (int64_t d = 0; d < channels; ++d) {
-      float *state = s.slot(7, b, n * channels);
-      std::vector<double> h(n);
-      for (int64_t i = 0; i < n; ++i)
-        h[i] = state[i * channels + d];
-      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
-        int64_t r = b * tokens + t, g = d * groups / channels;
-        double u = s.op<float>(0)[r * s.c("ldu") + d],
-               dt = s.op<float>(1)[r * s.c("lddt") + d], y = 0;
-        for (int64_t i = 0; i < n; ++i) {
-          h[i] = std::exp(dt * s.op<float>(2)[d * n + i]) * h[i] +
-                 dt * u * s.op<float>(3)[r * s.c("ldb") + g * n + i];
-          y += h[i] * s.op<float>(4)[r * s.c("ldc") + g * n + i];
-        }
-        if (s.op<float>(5))
-          y += s.op<float>(5)[d] * u;
-        if (s.op<float>(6))
-          y *= silu(s.op<float>(6)[r * s.c("ldz") + d]);
-        s.op<float>(8)[r * s.c("ldy") + d] = static_cast<float>(y);
-      }
-      for (int64_t i = 0; i < n; ++i)
-        state[i * channels + d] = static_cast<float>(h[i]);
-    }
-}
-
-void ssdScan(const Step &s) {
-  int64_t heads = s.c("heads"), p = s.c("head_dim"), n = s.c("n"),
-          tokens = s.c("tokens"), groups = s.c("groups");
-  for (int64_t b = 0; b < s.c("batch"); ++b)
-    for (int64_t i = 0; i < heads; ++i) {
-      float *state = s.slot(6, b, heads * n * p) + i * n * p;
-      std::vector<double> h(state, state + n * p);
-      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
-        int64_t r = b * tokens + t, g = i * groups / heads;
-        double dt = s.op<float>(1)[r * s.c("lddt") + i],
-               a = std::exp(dt * s.op<float>(2)[i]);
-        for (int64_t e = 0; e < p; ++e) {
-          double x = s.op<float>(0)[r * s.c("ldx") + i * p + e], y = 0;
-          for (int64_t m = 0; m < n; ++m) {
-            h[m * p + e] = a * h[m * p + e] +
-                           dt * x * s.op<float>(3)[r * s.c("ldb") + g * n + m];
-            y += h[m * p + e] * s.op<float>(4)[r * s.c("ldc") + g * n + m];
-          }
-          if (s.op<float>(5))
-            y += s.op<float>(5)[i] * x;
-          s.op<float>(7)[r * s.c("ldy") + i * p + e] = static_cast<float>(y);
-        }
-      }
-      std::copy(h.begin(), h.end(), state);
-    }
-}
-
 void copyRow(const Step &s, int64_t from, int64_t to) {
   std::memcpy(s.op<float>(1) + to * s.c("ldy"),
               s.op<float>(0) + from * s.c("ldx"), s.c("d") * 4);
@@ -426,16 +257,6 @@ bool run(const std::string &family, const Constants &constants,
     norm(s, family);
   else if (family == "rope")
     rope(s);
-  else if (family == "cache_append")
-    cacheAppend(s);
-  else if (family == "attention" || family == "attention_cache")
-    attention(s, family == "attention_cache");
-  else if (family == "causal_conv1d")
-    conv1d(s);
-  else if (family == "ssm_scan")
-    ssmScan(s);
-  else if (family == "ssd_scan")
-    ssdScan(s);
   else if (family == "select_rows")
     selectRows(s);
   else if (family == "sample")
@@ -444,7 +265,7 @@ bool run(const std::string &family, const Constants &constants,
     for (int64_t r = 0; r < s.rows(); ++r)
       copyRow(s, r, r);
   else
-    return false;
+    return runMixer(family, s);
   return true;
 }
 

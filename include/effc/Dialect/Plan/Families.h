@@ -31,6 +31,8 @@ struct Family {
   llvm::StringRef name;
   llvm::SmallVector<FamilyOperand> operands;
   llvm::SmallVector<llvm::StringRef> constants;
+  /// Constants that count as 0 where a kernel does not have them.
+  llvm::SmallVector<llvm::StringRef> optionalConstants;
   /// Whether it is a linear: takes an epilogue and extras.
   bool linear;
 };

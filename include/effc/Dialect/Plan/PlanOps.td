@@ -101,7 +101,8 @@ def Plan_KernelOp : Plan_Op<"kernel", [Symbol, IsolatedFromAbove]> {
     compiled once however many layers use them.
 
     *Constraints*
-    - C1: the family is known, and each constant is one of its constants, of type i64; none is missing.
+    - C1: the family is known, and each constant is one of its constants, of type i64; none is missing
+      but optional ones, which are then 0.
     - C2: only linears have an epilogue; it has one f32 argument for the accumulator and one for each of `extras`, holds
       `arith` and `math` ops alone and yields one f32.
     - C3: a linear with extras has an epilogue.

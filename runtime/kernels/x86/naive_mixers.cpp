@@ -1,0 +1,167 @@
+//===- naive_mixers.cpp - token mixers in plain loops ---------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "runtime/kernels/x86/naive_step.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace kernels::naive {
+
+static void cacheAppend(const Step &s) {
+  int64_t heads = s.c("heads"), d = s.c("head_dim"), capacity = s.c("capacity");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t t = 0; t < s.call.valid[b]; ++t)
+      for (int64_t h = 0; h < heads; ++h)
+        for (int64_t i = 0; i < d; ++i)
+          s.slot(1, b,
+                 heads * capacity *
+                     d)[(h * capacity + s.call.past[b] + t) * d + i] =
+              s.op<float>(0)[(b * s.c("tokens") + t) * s.c("ldx") + h * d + i];
+}
+
+static void attention(const Step &s, bool cached) {
+  int64_t heads = s.c("heads"), kv = s.c("kv_heads"), d = s.c("head_dim"),
+          capacity = s.c("capacity");
+  int64_t tokens = s.c("tokens"), window = s.c("window");
+  double scale = s.bits("scale_bits"), cap = s.bits("softcap_bits");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t t = 0; t < s.call.valid[b]; ++t)
+      for (int64_t h = 0; h < heads; ++h) {
+        int64_t g = h * kv / heads, past = cached ? s.call.past[b] : 0,
+                i = past + t;
+        auto element = [&](int operand, int64_t j, int64_t e) {
+          if (cached)
+            return s.slot(operand, b,
+                          kv * capacity * d)[(g * capacity + j) * d + e];
+          return s.op<float>(
+              operand)[(b * tokens + j) * s.c(operand == 1 ? "ldk" : "ldv") +
+                       g * d + e];
+        };
+        const float *q = s.op<float>(0) + (b * tokens + t) * s.c("ldq") + h * d;
+        std::vector<double> p;
+        std::vector<int64_t> seen;
+        double largest = -INFINITY, total = 0;
+        for (int64_t j = 0; j < past + s.call.valid[b]; ++j) {
+          if ((s.c("causal") && j > i) || (window && j <= i - window))
+            continue;
+          double dot = 0;
+          for (int64_t e = 0; e < d; ++e)
+            dot += static_cast<double>(q[e]) * element(1, j, e);
+          dot *= scale;
+          if (cap > 0)
+            dot = cap * std::tanh(dot / cap);
+          p.push_back(dot);
+          seen.push_back(j);
+          largest = std::max(largest, dot);
+        }
+        for (double &v : p)
+          total += v = std::exp(v - largest);
+        for (int64_t e = 0; e < d; ++e) {
+          double y = 0;
+          for (size_t j = 0; j < p.size(); ++j)
+            y += p[j] / total * element(2, seen[j], e);
+          s.op<float>(3)[(b * tokens + t) * s.c("ldy") + h * d + e] =
+              static_cast<float>(y);
+        }
+      }
+}
+
+static void conv1d(const Step &s) {
+  int64_t channels = s.c("channels"), k = s.c("kernel"), tokens = s.c("tokens");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t c = 0; c < channels; ++c) {
+      float *state = s.slot(3, b, (k - 1) * channels);
+      std::vector<float> xp;
+      for (int64_t j = 0; j < k - 1; ++j)
+        xp.push_back(state[j * channels + c]);
+      for (int64_t t = 0; t < tokens; ++t)
+        xp.push_back(s.op<float>(0)[(b * tokens + t) * s.c("ldx") + c]);
+      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+        double y = s.op<float>(2) ? s.op<float>(2)[c] : 0;
+        for (int64_t j = 0; j < k; ++j)
+          y += static_cast<double>(s.op<float>(1)[c * k + j]) * xp[t + j];
+        s.op<float>(4)[(b * tokens + t) * s.c("ldy") + c] =
+            static_cast<float>(s.c("silu") ? silu(y) : y);
+      }
+      for (int64_t j = 0; j < k - 1; ++j)
+        state[j * channels + c] = xp[s.call.valid[b] + j];
+    }
+}
+
+static void ssmScan(const Step &s) {
+  int64_t channels = s.c("channels"), n = s.c("n"), tokens = s.c("tokens"),
+          groups = s.c("groups");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t d = 0; d < channels; ++d) {
+      float *state = s.slot(7, b, n * channels);
+      std::vector<double> h(n);
+      for (int64_t i = 0; i < n; ++i)
+        h[i] = state[i * channels + d];
+      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+        int64_t r = b * tokens + t, g = d * groups / channels;
+        double u = s.activation("u", 0, 10, r, d),
+               dt = s.timeStep(1, 9, 11, r, d), y = 0;
+        for (int64_t i = 0; i < n; ++i) {
+          h[i] = std::exp(dt * s.op<float>(2)[d * n + i]) * h[i] +
+                 dt * u * s.activation("b", 3, 12, r, g * n + i);
+          y += h[i] * s.activation("c", 4, 13, r, g * n + i);
+        }
+        if (s.op<float>(5))
+          y += s.op<float>(5)[d] * u;
+        if (s.op<float>(6))
+          y *= silu(s.activation("z", 6, 14, r, d));
+        s.op<float>(8)[r * s.c("ldy") + d] = static_cast<float>(y);
+      }
+      for (int64_t i = 0; i < n; ++i)
+        state[i * channels + d] = static_cast<float>(h[i]);
+    }
+}
+
+static void ssdScan(const Step &s) {
+  int64_t heads = s.c("heads"), p = s.c("head_dim"), n = s.c("n"),
+          tokens = s.c("tokens"), groups = s.c("groups");
+  for (int64_t b = 0; b < s.c("batch"); ++b)
+    for (int64_t i = 0; i < heads; ++i) {
+      float *state = s.slot(6, b, heads * n * p) + i * n * p;
+      std::vector<double> h(state, state + n * p);
+      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+        int64_t r = b * tokens + t, g = i * groups / heads;
+        double dt = s.timeStep(1, 8, 10, r, i),
+               a = std::exp(dt * s.op<float>(2)[i]);
+        for (int64_t e = 0; e < p; ++e) {
+          double x = s.activation("x", 0, 9, r, i * p + e), y = 0;
+          for (int64_t m = 0; m < n; ++m) {
+            h[m * p + e] = a * h[m * p + e] +
+                           dt * x * s.activation("b", 3, 11, r, g * n + m);
+            y += h[m * p + e] * s.activation("c", 4, 12, r, g * n + m);
+          }
+          if (s.op<float>(5))
+            y += s.op<float>(5)[i] * x;
+          s.op<float>(7)[r * s.c("ldy") + i * p + e] = static_cast<float>(y);
+        }
+      }
+      std::copy(h.begin(), h.end(), state);
+    }
+}
+
+bool runMixer(const std::string &family, const Step &s) {
+  if (family == "cache_append")
+    cacheAppend(s);
+  else if (family == "attention" || family == "attention_cache")
+    attention(s, family == "attention_cache");
+  else if (family == "causal_conv1d")
+    conv1d(s);
+  else if (family == "ssm_scan")
+    ssmScan(s);
+  else if (family == "ssd_scan")
+    ssdScan(s);
+  else
+    return false;
+  return true;
+}
+
+} // namespace kernels::naive
