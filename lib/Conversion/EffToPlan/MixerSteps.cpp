@@ -106,22 +106,25 @@ LogicalResult ProgramBuilder::convert(eff::SsdScanOp op) {
   Matrix c = getMatrix(op.getC());
   Matrix y = allocateMatrix(op.getResult());
   int64_t heads = op.getHeads(), groups = op.getGroups();
-  addStep(op, "ssd_scan",
-          {{"batch", getDim(op.getInput(), 0)},
-           {"tokens", getDim(op.getInput(), 1)},
-           {"heads", heads},
-           {"head_dim", x.columns / heads},
-           {"n", b.columns / groups},
-           {"groups", groups},
-           {"chunk", op.getChunk()},
-           {"ldx", x.ld},
-           {"lddt", dt.ld},
-           {"ldb", b.ld},
-           {"ldc", c.ld},
-           {"ldy", y.ld}},
+  Pairs constants = {{"batch", getDim(op.getInput(), 0)},
+                     {"tokens", getDim(op.getInput(), 1)},
+                     {"heads", heads},
+                     {"head_dim", x.columns / heads},
+                     {"n", b.columns / groups},
+                     {"groups", groups},
+                     {"chunk", op.getChunk()},
+                     {"ldx", x.ld},
+                     {"lddt", dt.ld},
+                     {"ldb", b.ld},
+                     {"ldc", c.ld},
+                     {"ldy", y.ld}};
+  if (op.getDtSoftplus())
+    constants.emplace_back("dt_softplus", 1);
+  addStep(op, "ssd_scan", constants,
           {x.ref, dt.ref, getResource(op.getA()), b.ref, c.ref,
            getResource(op.getSkip()), getResource(op.getState()), y.ref,
-           getNull(), getNull(), getNull(), getNull(), getNull()},
+           getResource(op.getDtBias()), getNull(), getNull(), getNull(),
+           getNull()},
           getCost(op));
   return success();
 }
@@ -136,22 +139,24 @@ LogicalResult ProgramBuilder::convert(eff::SsmScanOp op) {
     gate = getMatrix(op.getGate());
   Matrix y = allocateMatrix(op.getResult());
   int64_t groups = op.getGroups();
-  addStep(op, "ssm_scan",
-          {{"batch", getDim(op.getInput(), 0)},
-           {"tokens", getDim(op.getInput(), 1)},
-           {"channels", u.columns},
-           {"n", b.columns / groups},
-           {"groups", groups},
-           {"ldu", u.ld},
-           {"lddt", dt.ld},
-           {"ldb", b.ld},
-           {"ldc", c.ld},
-           {"ldz", gate.ld},
-           {"ldy", y.ld}},
+  Pairs constants = {{"batch", getDim(op.getInput(), 0)},
+                     {"tokens", getDim(op.getInput(), 1)},
+                     {"channels", u.columns},
+                     {"n", b.columns / groups},
+                     {"groups", groups},
+                     {"ldu", u.ld},
+                     {"lddt", dt.ld},
+                     {"ldb", b.ld},
+                     {"ldc", c.ld},
+                     {"ldz", gate.ld},
+                     {"ldy", y.ld}};
+  if (op.getDtSoftplus())
+    constants.emplace_back("dt_softplus", 1);
+  addStep(op, "ssm_scan", constants,
           {u.ref, dt.ref, getResource(op.getA()), b.ref, c.ref,
            getResource(op.getSkip()), gate.ref, getResource(op.getState()),
-           y.ref, getNull(), getNull(), getNull(), getNull(), getNull(),
-           getNull()},
+           y.ref, getResource(op.getDtBias()), getNull(), getNull(), getNull(),
+           getNull(), getNull()},
           getCost(op));
   return success();
 }
