@@ -77,6 +77,36 @@ static LogicalResult verifyScanState(ScanOp op, int64_t steps) {
 // ssd_scan
 //===----------------------------------------------------------------------===//
 
+/// Whether runs of equally many ends each ascend to `last`.
+static bool ascend(ArrayRef<int64_t> ends, int64_t runs, int64_t last) {
+  if (runs < 1 || ends.empty() || ends.size() % runs != 0)
+    return false;
+  size_t length = ends.size() / runs;
+  for (; !ends.empty(); ends = ends.drop_front(length)) {
+    int64_t before = 0;
+    for (int64_t end : ends.take_front(length)) {
+      if (end <= before)
+        return false;
+      before = end;
+    }
+    if (before != last)
+      return false;
+  }
+  return true;
+}
+
+static LogicalResult verifyClusters(SsdScanOp op, int64_t headDim) {
+  ClustersAttr clusters = op.getClustersAttr();
+  if (!clusters)
+    return success();
+  ArrayRef<int64_t> heads = clusters.getHeadEnds();
+  if (!ascend(heads, op.getGroups(), op.getHeads() / op.getGroups()) ||
+      !ascend(clusters.getChannelEnds(), heads.size(), headDim))
+    return op.emitOpError("C6: the ends of clusters must ascend to the heads "
+                          "of a group and to the channels of a head");
+  return success();
+}
+
 LogicalResult SsdScanOp::verify() {
   ArrayRef<int64_t> input = getShapeOf(getInput());
   int64_t batch = input[0], tokens = input[1];
@@ -96,7 +126,8 @@ LogicalResult SsdScanOp::verify() {
   int64_t n = getShapeOf(getState())[1];
   if (failed(checkShape(*this, "C3", "the state", getState(),
                         {heads, n, input[2] / heads})) ||
-      failed(verifyScanState(*this, heads)))
+      failed(verifyScanState(*this, heads)) ||
+      failed(verifyClusters(*this, input[2] / heads)))
     return failure();
   return checkShape(*this, "C2", "B and C", getB(),
                     {batch, tokens, groups * n});

@@ -160,6 +160,20 @@ def Eff_BasisAttr : Eff_Attr<"Basis", "basis"> {
   let genVerifyDecl = 1;
 }
 
+def Eff_ClustersAttr : Eff_Attr<"Clusters", "clusters"> {
+  let summary = "Which channels of a reordered scan share scales";
+  let description = [{
+    Heads are clustered inside each state-space group, the channels of a head inside each cluster of heads (Quamba2,
+    arXiv 2503.22879, section 4); all clusters are runs, because heads and channels were put in order before. `heads` holds
+    where each cluster of heads ends, counted inside its group, group after group; `channels` where each cluster of
+    channels ends inside a head, for each cluster of heads.
+
+    Example: `#eff.clusters<heads = [5, 12], channels = [16, 64, 40, 64]>`
+  }];
+  let parameters = (ins ArrayRefParameter<"int64_t">:$headEnds, ArrayRefParameter<"int64_t">:$channelEnds);
+  let assemblyFormat = "`<` `heads` `=` `[` $headEnds `]` `,` `channels` `=` `[` $channelEnds `]` `>`";
+}
+
 //===----------------------------------------------------------------------===//
 // Module and entry point attributes
 //===----------------------------------------------------------------------===//

@@ -62,6 +62,7 @@ def Eff_SsdScanOp : Eff_StatefulOp<"ssd_scan", [AttrSizedOperandSegments, AllTyp
     - C2: `B` and `C` are `[batch, tokens, groups * n]`, and `groups` divides `heads`.
     - C3: the state is `ssd, heads x n x p`.
     - C4: `dt_bias` is `[heads]`.
+    - C6: the ends of `clusters` ascend to the heads of a group, and to `p`.
     - C5: a static int8 state comes with `state_scale`, a vector of as many elements as the state; another has none.
 
     *Example*
@@ -74,14 +75,15 @@ def Eff_SsdScanOp : Eff_StatefulOp<"ssd_scan", [AttrSizedOperandSegments, AllTyp
   let arguments = (ins Eff_Activations:$input, Eff_Activations:$dt, Eff_WeightVector:$a, Eff_Activations:$b,
                        Eff_Activations:$c, Eff_SsdState:$state, Optional<Eff_WeightVector>:$skip,
                        Optional<Eff_WeightVector>:$dt_bias, Optional<Eff_WeightVector>:$state_scale, I64Attr:$heads,
-                       I64Attr:$groups, UnitAttr:$dt_softplus, DefaultValuedAttr<I64Attr, "64">:$chunk);
+                       I64Attr:$groups, UnitAttr:$dt_softplus, OptionalAttr<Eff_ClustersAttr>:$clusters,
+                       DefaultValuedAttr<I64Attr, "64">:$chunk);
   let results = (outs Eff_Activations:$result);
   /// Of f32 states, with `dt` as it is.
   let builders = [OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$input, "::mlir::Value":$dt,
                                  "::mlir::Value":$a, "::mlir::Value":$b, "::mlir::Value":$c, "::mlir::Value":$state,
                                  "::mlir::Value":$skip, "int64_t":$heads, "int64_t":$groups, "int64_t":$chunk), [{
     build($_builder, $_state, type, input, dt, a, b, c, state, skip, ::mlir::Value(), ::mlir::Value(), heads, groups,
-          /*dt_softplus=*/false, chunk);
+          /*dt_softplus=*/false, ClustersAttr(), chunk);
   }]>];
   let assemblyFormat = [{
     $input `,` $dt `,` $a `,` $b `,` $c `,` $state (`skip` $skip^)? (`dt_bias` $dt_bias^)? (`state_scale` $state_scale^)?

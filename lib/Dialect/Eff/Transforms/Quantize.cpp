@@ -4,6 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Precision.h"
+#include "Statistics.h"
 #include "WeightUses.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Support/Error.h"
@@ -32,14 +34,62 @@ public:
   void runOnOperation() override;
 
 private:
-  Choice choose(const WeightUse &use, WeightType type);
+  Choice choose(llvm::StringRef name, const WeightUse &use, WeightType type);
+  Choice chooseLinear(llvm::StringRef name, WeightType type);
+  Choice chooseTable(WeightType type);
   void quantizeActivations(func::FuncOp func);
+
+  Precision layers;
 };
 } // namespace
 
-Choice EffQuantizePass::choose(const WeightUse &use, WeightType type) {
+/// What `format` says of the linears of a layer.
+static LayerFormat getDefault(QuantFormat format) {
+  switch (format) {
+  case QuantFormat::W8A16:
+    return {8, 16};
+  case QuantFormat::W8A8Dynamic:
+    return {8, 8};
+  case QuantFormat::W4A16:
+    return {4, 16};
+  case QuantFormat::W4A8Dynamic:
+    return {4, 8};
+  default:
+    return {16, 16};
+  }
+}
+
+Choice EffQuantizePass::chooseLinear(llvm::StringRef name, WeightType type) {
+  LayerFormat otherwise = getDefault(format);
+  LayerFormat layer = layers.get(name, otherwise);
+  llvm::StringRef reason = layer.weightBits == otherwise.weightBits
+                               ? "asked for"
+                               : "asked for this layer";
+  if (layer.weightBits == 4)
+    return {Int4Attr::get(&getContext(), group), reason};
+  if (layer.weightBits == 8)
+    return {Int8Attr::get(&getContext()), reason};
+  return {type.getFormat(), reason};
+}
+
+Choice EffQuantizePass::chooseTable(WeightType type) {
+  switch (tables) {
+  case TableFormat::Keep:
+    return {type.getFormat(), "tables and heads are kept"};
+  case TableFormat::Int8:
+    return {Int8Attr::get(&getContext()),
+            getDefault(format).weightBits == 4
+                ? "tables and heads lose too much in int4"
+                : "asked for"};
+  case TableFormat::Int4:
+    return {Int4Attr::get(&getContext(), group), "asked for"};
+  }
+  llvm_unreachable("all formats of tables are handled");
+}
+
+Choice EffQuantizePass::choose(llvm::StringRef name, const WeightUse &use,
+                               WeightType type) {
   MLIRContext *context = &getContext();
-  bool isTable = use.table || use.head;
   if (!use.isMatrix())
     return {type.getFormat(), "not a matrix of linears or embeddings"};
   switch (format) {
@@ -49,20 +99,14 @@ Choice EffQuantizePass::choose(const WeightUse &use, WeightType type) {
     return {TypeAttr::get(Float32Type::get(context)), "asked for"};
   case QuantFormat::BF16:
     return {TypeAttr::get(BFloat16Type::get(context)), "asked for"};
-  case QuantFormat::W8A16:
-  case QuantFormat::W8A8Dynamic:
-  case QuantFormat::W4A16:
+  default:
     break;
   }
   if (use.conv)
     return {type.getFormat(), "patch convolutions are not quantised"};
   if (use.other)
     return {type.getFormat(), "also read as plain values"};
-  if (format == QuantFormat::W4A16 && !isTable)
-    return {Int4Attr::get(context, group), "asked for"};
-  return {Int8Attr::get(context), format == QuantFormat::W4A16
-                                      ? "tables and heads lose too much in int4"
-                                      : "asked for"};
+  return use.table || use.head ? chooseTable(type) : chooseLinear(name, type);
 }
 
 /// Gives linears with int8 weights int8 activations; linears of one input share
@@ -74,8 +118,9 @@ void EffQuantizePass::quantizeActivations(func::FuncOp func) {
   for (LinearOp linear : linears) {
     auto input = llvm::cast<RankedTensorType>(linear.getInput().getType());
     auto weight = llvm::cast<WeightType>(linear.getWeight().getType());
-    if (!llvm::isa<Int8Attr>(weight.getFormat()) ||
-        !input.getElementType().isF32())
+    if (weight.getFloatFormat() || !input.getElementType().isF32() ||
+        layers.get(getSymbolOf(linear.getWeight()), getDefault(format))
+                .activationBits != 8)
       continue;
     // Activations are rank 3; a head's selected rows stay f32.
     if (input.getRank() != 3) {
@@ -109,10 +154,16 @@ void EffQuantizePass::runOnOperation() {
     effc::noteTry(diagnostic, "use a positive multiple of 8");
     return signalPassFailure();
   }
+  llvm::Expected<Precision> loaded = Precision::load(precision);
+  if (!loaded) {
+    (void)effc::emit(getOperation().getLoc(), loaded.takeError());
+    return signalPassFailure();
+  }
+  layers = std::move(*loaded);
   for (auto &[weight, use] : findWeightUses(getOperation())) {
     WeightOp op = weight;
     WeightType type = op.getType();
-    Choice choice = choose(use, type);
+    Choice choice = choose(op.getSymName(), use, type);
     if (!use.isMatrix())
       continue;
     WeightType chosen = type.withFormat(choice.format);
@@ -127,7 +178,8 @@ void EffQuantizePass::runOnOperation() {
         << remark::metric("BytesAfter", chosen.getPackedBytes())
         << remark::reason("{0}", choice.reason);
   }
-  if (format == QuantFormat::W8A8Dynamic)
+  if (format == QuantFormat::W8A8Dynamic ||
+      format == QuantFormat::W4A8Dynamic)
     for (func::FuncOp func : getOperation().getOps<func::FuncOp>())
       quantizeActivations(func);
 }

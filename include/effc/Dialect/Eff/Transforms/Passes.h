@@ -15,7 +15,19 @@
 namespace effc::eff {
 
 /// What `--quant` chooses among; see EffQuantizePass.
-enum class QuantFormat { None, F32, BF16, W8A16, W8A8Dynamic, W4A16 };
+enum class QuantFormat {
+  None,
+  F32,
+  BF16,
+  W8A16,
+  W8A8Dynamic,
+  W4A16,
+  W4A8Dynamic
+};
+/// Formats of tables and heads.
+enum class TableFormat { Keep, Int8, Int4 };
+/// Whether and how recurrent states become int8.
+enum class StateQuantization { None, Static, Dynamic };
 
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION

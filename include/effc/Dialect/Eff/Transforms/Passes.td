@@ -72,8 +72,12 @@ def EffQuantizePass : Pass<"eff-quantize", "::mlir::ModuleOp"> {
     | `w8a16`        | int8 per row           | int8 per row                      | f32                    |
     | `w8a8-dynamic` | int8 per row           | int8 per row                      | int8 per token, except heads |
     | `w4a16`        | int4, groups of `group`| int8 per row                      | f32                    |
+    | `w4a8-dynamic` | int4, groups of `group`| int8 per row                      | int8 per token, except heads |
 
-    With `w8a8-dynamic`, linears of the same input share one `eff.quantize`.
+    With dynamic activations, linears of the same input share one `eff.quantize`. `tables` gives tables and heads
+    another integer format, `precision` names a JSON file that gives layers formats of their own. With `gptq` and a
+    `calibration` that holds Hessians of the linears' inputs (`linear:@W:in`), each rounding error is made up for in the
+    columns that are still to come (GPTQ, arXiv 2210.17323); the integers are kept in the weight.
 
     Before:
     ```mlir
@@ -96,8 +100,87 @@ def EffQuantizePass : Pass<"eff-quantize", "::mlir::ModuleOp"> {
              clEnumValN(::effc::eff::QuantFormat::BF16, "bf16", "bfloat16"),
              clEnumValN(::effc::eff::QuantFormat::W8A16, "w8a16", "int8 weights, float activations"),
              clEnumValN(::effc::eff::QuantFormat::W8A8Dynamic, "w8a8-dynamic", "int8 weights and activations"),
-             clEnumValN(::effc::eff::QuantFormat::W4A16, "w4a16", "int4 weights, float activations"))}]>,
-    Option<"group", "group", "int64_t", "128", "Columns that share a scale with w4a16: a multiple of 8 (default 128)">,
+             clEnumValN(::effc::eff::QuantFormat::W4A16, "w4a16", "int4 weights, float activations"),
+             clEnumValN(::effc::eff::QuantFormat::W4A8Dynamic, "w4a8-dynamic", "int4 weights, int8 activations"))}]>,
+    Option<"group", "group", "int64_t", "128", "Columns that share a scale with int4: a multiple of 8 (default 128)">,
+    Option<"tables", "tables", "::effc::eff::TableFormat", "::effc::eff::TableFormat::Int8",
+           "Integer format of tables and output heads (default int8)", [{::llvm::cl::values(
+             clEnumValN(::effc::eff::TableFormat::Keep, "keep", "as stored"),
+             clEnumValN(::effc::eff::TableFormat::Int8, "int8", "one scale for each row"),
+             clEnumValN(::effc::eff::TableFormat::Int4, "int4", "groups as those of linears"))}]>,
+    Option<"precision", "precision", "std::string", "", "JSON file with formats of layers">,
+    Option<"gptq", "gptq", "bool", "false", "Make up for rounding errors (default false: to nearest)">,
+    Option<"calibration", "calibration", "std::string", "", "File that effc calibrate wrote, for gptq">,
+  ];
+}
+
+def EffQuantizeActivationsPass : Pass<"eff-quantize-activations", "::mlir::ModuleOp"> {
+  let summary = "Gives activations int8 codes with scales from calibration";
+  let description = [{
+    Each linear of integer weights reads int8 activations with one scale that covers what calibration has seen
+    (`linear:@W:in`). With `mixers`, what a linear or convolution computes is quantised too if convolutions, scans and
+    gates read it: x, z, B, C and dt each have scales of their own, B and C one for each state-space group, x one for
+    each cluster of a reordered scan (`#eff.clusters`), otherwise the running percentile (Quamba, arXiv 2410.13229;
+    Quamba2, arXiv 2503.22879). Steps fold `eff.quantize_static` and `eff.dequantize` into the kernels beside them.
+
+    `precision` names a JSON file that gives layers formats of their own; layers of `a16` keep float activations.
+
+    Before:
+    ```mlir
+    %y = eff.linear %x, %w : tensor<1x4x64xf32>, !eff.weight<32x64, #eff.int8> -> tensor<1x4x32xf32>
+    ```
+    After:
+    ```mlir
+    %s = eff.use @w.in_scale : !eff.weight<1, f32>
+    %q = eff.quantize_static %x, %s : tensor<1x4x64xf32>, !eff.weight<1, f32> -> tensor<1x4x64xi8>
+    %y = eff.linear %q, %w scale(%s : !eff.weight<1, f32>)
+      : tensor<1x4x64xi8>, !eff.weight<32x64, #eff.int8> -> tensor<1x4x32xf32>
+    ```
+
+    A model without linears of integer weights is refused.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+  let options = [
+    Option<"calibration", "calibration", "std::string", "", "File that effc calibrate wrote">,
+    Option<"precision", "precision", "std::string", "", "JSON file with formats of layers">,
+    Option<"mixers", "mixers", "bool", "true", "Also what convolutions and scans read (default true)">,
+  ];
+}
+
+def EffQuantizeStatesPass : Pass<"eff-quantize-states", "::mlir::ModuleOp"> {
+  let summary = "Keeps recurrent states and caches as int8";
+  let description = [{
+    - `scan`: states of `eff.ssm_scan` and `eff.ssd_scan`, with `dynamic` scales for each channel, anew for each token, or
+      `static` ones from calibration; `rounding` and `residual` as in `#eff.int8_state`.
+    - `conv`: states of convolutions whose input is int8 (run eff-quantize-activations before).
+    - `cache`: keys and values, one scale for each token and head.
+
+    Before:
+    ```mlir
+    eff.state @l0.ssm : !eff.state<ssm, 16x768, f32>
+    ```
+    After `scan=dynamic`:
+    ```mlir
+    eff.state @l0.ssm : !eff.state<ssm, 16x768, #eff.int8_state<dynamic, nearest, residual = 0>>
+    ```
+
+    A remark for each state gives its bytes before and after. A model without such states is refused.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+  let options = [
+    Option<"scan", "scan", "::effc::eff::StateQuantization", "::effc::eff::StateQuantization::None",
+           "Scales of the states of scans (default none: they stay f32)", [{::llvm::cl::values(
+             clEnumValN(::effc::eff::StateQuantization::None, "none", "f32"),
+             clEnumValN(::effc::eff::StateQuantization::Static, "static", "from calibration"),
+             clEnumValN(::effc::eff::StateQuantization::Dynamic, "dynamic", "from the values"))}]>,
+    Option<"rounding", "rounding", "::effc::eff::StateRounding", "::effc::eff::StateRounding::Nearest",
+           "Rounding of the states of scans (default nearest)", [{::llvm::cl::values(
+             clEnumValN(::effc::eff::StateRounding::Nearest, "nearest", "half to even"),
+             clEnumValN(::effc::eff::StateRounding::Stochastic, "stochastic", "up as often as the fraction says"))}]>,
+    Option<"residual", "residual", "int64_t", "0", "Bits of the rounding error that are kept: 0, 4 or 8 (default 0)">,
+    Option<"conv", "conv", "bool", "false", "States of convolutions that read int8 (default false)">,
+    Option<"cache", "cache", "bool", "false", "Keys and values (default false)">,
+    Option<"calibration", "calibration", "std::string", "", "File that effc calibrate wrote, for static scales">,
   ];
 }
 

@@ -1,0 +1,63 @@
+//===- StaticScales.h - scales of activations from calibration --*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_LIB_DIALECT_EFF_TRANSFORMS_STATICSCALES_H
+#define EFFC_LIB_DIALECT_EFF_TRANSFORMS_STATICSCALES_H
+
+#include "Statistics.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/SymbolTable.h"
+
+namespace effc::eff {
+
+/// Scales of a part of what an op computes: `values[i]` is that of feature i.
+struct PartScales {
+  /// Features in front of the part.
+  int64_t offset;
+  std::vector<float> values;
+  /// Whether one scale serves all.
+  bool isUniform() const;
+};
+
+/// Chooses scales and declares them as weights, once for all functions.
+class StaticScales {
+public:
+  StaticScales(mlir::ModuleOp module, const Statistics &statistics)
+      : module(module), symbols(module), statistics(statistics) {}
+
+  /// Scales of the parts (results of a split, or the result itself) of what a
+  /// linear or convolution computes, by what reads them: one for a
+  /// convolution's section, for a gate and for dt; one for the `n` values of
+  /// B and C of a state-space group; one for each cluster of channels of a
+  /// reordered scan, else one for all channels.
+  llvm::Expected<std::vector<PartScales>> choose(mlir::Operation *producer,
+                                                 mlir::ValueRange parts);
+
+  /// Uses of the declared vectors: of all parts, of one part, of one value.
+  mlir::Value getWhole(mlir::OpBuilder &builder, mlir::Operation *producer,
+                       llvm::ArrayRef<PartScales> parts);
+  mlir::Value getPart(mlir::OpBuilder &builder, mlir::Operation *producer,
+                      const PartScales &part, bool isSplit);
+  llvm::Expected<mlir::Value> getSingle(mlir::OpBuilder &builder,
+                                        LinearOp linear,
+                                        llvm::StringRef observed);
+
+private:
+  llvm::Expected<std::vector<float>> choosePart(mlir::Operation *producer,
+                                                mlir::Value part,
+                                                llvm::ArrayRef<float> maxima);
+  mlir::Value declare(mlir::OpBuilder &builder, mlir::Location loc,
+                      const llvm::Twine &name, llvm::ArrayRef<float> values);
+
+  mlir::ModuleOp module;
+  mlir::SymbolTable symbols;
+  const Statistics &statistics;
+};
+
+} // namespace effc::eff
+
+#endif // EFFC_LIB_DIALECT_EFF_TRANSFORMS_STATICSCALES_H
