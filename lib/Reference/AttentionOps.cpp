@@ -144,8 +144,7 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
     auto rows = (*buffer)->begin() + past * stride;
     std::copy(first, first + valid * stride, rows);
     if (cache.isInt8())
-      roundRows(MutableArrayRef<T>(&*rows, valid * stride),
-                cache.getHeadDim());
+      roundRows(MutableArrayRef<T>(&*rows, valid * stride), cache.getHeadDim());
   }
   return llvm::Error::success();
 }

@@ -65,9 +65,8 @@ static void decode(const eff::QuantizedValues &values, Weight<T> &weight) {
   int64_t k = weight.shape[1], group = weight.group ? weight.group : k;
   int64_t groups = (k + group - 1) / group;
   for (int64_t i = 0; i < int64_t(weight.quantized.size()); ++i)
-    weight.values.push_back(
-        T(weight.scales[i / k * groups + i % k / group] *
-          float(weight.quantized[i])));
+    weight.values.push_back(T(weight.scales[i / k * groups + i % k / group] *
+                              float(weight.quantized[i])));
 }
 
 template <typename T>
@@ -196,12 +195,13 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
           set(value, std::move(tensor));
         return llvm::Error::success();
       })
-      .template Case<
-          eff::AttentionOp, eff::CacheAppendOp, eff::RopeOp, eff::Conv2DOp,
-          eff::DequantizeOp, eff::EmbedOp, eff::HadamardOp, eff::LinearOp,
-          eff::QuantizeOp, eff::QuantizeStaticOp, eff::SampleOp, eff::SelectRowsOp, eff::SplitOp, eff::GatedNormOp,
-          eff::LayerNormOp, eff::RmsNormOp, eff::CausalConv1DOp, eff::SsdScanOp,
-          eff::SsmScanOp, eff::ReadOp, arith::ConstantOp>(
+      .template Case<eff::AttentionOp, eff::CacheAppendOp, eff::RopeOp,
+                     eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp,
+                     eff::HadamardOp, eff::LinearOp, eff::QuantizeOp,
+                     eff::QuantizeStaticOp, eff::SampleOp, eff::SelectRowsOp,
+                     eff::SplitOp, eff::GatedNormOp, eff::LayerNormOp,
+                     eff::RmsNormOp, eff::CausalConv1DOp, eff::SsdScanOp,
+                     eff::SsmScanOp, eff::ReadOp, arith::ConstantOp>(
           [&](auto typed) { return evaluate(typed, *this); })
       .Case(
           [&](linalg::LinalgOp linalgOp) { return evaluate(linalgOp, *this); })

@@ -65,8 +65,7 @@ llvm::Error evaluate(eff::DequantizeOp op, Call<T> &call) {
 
 template <typename T> llvm::Error evaluate(eff::HadamardOp op, Call<T> &call) {
   Tensor<T> result = call.get(op.getInput());
-  auto plan =
-      compress::HadamardPlan::createBlockDiagonal(result.getColumns());
+  auto plan = compress::HadamardPlan::createBlockDiagonal(result.getColumns());
   if (!plan)
     return makeError(ErrorCode::CannotInterpret, plan.error().what);
   compress::transform(*plan, result.floats.data(), result.getRows(),

@@ -24,8 +24,7 @@ template <typename T> struct Scales {
 /// The scales that an operand brings: a tensor `[batch, tokens]` or a weight
 /// vector.
 template <typename T>
-llvm::Expected<Scales<T>> getScales(mlir::Value value,
-                                    Call<T> &call) {
+llvm::Expected<Scales<T>> getScales(mlir::Value value, Call<T> &call) {
   if (!llvm::isa<eff::WeightType>(value.getType()))
     return Scales<T>{call.get(value).floats.data(), 1, 0};
   llvm::Expected<const Weight<T> *> vector = call.getWeight(value);

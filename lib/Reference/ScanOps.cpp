@@ -64,8 +64,8 @@ public:
         for (int64_t s = 0; s < rounder.n; ++s)
           scales.push_back(float((*values)[rounder.at(row, s)]));
     }
-    auto state = compress::Int8State::create(format, rounder.rows(), rounder.n,
-                                             scales);
+    auto state =
+        compress::Int8State::create(format, rounder.rows(), rounder.n, scales);
     if (!state)
       return makeError(ErrorCode::CannotInterpret, state.error().what);
     rounder.state = std::move(*state);
@@ -135,8 +135,7 @@ llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
     auto kept = padded.begin() + call.getValid(b, tokens) * channels;
     (*state)->assign(kept, kept + (kernel - 1) * channels);
     if (op.getStateScale()) {
-      llvm::Expected<Scales<T>> scale =
-          getScales(op.getStateScale(), call);
+      llvm::Expected<Scales<T>> scale = getScales(op.getStateScale(), call);
       if (!scale)
         return scale.takeError();
       for (auto [i, x] : llvm::enumerate(**state)) {

@@ -67,8 +67,9 @@ SmallVector<Value> AttentionOp::getStateOperands() {
   return {};
 }
 
-/// Keys that a query sees at most when nothing is in the caches before the call: costs are those of the first call, the
-/// runtime adds what later ones read.
+/// Keys that a query sees at most when nothing is in the caches before the
+/// call: costs are those of the first call, the runtime adds what later ones
+/// read.
 static int64_t getMaxKeys(AttentionOp op) {
   auto cache = dyn_cast<CacheType>(op.getKey().getType());
   int64_t keys = getShapeOf(cache ? op.getQuery() : op.getKey())[1];

@@ -38,8 +38,7 @@ LogicalResult
 Int8StateAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                       StateScaling, StateRounding, int64_t residual) {
   if (residual != 0 && residual != 4 && residual != 8)
-    return emitError() << "C1: a residual has 0, 4 or 8 bits, got "
-                       << residual;
+    return emitError() << "C1: a residual has 0, 4 or 8 bits, got " << residual;
   return success();
 }
 

@@ -62,8 +62,8 @@ static LogicalResult verifyScanState(ScanOp op, int64_t steps) {
       failed(checkShape(op, "C4", "dt_bias", op.getDtBias(), steps)))
     return failure();
   auto type = cast<StateType>(op.getState().getType());
-  bool isStatic = type.getInt8() &&
-                  type.getInt8().getScaling() == StateScaling::Static;
+  bool isStatic =
+      type.getInt8() && type.getInt8().getScaling() == StateScaling::Static;
   if (isStatic != static_cast<bool>(op.getStateScale()))
     return op.emitOpError("C5: a static int8 state comes with state_scale, "
                           "another without");

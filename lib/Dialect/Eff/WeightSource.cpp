@@ -41,9 +41,9 @@ llvm::Expected<QuantizedValues> getQuantizedValues(WeightOp op) {
   QuantizedValues values{getElements<int8_t>(op.getQuantized()),
                          getElements<float>(op.getScales())};
   if (values.q.empty() || values.scales.empty())
-    return makeError(ErrorCode::BadTensor,
-                     "the integers of weight '" + op.getSymName().str() +
-                         "' are absent");
+    return makeError(ErrorCode::BadTensor, "the integers of weight '" +
+                                               op.getSymName().str() +
+                                               "' are absent");
   return values;
 }
 

@@ -178,8 +178,7 @@ void EffQuantizePass::runOnOperation() {
         << remark::metric("BytesAfter", chosen.getPackedBytes())
         << remark::reason("{0}", choice.reason);
   }
-  if (format == QuantFormat::W8A8Dynamic ||
-      format == QuantFormat::W4A8Dynamic)
+  if (format == QuantFormat::W8A8Dynamic || format == QuantFormat::W4A8Dynamic)
     for (func::FuncOp func : getOperation().getOps<func::FuncOp>())
       quantizeActivations(func);
 }

@@ -12,8 +12,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Precision.h"
-#include "Statistics.h"
 #include "StaticScales.h"
+#include "Statistics.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Support/Error.h"
 
@@ -92,16 +92,15 @@ void Quantizer::replaceUses(Value part, Value q, Value scale, bool isUniform) {
     if (use.getOwner() == q.getDefiningOp())
       continue;
     auto linear = llvm::dyn_cast<LinearOp>(use.getOwner());
-    if (linear && isUniform && linear.getInput() == part &&
-        takesInt8(linear)) {
+    if (linear && isUniform && linear.getInput() == part && takesInt8(linear)) {
       quantized[part] = {q, scale};
       continue;
     }
     if (!plain) {
       OpBuilder builder(func.getContext());
       builder.setInsertionPointAfterValue(q);
-      plain = DequantizeOp::create(builder, q.getLoc(), part.getType(), q,
-                                   scale);
+      plain =
+          DequantizeOp::create(builder, q.getLoc(), part.getType(), q, scale);
     }
     use.set(plain);
   }
@@ -139,9 +138,9 @@ llvm::Error Quantizer::quantizeResult(Operation *producer) {
   OpBuilder builder(func.getContext());
   builder.setInsertionPointAfter(split ? split.getOperation() : producer);
   Value all = scales.getWhole(builder, producer, *found);
-  auto q = QuantizeStaticOp::create(builder, producer->getLoc(),
-                                    type.clone(builder.getI8Type()), result,
-                                    all);
+  auto q =
+      QuantizeStaticOp::create(builder, producer->getLoc(),
+                               type.clone(builder.getI8Type()), result, all);
   llvm::SmallVector<Value> codes{q.getResult()};
   if (split) {
     llvm::SmallVector<Type> types;

@@ -54,8 +54,8 @@ static bool readsIntegers(llvm::ArrayRef<UseOp> uses) {
   for (UseOp use : uses)
     for (Operation *user : use.getResult().getUsers()) {
       auto conv = llvm::dyn_cast<CausalConv1DOp>(user);
-      auto q = conv ? conv.getInput().getDefiningOp<DequantizeOp>()
-                    : DequantizeOp();
+      auto q =
+          conv ? conv.getInput().getDefiningOp<DequantizeOp>() : DequantizeOp();
       if (!q || !llvm::isa<WeightType>(q.getScale().getType()))
         return false;
     }

@@ -77,8 +77,7 @@ static std::vector<float> coverClusters(SsdScanOp scan, ClustersAttr clusters,
 }
 
 llvm::Expected<std::vector<float>>
-StaticScales::choosePart(Operation *producer, Value part,
-                         llvm::ArrayRef<float> maxima) {
+StaticScales::choosePart(Value part, llvm::ArrayRef<float> maxima) {
   int64_t size = maxima.size();
   auto uniform = [&](float range) {
     return std::vector<float>(size, scaleFor(range));
@@ -89,8 +88,7 @@ StaticScales::choosePart(Operation *producer, Value part,
                  : range.takeError();
   };
   auto groupsOf = [&](int64_t groups) {
-    return coverRuns(maxima,
-                     llvm::SmallVector<int64_t>(groups, size / groups));
+    return coverRuns(maxima, llvm::SmallVector<int64_t>(groups, size / groups));
   };
   for (Operation *user : part.getUsers()) {
     if (auto conv = llvm::dyn_cast<CausalConv1DOp>(user))
@@ -123,9 +121,9 @@ static Value getResource(Operation *producer) {
 
 llvm::Expected<std::vector<PartScales>>
 StaticScales::choose(Operation *producer, ValueRange parts) {
-  std::string name = getObservedName(
-      llvm::isa<LinearOp>(producer) ? "linear" : "conv", getResource(producer),
-      "out");
+  std::string name =
+      getObservedName(llvm::isa<LinearOp>(producer) ? "linear" : "conv",
+                      getResource(producer), "out");
   auto maxima =
       statistics.getChannelMax(name, getFeatures(producer->getResult(0)));
   if (!maxima)
@@ -134,8 +132,8 @@ StaticScales::choose(Operation *producer, ValueRange parts) {
   int64_t offset = 0;
   for (Value part : parts) {
     int64_t size = getFeatures(part);
-    auto chosen = choosePart(
-        producer, part, llvm::ArrayRef<float>(*maxima).slice(offset, size));
+    auto chosen =
+        choosePart(part, llvm::ArrayRef<float>(*maxima).slice(offset, size));
     if (!chosen)
       return chosen.takeError();
     scales.push_back({offset, std::move(*chosen)});
@@ -150,16 +148,14 @@ Value StaticScales::declare(OpBuilder &builder, Location loc,
   // One scale for all need not be repeated.
   if (llvm::all_equal(values))
     values = values.take_front();
-  auto type =
-      WeightType::get(builder.getContext(), {int64_t(values.size())},
-                      TypeAttr::get(builder.getF32Type()));
+  auto type = WeightType::get(builder.getContext(), {int64_t(values.size())},
+                              TypeAttr::get(builder.getF32Type()));
   std::string symbol = name.str();
   if (!symbols.lookup(symbol)) {
     auto tensor = RankedTensorType::get(type.getShape(), builder.getF32Type());
     OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
-    auto weight =
-        WeightOp::create(top, loc, symbol, type,
-                         DenseElementsAttr::get(tensor, values));
+    auto weight = WeightOp::create(top, loc, symbol, type,
+                                   DenseElementsAttr::get(tensor, values));
     weight->remove();
     symbols.insert(weight, module.getBody()->begin());
   }

@@ -47,8 +47,7 @@ public:
                                         llvm::StringRef observed);
 
 private:
-  llvm::Expected<std::vector<float>> choosePart(mlir::Operation *producer,
-                                                mlir::Value part,
+  llvm::Expected<std::vector<float>> choosePart(mlir::Value part,
                                                 llvm::ArrayRef<float> maxima);
   mlir::Value declare(mlir::OpBuilder &builder, mlir::Location loc,
                       const llvm::Twine &name, llvm::ArrayRef<float> values);

@@ -77,10 +77,9 @@ Statistics::getChannelMax(llvm::StringRef name, int64_t channels) const {
 }
 
 llvm::Expected<float> Statistics::getRange(llvm::StringRef name) const {
-  const compress::Observer *observer =
-      find(name, {ObserverKind::RunningPercentile,
-                  ObserverKind::HistogramPercentile, ObserverKind::AbsMax,
-                  ObserverKind::ChannelAbsMax});
+  const compress::Observer *observer = find(
+      name, {ObserverKind::RunningPercentile, ObserverKind::HistogramPercentile,
+             ObserverKind::AbsMax, ObserverKind::ChannelAbsMax});
   if (!observer)
     return notObserved(name, path, "it was not observed");
   auto values = observer->getValues();

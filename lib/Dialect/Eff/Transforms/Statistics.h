@@ -42,9 +42,9 @@ public:
   const compress::Observer *getHessian(llvm::StringRef name) const;
 
 private:
-  const compress::Observer *find(llvm::StringRef name,
-                                 llvm::ArrayRef<compress::ObserverKind> kinds)
-      const;
+  const compress::Observer *
+  find(llvm::StringRef name,
+       llvm::ArrayRef<compress::ObserverKind> kinds) const;
 
   std::string path;
   compress::Calibration calibration;
