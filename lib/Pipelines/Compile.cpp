@@ -249,6 +249,7 @@ public:
   llvm::Error lower(ModuleOp model) {
     begin("planning");
     PassManager pm(&context);
+    pm.addNestedPass<func::FuncOp>(eff::createEffFuseDtPass());
     pm.addPass(eff::createEffQuantizePass([&] {
       eff::EffQuantizePassOptions quantize;
       quantize.format = llvm::StringSwitch<eff::QuantFormat>(options.quant)

@@ -180,6 +180,7 @@ std::vector<char> toBytes(const onnx::HostTensor &value, Type type) {
 
 llvm::Error compile(Entry &entry, const std::string &path) {
   PassManager passes(entry.module->getContext());
+  passes.addNestedPass<func::FuncOp>(eff::createEffFuseDtPass());
   passes.addNestedPass<func::FuncOp>(eff::createEffFuseEpiloguePass());
   passes.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   passes.addNestedPass<func::FuncOp>(createCSEPass());

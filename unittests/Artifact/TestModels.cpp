@@ -375,6 +375,7 @@ bool test::TestModule::plan(eff::QuantFormat format, bool inPlace) {
   if (!module)
     return false;
   mlir::PassManager passes(&context);
+  passes.addNestedPass<mlir::func::FuncOp>(eff::createEffFuseDtPass());
   passes.addNestedPass<mlir::func::FuncOp>(eff::createEffFuseEpiloguePass());
   eff::EffQuantizePassOptions quantize;
   quantize.format = format;

@@ -31,6 +31,31 @@ def EffAssignLayoutPass : Pass<"eff-assign-layout", "::mlir::ModuleOp"> {
   let dependentDialects = ["::effc::eff::EffDialect"];
 }
 
+def EffFuseDtPass : Pass<"eff-fuse-dt", "::mlir::func::FuncOp"> {
+  let summary = "Moves the bias and the softplus of time steps into scans";
+  let description = [{
+    Recognises `dt = max(v, 0) + log1p(exp(-|v|))` before an `eff.ssd_scan` or `eff.ssm_scan`, and the bias in
+    `v = raw + bias`: a weight vector that is repeated for each token (Mamba-2), or the last term of a linear's epilogue
+    (Mamba-1). The scan then takes `raw`, which int8 formats can quantise before the bias is added, and Mamba-2 has one
+    step less for each layer.
+
+    Before:
+    ```mlir
+    %v = arith.addf %raw, %bias : tensor<1x1x4xf32>
+    ...
+    %dt = arith.addf %max, %log1p : tensor<1x1x4xf32>
+    %y = eff.ssd_scan %x, %dt, %a, %b, %c, %s {heads = 4, groups = 1} : ...
+    ```
+    After:
+    ```mlir
+    %y = eff.ssd_scan %x, %raw, %a, %b, %c, %s dt_bias %w {heads = 4, groups = 1, dt_softplus} : ...
+    ```
+
+    A remark says for each scan what moved, or why nothing did.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+}
+
 def EffFuseEpiloguePass : Pass<"eff-fuse-epilogue", "::mlir::func::FuncOp"> {
   let summary = "Moves elementwise arithmetic on a linear's result into its epilogue";
   let description = [{
