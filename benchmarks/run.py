@@ -77,7 +77,8 @@ def quality(options):
     results = Results("quality")
     golden = json.loads((DATA / "models/golden.json").read_text())
     # Formats outermost: what must agree with the golden figures comes first.
-    for format in FORMATS:
+    formats = options.formats or FORMATS
+    for format in formats:
         for name in options.models or LANGUAGE:
             output, expected = WORK / f"{name}.{format}.eff", golden[name]["whole"]["perplexity"]
             compile_model(checkpoint(name), output, "--quant", format)
@@ -92,7 +93,7 @@ def quality(options):
                         tokens_per_second=values["tokens_per_second"], bytes=output.stat().st_size, **extra)
     if options.models:
         return
-    for format in FORMATS:
+    for format in formats:
         output = WORK / f"vit-cifar.{format}.eff"
         compile_model(checkpoint("vit-cifar"), output, "--quant", format, "--batch", "16")
         values = json.loads(effc("eval", output, "--images", DATA / "models/cifar10-test.npz", "--json"))
@@ -148,6 +149,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="repository", choices=["repository", "quality", "shapes", "kernels"])
     parser.add_argument("models", nargs="*", help="only these models")
+    parser.add_argument("--formats", type=lambda text: text.split(","), help="quality: only these, comma-separated")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     globals()[options.what](options)

@@ -148,107 +148,119 @@ llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
-template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
-  const Tensor<T> &input = call.get(op.getInput());
+namespace {
+/// What both scans read, the time steps with bias and softplus.
+template <typename T> struct Scan {
+  const Tensor<T> &input, &b, &c;
+  std::vector<T> dt;
+  const T *a, *skip;
+};
+} // namespace
+
+template <typename T, typename Op>
+static llvm::Expected<Scan<T>> getScan(Op op, Call<T> &call) {
   llvm::Expected<std::vector<T>> dt = getSteps(op, call);
   if (!dt)
     return dt.takeError();
-  llvm::Expected<StateRounder<T>> rounder = StateRounder<T>::create(op, call);
-  if (!rounder)
-    return rounder.takeError();
-  const Tensor<T> &b = call.get(op.getB()), &c = call.get(op.getC());
   llvm::Expected<const T *> a = call.getOptional(op.getA());
   if (!a)
     return a.takeError();
   llvm::Expected<const T *> skip = call.getOptional(op.getSkip());
   if (!skip)
     return skip.takeError();
-  int64_t batch = input.shape[0], tokens = input.shape[1];
-  int64_t heads = op.getHeads(), groups = op.getGroups();
-  int64_t headDim = input.shape[2] / heads, n = b.shape[2] / groups;
+  return Scan<T>{call.get(op.getInput()),
+                 call.get(op.getB()),
+                 call.get(op.getC()),
+                 std::move(*dt),
+                 *a,
+                 *skip};
+}
+
+/// Calls `body(token, state)` for each valid token, in their order, and rounds
+/// the state after it; tokens of all rows are counted through.
+template <typename T, typename Op, typename Body>
+static llvm::Error forEachToken(Op op, Call<T> &call, Body body) {
+  llvm::ArrayRef<int64_t> shape = op.getInput().getType().getShape();
+  int64_t batch = shape[0], tokens = shape[1];
+  llvm::Expected<StateRounder<T>> rounder = StateRounder<T>::create(op, call);
+  if (!rounder)
+    return rounder.takeError();
   if (llvm::Error error = call.checkRows(op, batch, tokens))
     return error;
-
-  Tensor<T> result(input.shape);
   for (int64_t row = 0; row < batch; ++row) {
     llvm::Expected<std::vector<T> *> state =
         call.getBuffer(op, op.getState(), row);
     if (!state)
       return state.takeError();
     for (int64_t t = 0; t < call.getValid(row, tokens); ++t) {
-      for (int64_t i = 0; i < heads; ++i) {
-        int64_t token = row * tokens + t;
-        T step = (*dt)[token * heads + i];
-        T decay = std::exp(step * (*a)[i]);
-        const T *x = input.floats.data() + (token * heads + i) * headDim;
-        T *y = result.floats.data() + (token * heads + i) * headDim;
-        int64_t group = (token * groups + i * groups / heads) * n;
-        for (int64_t p = 0; p < headDim; ++p)
-          y[p] = *skip ? (*skip)[i] * x[p] : T(0);
-        for (int64_t s = 0; s < n; ++s) {
-          T *h = (*state)->data() + (i * n + s) * headDim;
-          T in = step * b.floats[group + s], out = c.floats[group + s];
-          for (int64_t p = 0; p < headDim; ++p) {
-            h[p] = decay * h[p] + in * x[p];
-            y[p] += h[p] * out;
-          }
-        }
-      }
+      body(row * tokens + t, **state);
       rounder->round(**state, call.getPast(row) + t);
     }
   }
+  return llvm::Error::success();
+}
+
+template <typename T> llvm::Error evaluate(eff::SsdScanOp op, Call<T> &call) {
+  llvm::Expected<Scan<T>> scan = getScan<T>(op, call);
+  if (!scan)
+    return scan.takeError();
+  int64_t heads = op.getHeads(), groups = op.getGroups();
+  int64_t headDim = scan->input.shape[2] / heads, n = scan->b.shape[2] / groups;
+  Tensor<T> result(scan->input.shape);
+  auto step = [&](int64_t token, std::vector<T> &state) {
+    for (int64_t i = 0; i < heads; ++i) {
+      T step = scan->dt[token * heads + i];
+      T decay = std::exp(step * scan->a[i]);
+      int64_t first = (token * heads + i) * headDim;
+      const T *x = scan->input.floats.data() + first;
+      T *y = result.floats.data() + first;
+      int64_t group = (token * groups + i * groups / heads) * n;
+      for (int64_t p = 0; p < headDim; ++p)
+        y[p] = scan->skip ? scan->skip[i] * x[p] : T(0);
+      for (int64_t s = 0; s < n; ++s) {
+        T *h = state.data() + (i * n + s) * headDim;
+        T in = step * scan->b.floats[group + s];
+        T out = scan->c.floats[group + s];
+        for (int64_t p = 0; p < headDim; ++p) {
+          h[p] = decay * h[p] + in * x[p];
+          y[p] += h[p] * out;
+        }
+      }
+    }
+  };
+  if (llvm::Error error = forEachToken(op, call, step))
+    return error;
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();
 }
 
 template <typename T> llvm::Error evaluate(eff::SsmScanOp op, Call<T> &call) {
-  const Tensor<T> &input = call.get(op.getInput());
-  llvm::Expected<std::vector<T>> dt = getSteps(op, call);
-  if (!dt)
-    return dt.takeError();
-  llvm::Expected<StateRounder<T>> rounder = StateRounder<T>::create(op, call);
-  if (!rounder)
-    return rounder.takeError();
-  const Tensor<T> &b = call.get(op.getB()), &c = call.get(op.getC());
+  llvm::Expected<Scan<T>> scan = getScan<T>(op, call);
+  if (!scan)
+    return scan.takeError();
   const Tensor<T> *gate = op.getGate() ? &call.get(op.getGate()) : nullptr;
-  llvm::Expected<const T *> a = call.getOptional(op.getA());
-  if (!a)
-    return a.takeError();
-  llvm::Expected<const T *> skip = call.getOptional(op.getSkip());
-  if (!skip)
-    return skip.takeError();
-  int64_t batch = input.shape[0], tokens = input.shape[1];
-  int64_t channels = input.shape[2], groups = op.getGroups();
-  int64_t n = b.shape[2] / groups;
-  if (llvm::Error error = call.checkRows(op, batch, tokens))
-    return error;
-
-  Tensor<T> result(input.shape);
-  for (int64_t row = 0; row < batch; ++row) {
-    llvm::Expected<std::vector<T> *> state =
-        call.getBuffer(op, op.getState(), row);
-    if (!state)
-      return state.takeError();
-    for (int64_t t = 0; t < call.getValid(row, tokens); ++t) {
-      for (int64_t d = 0; d < channels; ++d) {
-        int64_t token = row * tokens + t;
-        T step = (*dt)[token * channels + d];
-        T u = input.floats[token * channels + d];
-        int64_t group = (token * groups + d * groups / channels) * n;
-        T y = *skip ? (*skip)[d] * u : T(0);
-        for (int64_t s = 0; s < n; ++s) {
-          T &h = (**state)[s * channels + d];
-          h = std::exp(step * (*a)[d * n + s]) * h +
-              step * u * b.floats[group + s];
-          y += h * c.floats[group + s];
-        }
-        if (gate)
-          y *= silu(gate->floats[token * channels + d]);
-        result.floats[token * channels + d] = y;
+  int64_t channels = scan->input.shape[2], groups = op.getGroups();
+  int64_t n = scan->b.shape[2] / groups;
+  Tensor<T> result(scan->input.shape);
+  auto step = [&](int64_t token, std::vector<T> &state) {
+    for (int64_t d = 0; d < channels; ++d) {
+      T step = scan->dt[token * channels + d];
+      T u = scan->input.floats[token * channels + d];
+      int64_t group = (token * groups + d * groups / channels) * n;
+      T y = scan->skip ? scan->skip[d] * u : T(0);
+      for (int64_t s = 0; s < n; ++s) {
+        T &h = state[s * channels + d];
+        h = std::exp(step * scan->a[d * n + s]) * h +
+            step * u * scan->b.floats[group + s];
+        y += h * scan->c.floats[group + s];
       }
-      rounder->round(**state, call.getPast(row) + t);
+      if (gate)
+        y *= silu(gate->floats[token * channels + d]);
+      result.floats[token * channels + d] = y;
     }
-  }
+  };
+  if (llvm::Error error = forEachToken(op, call, step))
+    return error;
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();
 }

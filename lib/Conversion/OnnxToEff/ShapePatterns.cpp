@@ -27,6 +27,23 @@ static Value slice(Emitter &e, Value t, ArrayRef<int64_t> offsets,
       e.builder, e.loc, result, t, fold(offsets), fold(sizes), fold(strides));
 }
 
+/// The match of one node whose results `emit` defines from the tensor of its
+/// operand `x`.
+template <typename Emit>
+static Match matchTensor(onnx::NodeOp root, Value x, Emit emit) {
+  Match m;
+  m.needs = {x};
+  m.covers = {root};
+  m.emit = [=](Emitter &e) {
+    Value t = e.tensor(x);
+    if (!t)
+      return failure();
+    emit(e, t);
+    return success();
+  };
+  return m;
+}
+
 static std::optional<Match> concat(Graph &, onnx::NodeOp root) {
   if (!root.is("Concat"))
     return std::nullopt;
@@ -63,13 +80,7 @@ static std::optional<Match> split(Graph &, onnx::NodeOp root) {
   Value x = root.getInput(0);
   int64_t rank = Graph::rank(x), axis = Graph::axis(root, 0, rank);
   SmallVector<Value> outs(root->getResults());
-  Match m;
-  m.needs = {x};
-  m.covers = {root};
-  m.emit = [=](Emitter &e) {
-    Value t = e.tensor(x);
-    if (!t)
-      return failure();
+  return matchTensor(root, x, [=](Emitter &e, Value t) {
     if (axis == rank - 1 && Graph::isFloat(x)) {
       SmallVector<Type> types;
       for (Value v : outs)
@@ -77,16 +88,14 @@ static std::optional<Match> split(Graph &, onnx::NodeOp root) {
       auto op = eff::SplitOp::create(e.builder, e.loc, types, t);
       for (auto [v, r] : llvm::zip(outs, op.getResults()))
         e.define(v, r);
-      return success();
+      return;
     }
     SmallVector<int64_t> offsets(rank, 0), strides(rank, 1);
     for (Value v : outs) {
       e.define(v, slice(e, t, offsets, Graph::shape(v), strides));
       offsets[axis] += Graph::shape(v)[axis];
     }
-    return success();
-  };
-  return m;
+  });
 }
 
 static std::optional<Match> sliceOp(Graph &g, onnx::NodeOp root) {
@@ -117,17 +126,9 @@ static std::optional<Match> sliceOp(Graph &g, onnx::NodeOp root) {
   }
   if (llvm::any_of(strides, [](int64_t step) { return step <= 0; }))
     return std::nullopt;
-  Match m;
-  m.needs = {x};
-  m.covers = {root};
-  m.emit = [=](Emitter &e) {
-    Value t = e.tensor(x);
-    if (!t)
-      return failure();
+  return matchTensor(root, x, [=](Emitter &e, Value t) {
     e.define(out, slice(e, t, offsets, sizes, strides));
-    return success();
-  };
-  return m;
+  });
 }
 
 /// Gather of one index that is known.
@@ -143,21 +144,13 @@ static std::optional<Match> pick(Graph &g, onnx::NodeOp root) {
           at = (*indices)[0] < 0 ? (*indices)[0] + extent : (*indices)[0];
   if (at < 0 || at >= extent)
     return std::nullopt;
-  Match m;
-  m.needs = {x};
-  m.covers = {root};
-  m.emit = [=](Emitter &e) {
-    Value t = e.tensor(x);
-    if (!t)
-      return failure();
+  return matchTensor(root, x, [=](Emitter &e, Value t) {
     SmallVector<int64_t> offsets(rank, 0), strides(rank, 1),
         sizes(Graph::shape(x));
     offsets[axis] = at;
     sizes[axis] = 1;
     e.define(out, slice(e, t, offsets, sizes, strides));
-    return success();
-  };
-  return m;
+  });
 }
 
 /// A layout op whose operand's order it cannot follow: computed on a plain
@@ -167,17 +160,9 @@ static std::optional<Match> layout(Graph &, onnx::NodeOp root) {
       !root.is("Flatten"))
     return std::nullopt;
   Value x = root.getInput(0), out = root->getResult(0);
-  Match m;
-  m.needs = {x};
-  m.covers = {root};
-  m.emit = [=](Emitter &e) {
-    Value t = e.tensor(x);
-    if (!t)
-      return failure();
+  return matchTensor(root, x, [=](Emitter &e, Value t) {
     e.define(out, e.reshape(t, Graph::shape(out)));
-    return success();
-  };
-  return m;
+  });
 }
 
 void effc::raise::addShapePatterns(std::vector<RaisePattern> &patterns) {

@@ -66,42 +66,33 @@ Result<Decoder> Decoder::fromJson(const JsonRef &json) {
   Decoder decoder;
   if (!json.isNull()) {
     decoder.join_ = Join::Plain;
-    if (Status s = decoder.add(json); !s)
+    if (Status s =
+            eachComponent(json, "decoders",
+                          [&](const JsonRef &part, const std::string &type) {
+                            return decoder.add(part, type);
+                          });
+        !s)
       return s;
   }
   return decoder;
 }
 
-Status Decoder::add(const JsonRef &json) {
-  if (Status s = json.isObject(); !s)
-    return s;
-  Result<std::string> type = json.get("type").text();
-  if (!type)
-    return type.takeError();
-  if (*type == "Sequence") {
-    JsonRef parts = json.get("decoders");
-    if (Status s = parts.isArray(); !s)
-      return s;
-    for (size_t i = 0; i < parts.value().size(); ++i)
-      if (Status s = add(parts.at(i)); !s)
-        return s;
-    return Status::success();
-  }
-  if (*type == "ByteLevel" || *type == "ByteFallback") {
+Status Decoder::add(const JsonRef &json, const std::string &type) {
+  if (type == "ByteLevel" || type == "ByteFallback") {
     if (join_ != Join::Plain || joined_)
-      return json.unsupported("the decoder \"" + *type +
+      return json.unsupported("the decoder \"" + type +
                               "\" after one that joins tokens");
-    join_ = *type == "ByteLevel" ? Join::ByteLevel : Join::ByteFallback;
+    join_ = type == "ByteLevel" ? Join::ByteLevel : Join::ByteFallback;
     joined_ = join_ == Join::ByteLevel;
     return Status::success();
   }
-  if (*type == "Fuse") {
+  if (type == "Fuse") {
     joined_ = true;
     return Status::success();
   }
 
   Stage stage{};
-  if (*type == "Replace") {
+  if (type == "Replace") {
     stage.kind = Stage::Kind::Replace;
     JsonRef pattern = json.get("pattern");
     if (!pattern.get("Regex").isNull())
@@ -116,7 +107,7 @@ Status Decoder::add(const JsonRef &json) {
       return to.takeError();
     stage.from = from.take();
     stage.to = to.take();
-  } else if (*type == "Strip") {
+  } else if (type == "Strip") {
     stage.kind = Stage::Kind::Strip;
     JsonRef content = json.get("content");
     Result<std::string> from = content.text();
@@ -134,7 +125,7 @@ Status Decoder::add(const JsonRef &json) {
     stage.from = from.take();
     stage.stripBegin = *begin;
     stage.stripEnd = *end;
-  } else if (*type == "Metaspace") {
+  } else if (type == "Metaspace") {
     stage.kind = Stage::Kind::Metaspace;
     JsonRef replacement = json.get("replacement");
     Result<std::string> from = replacement.text();
@@ -157,7 +148,7 @@ Status Decoder::add(const JsonRef &json) {
       stage.dropAtStart = *flag;
     }
   } else {
-    return json.unsupported("the decoder \"" + *type + '"');
+    return json.unsupported("the decoder \"" + type + '"');
   }
   return addStage(json, std::move(stage));
 }

@@ -68,7 +68,7 @@ private:
     ByteFallback
   };
 
-  Status add(const JsonRef &json);
+  Status add(const JsonRef &json, const std::string &type);
   Status addStage(const JsonRef &json, Stage stage);
 
   std::vector<Stage> tokenStages_;

@@ -90,4 +90,26 @@ Error JsonRef::unsupported(std::string what) const {
       "pass token ids instead of text");
 }
 
+// Recursion is bounded: the file's nesting is.
+Status eachComponent(
+    const JsonRef &json, std::string_view list,
+    const std::function<Status(const JsonRef &, const std::string &)> &add) {
+  if (json.isNull())
+    return Status::success();
+  if (Status s = json.isObject(); !s)
+    return s;
+  Result<std::string> type = json.get("type").text();
+  if (!type)
+    return type.takeError();
+  if (*type != "Sequence")
+    return add(json, *type);
+  JsonRef parts = json.get(list);
+  if (Status s = parts.isArray(); !s)
+    return s;
+  for (size_t i = 0; i < parts.value().size(); ++i)
+    if (Status s = eachComponent(parts.at(i), list, add); !s)
+      return s;
+  return Status::success();
+}
+
 } // namespace effrt

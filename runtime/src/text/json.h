@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -50,6 +51,13 @@ private:
   const Json *value_;
   std::string path_;
 };
+
+/// Calls `add(component, type)` for a component of the tokenizer, an object
+/// with a "type"; for one of type "Sequence" for each of its member `list`, in
+/// their order. Null is no component.
+Status eachComponent(
+    const JsonRef &json, std::string_view list,
+    const std::function<Status(const JsonRef &, const std::string &)> &add);
 
 } // namespace effrt
 

@@ -114,42 +114,30 @@ std::string lowercase(std::string_view text) {
 
 Result<Normalizer> Normalizer::fromJson(const JsonRef &json) {
   Normalizer normalizer;
-  if (Status s = normalizer.add(json); !s)
+  if (Status s =
+          eachComponent(json, "normalizers",
+                        [&](const JsonRef &part, const std::string &type) {
+                          return normalizer.add(part, type);
+                        });
+      !s)
     return s;
   return normalizer;
 }
 
-Status Normalizer::add(const JsonRef &json) {
-  if (json.isNull())
-    return Status::success();
-  if (Status s = json.isObject(); !s)
-    return s;
-  Result<std::string> type = json.get("type").text();
-  if (!type)
-    return type.takeError();
-  if (*type == "Sequence") {
-    JsonRef parts = json.get("normalizers");
-    if (Status s = parts.isArray(); !s)
-      return s;
-    for (size_t i = 0; i < parts.value().size(); ++i)
-      if (Status s = add(parts.at(i)); !s)
-        return s;
-    return Status::success();
-  }
-
+Status Normalizer::add(const JsonRef &json, const std::string &type) {
   Step step{};
-  if (*type == "NFC") {
+  if (type == "NFC") {
     step.kind = Step::Kind::Nfc;
-  } else if (*type == "NFD") {
+  } else if (type == "NFD") {
     step.kind = Step::Kind::Nfd;
-  } else if (*type == "NFKC") {
+  } else if (type == "NFKC") {
     step.kind = Step::Kind::Nfkc;
-  } else if (*type == "NFKD") {
+  } else if (type == "NFKD") {
     step.kind = Step::Kind::Nfkd;
-  } else if (*type == "Lowercase") {
+  } else if (type == "Lowercase") {
     step.kind = Step::Kind::Lowercase;
-  } else if (*type == "Prepend" || *type == "Replace") {
-    bool prepend = *type == "Prepend";
+  } else if (type == "Prepend" || type == "Replace") {
+    bool prepend = type == "Prepend";
     step.kind = prepend ? Step::Kind::Prepend : Step::Kind::Replace;
     Result<std::string> content =
         json.get(prepend ? "prepend" : "content").text();
@@ -163,7 +151,7 @@ Status Normalizer::add(const JsonRef &json) {
       step.pattern = pattern.take();
     }
   } else {
-    return json.unsupported("the normalizer \"" + *type + '"');
+    return json.unsupported("the normalizer \"" + type + '"');
   }
   steps_.push_back(std::move(step));
   return Status::success();

@@ -29,7 +29,7 @@ private:
     std::optional<Pattern> pattern;
   };
 
-  Status add(const JsonRef &json);
+  Status add(const JsonRef &json, const std::string &type);
 
   std::vector<Step> steps_;
 };

@@ -10,33 +10,22 @@ namespace effrt {
 
 Result<PostProcessor> PostProcessor::fromJson(const JsonRef &json) {
   PostProcessor processor;
-  if (Status s = processor.add(json); !s)
+  if (Status s =
+          eachComponent(json, "processors",
+                        [&](const JsonRef &part, const std::string &type) {
+                          return processor.add(part, type);
+                        });
+      !s)
     return s;
   return processor;
 }
 
-Status PostProcessor::add(const JsonRef &json) {
-  if (json.isNull())
+Status PostProcessor::add(const JsonRef &json, const std::string &type) {
+  if (type == "ByteLevel") // moves offsets only
     return Status::success();
-  if (Status s = json.isObject(); !s)
-    return s;
-  Result<std::string> type = json.get("type").text();
-  if (!type)
-    return type.takeError();
-  if (*type == "ByteLevel") // moves offsets only
-    return Status::success();
-  if (*type == "TemplateProcessing")
+  if (type == "TemplateProcessing")
     return addTemplate(json);
-  if (*type == "Sequence") {
-    JsonRef parts = json.get("processors");
-    if (Status s = parts.isArray(); !s)
-      return s;
-    for (size_t i = 0; i < parts.value().size(); ++i)
-      if (Status s = add(parts.at(i)); !s)
-        return s;
-    return Status::success();
-  }
-  return json.unsupported("the post-processor \"" + *type + '"');
+  return json.unsupported("the post-processor \"" + type + '"');
 }
 
 Status PostProcessor::addTemplate(const JsonRef &json) {

@@ -20,7 +20,7 @@ struct PostProcessor {
   static Result<PostProcessor> fromJson(const JsonRef &json);
 
 private:
-  Status add(const JsonRef &json);
+  Status add(const JsonRef &json, const std::string &type);
   Status addTemplate(const JsonRef &json);
 };
 

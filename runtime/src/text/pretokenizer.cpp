@@ -218,46 +218,35 @@ private:
 
 Result<PreTokenizer> PreTokenizer::fromJson(const JsonRef &json) {
   PreTokenizer preTokenizer;
-  if (Status s = preTokenizer.add(json); !s)
+  if (Status s =
+          eachComponent(json, "pretokenizers",
+                        [&](const JsonRef &part, const std::string &type) {
+                          return preTokenizer.add(part, type);
+                        });
+      !s)
     return s;
   return preTokenizer;
 }
 
-Status PreTokenizer::add(const JsonRef &json) {
-  if (json.isNull())
-    return Status::success();
-  if (Status s = json.isObject(); !s)
-    return s;
-  Result<std::string> type = json.get("type").text();
-  if (!type)
-    return type.takeError();
-  if (*type == "Sequence") {
-    JsonRef parts = json.get("pretokenizers");
-    if (Status s = parts.isArray(); !s)
-      return s;
-    for (size_t i = 0; i < parts.value().size(); ++i)
-      if (Status s = add(parts.at(i)); !s)
-        return s;
-    return Status::success();
-  }
-  if (*type == "ByteLevel")
+Status PreTokenizer::add(const JsonRef &json, const std::string &type) {
+  if (type == "ByteLevel")
     return addByteLevel(json);
-  if (*type == "Split")
+  if (type == "Split")
     return addSplit(json);
-  if (*type == "Metaspace")
+  if (type == "Metaspace")
     return addMetaspace(json);
-  if (*type == "Digits") {
+  if (type == "Digits") {
     Result<bool> individual = json.get("individual_digits").flagOr(false);
     if (!individual)
       return individual.takeError();
     return addSplitRegex(R"(\p{N})", *individual ? "Isolated" : "Contiguous",
                          false, json);
   }
-  if (*type == "Whitespace")
+  if (type == "Whitespace")
     return addSplitRegex(kWordsRegex, "Removed", true, json);
-  if (*type == "WhitespaceSplit")
+  if (type == "WhitespaceSplit")
     return addSplitRegex(R"(\s)", "Removed", false, json);
-  return json.unsupported("the pre-tokenizer \"" + *type + '"');
+  return json.unsupported("the pre-tokenizer \"" + type + '"');
 }
 
 Status PreTokenizer::addByteLevel(const JsonRef &json) {

@@ -42,7 +42,7 @@ public:
   class Stage;
 
 private:
-  Status add(const JsonRef &json);
+  Status add(const JsonRef &json, const std::string &type);
   Status addByteLevel(const JsonRef &json);
   Status addSplit(const JsonRef &json);
   Status addMetaspace(const JsonRef &json);

@@ -30,7 +30,10 @@ def Stateful : OpInterface<"Stateful"> {
 
 def Costed : OpInterface<"Costed"> {
   let cppNamespace = "::effc::eff";
-  let description = "An op whose arithmetic and weight traffic are known from its types.";
+  let description = [{
+    An op whose arithmetic and weight traffic are known from its types. What grows with the sequence is counted as in
+    its first call: attention over caches that were empty before.
+  }];
   let methods = [
     InterfaceMethod<"Floating point operations of one execution.", "int64_t", "getFlops">,
     InterfaceMethod<"Bytes of weights, states and caches read and written in one execution.", "int64_t", "getTraffic">,
