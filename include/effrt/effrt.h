@@ -110,7 +110,7 @@ typedef struct eff_entry {
   const eff_step *steps;
   uint64_t arena_bytes;
   uint32_t input_count;     /* causal models: 1, ids int32 [batch, tokens] */
-  uint32_t output_count;    /* causal models: 1, logits f32 [logit_rows, vocab] */
+  uint32_t output_count;    /* causal models: the first is the logits f32 [logit_rows, vocab] */
   const uint64_t *input_bytes;
   const uint64_t *output_bytes;
 } eff_entry;

@@ -70,6 +70,23 @@ struct EngineStats {
   double seconds = 0;
 };
 
+/// What an entry point has just computed, before the next call overwrites it.
+struct CallOutputs {
+  const EntryInfo *entry = nullptr;
+  /// One for each of the entry's outputs. For token entries the first one is
+  /// the logits, of which only the rows that were asked for are there.
+  std::vector<const void *> data;
+  /// For each row of the batch, how many of its tokens mean something; what
+  /// lies behind them is padding. 0: an unused row.
+  std::vector<int32_t> valid;
+};
+
+/// The memory of one recurrent state of a sequence.
+struct StateView {
+  const void *data = nullptr;
+  uint64_t bytes = 0;
+};
+
 /// One model, its threads and a number of sequences. Not for several threads at
 /// a time.
 class Engine {
@@ -103,6 +120,8 @@ public:
                             SnapshotKind kind = SnapshotKind::Full);
   Status restore(int sequence, const Snapshot &snapshot);
   Status copy(int from, int to);
+  /// A recurrent state by its name; valid until the sequence changes.
+  Result<StateView> state(int sequence, const std::string &name) const;
 
   //===-- Language models -------------------------------------------------===
   // Logits stay valid until the next call.
@@ -144,6 +163,9 @@ public:
   Status forward(const std::vector<TensorView> &inputs,
                  const std::vector<TensorView> &outputs,
                  const std::string &entry = {});
+
+  /// Called after each call of an entry point; an empty function: no more.
+  void setOutputListener(std::function<void(const CallOutputs &)> listener);
 
   EngineStats stats() const;
   void resetStats();

@@ -186,7 +186,7 @@ static constexpr int kVersion = 1;
 
 Result<Observer *> Calibration::add(const std::string &name,
                                     const ObserverSettings &settings) {
-  if (observers.count(name))
+  if (observers.count(name) || aliases.count(name))
     return badSetting("'" + name + "' is observed twice");
   Result<std::unique_ptr<Observer>> observer = Observer::create(settings);
   if (!observer)
@@ -194,13 +194,25 @@ Result<Observer *> Calibration::add(const std::string &name,
   return (observers[name] = observer.take()).get();
 }
 
+Status Calibration::addAlias(const std::string &alias,
+                             const std::string &name) {
+  if (observers.count(alias) || aliases.count(alias))
+    return badSetting("'" + alias + "' is observed twice");
+  if (!observers.count(name))
+    return badSetting("'" + alias + "' stands for '" + name +
+                      "', which is not observed");
+  aliases[alias] = name;
+  return Status::success();
+}
+
 const Observer *Calibration::find(const std::string &name) const {
-  auto entry = observers.find(name);
+  auto alias = aliases.find(name);
+  auto entry = observers.find(alias == aliases.end() ? name : alias->second);
   return entry == observers.end() ? nullptr : entry->second.get();
 }
 Observer *Calibration::find(const std::string &name) {
-  auto entry = observers.find(name);
-  return entry == observers.end() ? nullptr : entry->second.get();
+  const Calibration &self = *this;
+  return const_cast<Observer *>(self.find(name));
 }
 
 Status Calibration::checkModel(const std::string &model) const {
@@ -249,7 +261,8 @@ Calibration::serialize(const std::string &arraysName) const {
                 {{"name", arraysName},
                  {"bytes", files.arrays.size()},
                  {"hash", hashOf(files.arrays)}}},
-               {"observers", std::move(list)}};
+               {"observers", std::move(list)},
+               {"aliases", aliases}};
   files.json = root.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
   return files;
 }
@@ -351,6 +364,18 @@ Result<Calibration> Calibration::deserialize(const std::string &text,
     (*observer)->visit(reader);
     if (reader.failed || !(*observer)->isConsistent())
       return damaged("the arrays of '" + name + "' do not fit its settings");
+  }
+  if (auto names = root.find("aliases"); names != root.end()) {
+    if (!names->is_object())
+      return damaged("its aliases are not a list of names");
+    for (auto &[alias, name] : names->items()) {
+      Status status =
+          name.is_string()
+              ? result.addAlias(alias, name.get<std::string>())
+              : Status(badSetting("'" + alias + "' stands for no name"));
+      if (!status)
+        return damaged(status.error().what);
+    }
   }
   return result;
 }

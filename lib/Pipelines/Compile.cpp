@@ -8,17 +8,15 @@
 #include "effc/Pipelines/Compile.h"
 
 #include "Decisions.h"
-#include "effc/Conversion/EffToPlan/Passes.h"
+#include "ErrorCatcher.h"
 #include "effc/Conversion/OnnxToEff/Raise.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
-#include "effc/Dialect/Plan/Transforms/Passes.h"
 #include "effc/Frontend/ONNX/Passes.h"
+#include "effc/Pipelines/Lower.h"
 #include "effc/Pipelines/Registration.h"
 #include "effc/Support/Error.h"
-#include "effc/Target/Generic/Passes.h"
 
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/Passes.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -30,35 +28,6 @@ using namespace effc;
 using namespace mlir;
 
 namespace {
-
-/// Turns the first error diagnostic of a stretch of work into an llvm::Error.
-class ErrorCatcher {
-public:
-  ErrorCatcher(MLIRContext &context, const CompileObserver &observer)
-      : handler(&context, [this, &observer](Diagnostic &diagnostic) {
-          if (diagnostic.getSeverity() == DiagnosticSeverity::Error) {
-            if (!error)
-              error = fromDiagnostic(diagnostic);
-          } else if (diagnostic.getSeverity() == DiagnosticSeverity::Warning &&
-                     observer.warning) {
-            observer.warning(diagnostic.str());
-          }
-          return success();
-        }) {}
-
-  /// The error that was seen; a fault of effc's own when a pass failed
-  /// silently.
-  llvm::Error take(llvm::StringRef doing) {
-    if (!error)
-      return makeError(ErrorCode::CodeGen,
-                       "an internal step failed without a reason", doing);
-    return llvm::make_error<UserError>(*error);
-  }
-
-private:
-  std::optional<UserError> error;
-  ScopedDiagnosticHandler handler;
-};
 
 std::string textOf(Operation *op) {
   std::string text;
@@ -109,20 +78,6 @@ std::vector<RaiseOptions> chooseEntries(const CompileOptions &options,
   return entries;
 }
 
-/// The ONNX file's metadata, kept on the module of the model.
-constexpr llvm::StringLiteral kMetadata = "eff.metadata";
-
-/// The JSON object in a text; empty when it holds none.
-llvm::json::Object objectOf(StringRef text) {
-  if (llvm::Expected<llvm::json::Value> value = llvm::json::parse(text)) {
-    if (llvm::json::Object *object = value->getAsObject())
-      return std::move(*object);
-  } else {
-    llvm::consumeError(value.takeError());
-  }
-  return {};
-}
-
 /// The ids of a key of config.json: a number or a list of numbers.
 llvm::json::Array idsOf(const llvm::json::Object &config, llvm::StringRef key) {
   llvm::json::Array ids;
@@ -148,34 +103,18 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options,
   write.model["name"] = llvm::sys::path::stem(options.input);
   write.manifest["recipe"] =
       llvm::json::Object{{"quant", options.quant}, {"group", options.group}};
-  auto text = model->getAttrOfType<StringAttr>("eff.config");
-  llvm::json::Object config = objectOf(text ? text.getValue() : "{}");
-  auto metadata = model->getAttrOfType<DictionaryAttr>(kMetadata);
-  auto entry = [&](StringRef name) {
-    auto value = metadata ? metadata.getAs<StringAttr>(name) : StringAttr();
-    return value ? value.getValue() : StringRef();
-  };
-  // What exporters keep beside the configuration: how images are normalised,
-  // the length of training.
-  for (auto [from, to] : {std::pair{"effc.image_mean", "mean"},
-                          {"effc.image_std", "std"},
-                          {"effc.seq_len", "seq_len"}}) {
-    if (llvm::Expected<llvm::json::Value> value =
-            llvm::json::parse(entry(from)))
-      config[to] = std::move(*value);
-    else
-      llvm::consumeError(value.takeError());
-  }
+  llvm::json::Object config = describeConfig(model);
   // generation_config.json knows better than config.json which tokens end a
   // text.
-  llvm::json::Object generation = objectOf(entry("effc.generation_config"));
+  llvm::json::Object generation =
+      parseObject(getMetadata(model, "effc.generation_config"));
   llvm::json::Object ends{
       {"eos", idsOf(generation.get("eos_token_id") ? generation : config,
                     "eos_token_id")}};
   if (std::optional<int64_t> bos = config.getInteger("bos_token_id"))
     ends["bos"] = *bos;
   write.manifest["generation"] = std::move(ends);
-  if (StringRef chat = entry("effc.chat_template"); !chat.empty())
+  if (StringRef chat = getMetadata(model, "effc.chat_template"); !chat.empty())
     write.manifest["chat_template"] = chat;
   write.model["config"] = std::move(config);
   if (observer.progress)
@@ -229,7 +168,7 @@ public:
     OwningOpRef<ModuleOp> model = ModuleOp::create((*onnx)->getLoc());
     if (auto metadata =
             onnx->get()->getAttrOfType<DictionaryAttr>("onnx.metadata"))
-      (*model)->setAttr(kMetadata, metadata);
+      (*model)->setAttr(kMetadataAttr, metadata);
     for (size_t i = 0; i < entries.size(); ++i) {
       begin("raising", i, entries.size());
       entries[i].genaiConfig = genai;
@@ -262,21 +201,15 @@ public:
       quantize.group = options.group;
       return quantize;
     }()));
-    pm.addNestedPass<func::FuncOp>(eff::createEffFuseEpiloguePass());
-    pm.addNestedPass<func::FuncOp>(createCanonicalizerPass());
-    pm.addNestedPass<func::FuncOp>(createCSEPass());
-    pm.addPass(eff::createEffAssignLayoutPass());
-    if (llvm::Error error = run(pm, model, "compressing the model"))
+    if (llvm::Error error =
+            runPasses(pm, model, "compressing the model", observer.warning))
+      return error;
+    if (llvm::Error error = prepareForPlan(model, observer.warning))
       return error;
     finish("compress");
     if (llvm::Error error = dump("eff-compressed", model))
       return error;
-
-    PassManager plan(&context);
-    plan.addPass(createConvertEffToPlanPass());
-    plan.addPass(createPlanSizeGenericsPass());
-    plan.addNestedPass<plan::ProgramOp>(plan::createPlanMemoryPass());
-    if (llvm::Error error = run(plan, model, "planning the model"))
+    if (llvm::Error error = lowerToPlan(model, observer.warning))
       return error;
     finish("plan");
     if (options.stopAfter == Stage::Plan)
@@ -297,13 +230,6 @@ public:
   }
 
 private:
-  llvm::Error run(PassManager &pm, ModuleOp module, llvm::StringRef doing) {
-    ErrorCatcher errors(context, observer);
-    if (failed(pm.run(module)))
-      return errors.take(doing);
-    return llvm::Error::success();
-  }
-
   /// The graph with the numbers of an entry point, simplified.
   llvm::Expected<OwningOpRef<ModuleOp>> bindGraph(ModuleOp onnx,
                                                   const RaiseOptions &entry) {
@@ -316,7 +242,8 @@ private:
     bind.dims.assign(options.dims.begin(), options.dims.end());
     pm.addPass(createOnnxBindPass(bind));
     pm.addPass(createOnnxSimplifyPass());
-    if (llvm::Error error = run(pm, *bound, "simplifying the graph"))
+    if (llvm::Error error =
+            runPasses(pm, *bound, "simplifying the graph", observer.warning))
       return std::move(error);
     return bound;
   }
@@ -330,7 +257,7 @@ private:
       return error;
     FailureOr<func::FuncOp> raised = failure();
     {
-      ErrorCatcher errors(context, observer);
+      ErrorCatcher errors(context, observer.warning);
       raised = raiseToEff(**bound, model, entry);
       if (failed(raised))
         return errors.take("raising the graph");
@@ -344,7 +271,7 @@ private:
     auto other = bindGraph(onnx, elsewhere);
     if (!other)
       return other.takeError();
-    ErrorCatcher errors(context, observer);
+    ErrorCatcher errors(context, observer.warning);
     if (failed(checkPastIsGone(*raised, **other, elsewhere)))
       return errors.take("raising the graph");
     return llvm::Error::success();

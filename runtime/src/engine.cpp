@@ -254,7 +254,20 @@ Status Engine::Impl::call(Program &program, const std::vector<CallRow> &rows,
       cached += tables.states[i].heads * tables.states[i].token_bytes;
   for (int32_t length : past)
     stats.bytes += cached * uint64_t(length);
+  publish(program, valid);
   return Status::success();
+}
+
+void Engine::Impl::publish(const Program &program,
+                           const std::vector<int32_t> &valid) const {
+  if (!listener)
+    return;
+  CallOutputs outputs;
+  outputs.entry = model->manifest().findEntry(program.entry().name);
+  for (uint32_t i = 0; i < program.entry().output_count; ++i)
+    outputs.data.push_back(program.output(i));
+  outputs.valid = valid;
+  listener(outputs);
 }
 
 Status Engine::Impl::runRows(
@@ -468,6 +481,7 @@ Status Engine::forward(const std::vector<TensorView> &inputs,
   impl_->stats.steps += program->steps().size();
   impl_->stats.flops += program->flops();
   impl_->stats.bytes += program->bytes();
+  impl_->publish(*program, valid);
   for (const TensorView &view : outputs) {
     if (Status status = place(info.outputs, view, "output", index); !status)
       return status;
@@ -475,6 +489,11 @@ Status Engine::forward(const std::vector<TensorView> &inputs,
       std::memcpy(view.data, program->output(uint32_t(index)), view.bytes);
   }
   return Status::success();
+}
+
+void Engine::setOutputListener(
+    std::function<void(const CallOutputs &)> listener) {
+  impl_->listener = std::move(listener);
 }
 
 EngineStats Engine::stats() const { return impl_->stats; }

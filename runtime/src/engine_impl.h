@@ -63,6 +63,7 @@ struct Engine::Impl {
   std::vector<Sequence> sequences;
   std::vector<float> gathered; ///< logits of several calls
   EngineStats stats;
+  std::function<void(const CallOutputs &)> listener;
 
   Status build();
   Status checkSequence(int sequence, const char *purpose,
@@ -85,6 +86,8 @@ struct Engine::Impl {
       const std::vector<Row> &rows, size_t first, int batch,
       const std::function<void(Program &, const std::vector<CallRow> &)> &each);
   Result<const float *> prefill(const std::vector<Row> &rows);
+  /// Tells the listener, if there is one.
+  void publish(const Program &program, const std::vector<int32_t> &valid) const;
   size_t vocab() const { return size_t(model->tables().vocab); }
 };
 

@@ -25,7 +25,7 @@ Result<Program> Program::bind(const eff_entry &entry, const eff_model &model,
     uint64_t bytes = entry.output_bytes[i];
     // Logits of every position, which only scoring asks for: untouched memory
     // costs nothing.
-    if (entry.kind != EFF_ENTRY_FORWARD)
+    if (entry.kind != EFF_ENTRY_FORWARD && i == 0)
       bytes = std::max(bytes, uint64_t(entry.batch) * uint64_t(entry.tokens) *
                                   uint64_t(model.vocab) * sizeof(float));
     Result<Mapping> output = Mapping::zeroed(bytes + EFF_ALIGN, "an output",

@@ -139,6 +139,21 @@ Status Engine::restore(int sequence, const Snapshot &snapshot) {
   return Status::success();
 }
 
+Result<StateView> Engine::state(int sequence, const std::string &name) const {
+  if (Status status = impl_->checkSequence(sequence, "read"); !status)
+    return status;
+  const eff_model &tables = impl_->model->tables();
+  for (uint32_t i = 0; i < tables.state_count; ++i) {
+    const eff_state &state = tables.states[i];
+    if (name == state.name && state.kind == EFF_STATE_RECURRENT)
+      return StateView{impl_->states.base(i) +
+                           uint64_t(sequence) * state.slot_bytes,
+                       state.slot_bytes};
+  }
+  return fail(Code::BadInput,
+              "the model has no recurrent state '" + name + "'");
+}
+
 Status Engine::copy(int from, int to) {
   if (Status status = impl_->checkSequence(from, "copied"); !status)
     return status;

@@ -122,15 +122,17 @@ private:
       if (entry.input_bytes[i] > mostBytes ||
           info.inputs[i].bytes() != entry.input_bytes[i])
         return "the inputs of " + name + "differ between manifest and code";
+    // The first output of token entries is the logits.
     bool logits = entry.kind != EFF_ENTRY_FORWARD;
     for (uint32_t i = 0; i < entry.output_count; ++i)
       if (entry.output_bytes[i] > mostBytes ||
-          (!logits && info.outputs[i].bytes() != entry.output_bytes[i]))
+          ((!logits || i > 0) &&
+           info.outputs[i].bytes() != entry.output_bytes[i]))
         return "the outputs of " + name + "differ between manifest and code";
     if (logits) {
       uint64_t ids = uint64_t(entry.batch) * uint64_t(entry.tokens) * 4;
       if (model_.vocab == 0 || entry.input_count != 1 ||
-          entry.output_count != 1 || entry.input_bytes[0] != ids)
+          entry.output_count < 1 || entry.input_bytes[0] != ids)
         return name + "does not turn token ids into logits";
     }
     for (uint32_t i = 0; i < entry.step_count; ++i)

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "common.h"
+#include "images.h"
 #include "npy.h"
 
 #include "effrt/codes.h"
@@ -213,44 +214,22 @@ int evalImages(Engine &engine, const EvalOptions &options) {
   auto arrays = readNpz(options.images);
   if (!arrays)
     return reportError(arrays.error());
-  auto images = arrays->find("images"), labels = arrays->find("labels");
-  if (images == arrays->end() || labels == arrays->end() ||
-      images->second.shape.size() != 4 || images->second.dtype != "u1" ||
-      labels->second.shape != std::vector<int64_t>{images->second.shape[0]})
-    return reportError(fail(Code::BadInput,
-                            "the archive holds no labelled images",
+  auto images =
+      Images::create(*arrays, engine.model().manifest(), options.images);
+  if (!images)
+    return reportError(images.error());
+  int64_t count = images->count();
+  auto labels = arrays->find("labels");
+  if (labels == arrays->end() ||
+      labels->second.shape != std::vector<int64_t>{count})
+    return reportError(fail(Code::BadInput, "the images have no labels",
                             options.images, "",
                             "an .npz with images [n, height, width, channels] "
                             "uint8 and labels [n]"));
-  const Manifest &manifest = engine.model().manifest();
-  // The entry with the largest batch serves all images, the last ones padded.
-  const EntryInfo *entry = nullptr;
-  for (const EntryInfo &e : manifest.entries)
-    if (e.kind == EFF_ENTRY_FORWARD && (!entry || e.batch > entry->batch))
-      entry = &e;
-  const std::vector<int64_t> &shape = images->second.shape;
-  if (!entry || entry->inputs.size() != 1 || entry->outputs.empty() ||
-      entry->inputs[0].dtype != DType::F32 ||
-      entry->inputs[0].shape !=
-          std::vector<int64_t>{entry->batch, shape[3], shape[1], shape[2]})
-    return reportError(fail(Code::BadInput,
-                            "the model does not take these images",
-                            options.images));
-  json config = json::parse(manifest.config, nullptr, false);
-  std::vector<double> mean(static_cast<size_t>(shape[3]), 0.5),
-      deviation = mean;
-  for (auto [name, values] : {std::pair{"mean", &mean}, {"std", &deviation}})
-    if (config.is_object() && config.contains(name) &&
-        config[name].is_array() && config[name].size() == values->size())
-      for (size_t c = 0; c < values->size(); ++c)
-        if (config[name][c].is_number())
-          (*values)[c] = config[name][c].get<double>();
-
-  int64_t count = shape[0], pixels = shape[1] * shape[2], channels = shape[3];
+  const EntryInfo *entry = &images->entry();
   int64_t classes =
       static_cast<int64_t>(entry->outputs[0].elements()) / entry->batch;
-  std::vector<float> input(
-      static_cast<size_t>(entry->batch * pixels * channels));
+  std::vector<float> input(entry->inputs[0].elements());
   std::vector<float> logits(static_cast<size_t>(entry->batch * classes));
   int64_t right = 0;
   std::vector<int> predictions;
@@ -258,16 +237,7 @@ int evalImages(Engine &engine, const EvalOptions &options) {
   Progress progress("classifying");
   for (int64_t at = 0; at < count; at += entry->batch) {
     int64_t used = std::min<int64_t>(entry->batch, count - at);
-    for (int64_t i = 0; i < used; ++i)
-      for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t c = 0; c < channels; ++c) {
-          double value = images->second.bytes[static_cast<size_t>(
-                             ((at + i) * pixels + p) * channels + c)] /
-                         255.0;
-          auto ch = static_cast<size_t>(c);
-          input[static_cast<size_t>((i * channels + c) * pixels + p)] =
-              static_cast<float>((value - mean[ch]) / deviation[ch]);
-        }
+    images->fill(at, used, input.data());
     Status status = engine.forward(
         {{entry->inputs[0].name, input.data(), input.size() * sizeof(float)}},
         {{entry->outputs[0].name, logits.data(),

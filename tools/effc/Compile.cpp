@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Stages.h"
 #include "Verbs.h"
 
 #include "cli.h"
@@ -24,10 +25,11 @@
 #include <cstdio>
 #include <map>
 #include <optional>
-#include <unistd.h>
 
 using namespace effc;
 using namespace effrt::tools;
+using effc::driver::report;
+using effc::driver::Stages;
 
 namespace {
 
@@ -38,53 +40,6 @@ struct Flags {
   std::vector<int> batches{1}, prefill{16, 128, 512};
   int maxLength = 0, jobs = 0, group = 128;
   bool asJson = false, quiet = false, strictPaths = false, verbose = false;
-};
-
-int report(llvm::Error error) {
-  int status = 1;
-  llvm::handleAllErrors(
-      std::move(error),
-      [&](const UserError &e) {
-        e.log(llvm::errs());
-        // A fault of effc itself, not of the input.
-        if (e.code == ErrorCode::CodeGen)
-          status = 2;
-      },
-      [&](const llvm::ErrorInfoBase &e) {
-        llvm::errs() << "error: " << e.message() << "\n";
-        status = 2;
-      });
-  return status;
-}
-
-/// Shows the stages: one moving line on a terminal, one plain line per stage
-/// elsewhere.
-class Stages {
-public:
-  explicit Stages(bool quiet) : quiet(quiet) {}
-
-  void update(llvm::StringRef stage, uint64_t done, uint64_t total) {
-    if (quiet)
-      return;
-    if (stage != current) {
-      line.reset();
-      current = stage.str();
-      if (!isatty(STDERR_FILENO)) {
-        std::fprintf(stderr, "  %s\n", current.c_str());
-        return;
-      }
-      line.emplace(current);
-    }
-    if (line && total > 0)
-      line->update(double(done) / double(total),
-                   std::to_string(done) + " of " + std::to_string(total));
-  }
-  void end() { line.reset(); }
-
-private:
-  bool quiet;
-  std::string current;
-  std::optional<Progress> line;
 };
 
 std::string defaultOutput(const Flags &flags) {

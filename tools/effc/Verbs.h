@@ -12,6 +12,7 @@
 namespace effc::driver {
 
 int compileVerb(const effrt::tools::Invocation &call);
+int calibrateVerb(const effrt::tools::Invocation &call);
 int targetsVerb(const effrt::tools::Invocation &call);
 int doctorVerb(const effrt::tools::Invocation &call);
 /// `effc run --reference`.

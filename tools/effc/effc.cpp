@@ -34,6 +34,8 @@ constexpr Verb verbs[] = {
     {"bench", "speed, with the share of this machine's roofline", benchVerb},
     {"eval", "quality: perplexity, accuracy, divergence", evalVerb},
     {"inspect", "what a model file holds", inspectVerb},
+    {"calibrate", "statistics of a model's values, for quantisation",
+     effc::driver::calibrateVerb},
     {"targets", "what code can be compiled for", effc::driver::targetsVerb},
     {"doctor", "what this machine can do and whether effc works here",
      effc::driver::doctorVerb},

@@ -124,11 +124,18 @@ public:
   /// An error if the name is taken.
   Result<Observer *> add(const std::string &name,
                          const ObserverSettings &settings);
-  /// Null if there is none.
+  /// Another name for an observer; its name has to be there. An error if the
+  /// alias is taken.
+  Status addAlias(const std::string &alias, const std::string &name);
+  /// By name or alias; null if there is none.
   const Observer *find(const std::string &name) const;
   Observer *find(const std::string &name);
   const std::map<std::string, std::unique_ptr<Observer>> &getAll() const {
     return observers;
+  }
+  /// From the alias to the observer's name.
+  const std::map<std::string, std::string> &getAliases() const {
+    return aliases;
   }
 
   /// An error if this calibration belongs to another model (EFF0413).
@@ -149,6 +156,7 @@ public:
 
 private:
   std::map<std::string, std::unique_ptr<Observer>> observers;
+  std::map<std::string, std::string> aliases;
 };
 
 } // namespace effc::compress

@@ -1,0 +1,55 @@
+//===- ObservedModel.h - a model that shows its values ----------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_LIB_CALIBRATE_OBSERVEDMODEL_H
+#define EFFC_LIB_CALIBRATE_OBSERVEDMODEL_H
+
+#include "effc/Calibrate/Calibrate.h"
+#include "effrt/engine.h"
+
+namespace effc {
+
+/// One observer of one value.
+struct Watch {
+  compress::ObserverSettings settings;
+  /// The value's names, the first op's first.
+  std::vector<std::string> names;
+};
+
+/// A value that an entry point gives out.
+struct ObservedValue {
+  unsigned output; ///< Among the entry's outputs.
+  std::vector<Watch> watches;
+};
+
+struct ObservedState {
+  std::string symbol;
+  std::vector<Watch> watches;
+};
+
+/// The model compiled as it is, with one entry point that gives out values.
+class ObservedModel {
+public:
+  static llvm::Expected<ObservedModel> create(mlir::ModuleOp model,
+                                              const CalibrateOptions &options);
+
+  effrt::Engine &getEngine() const { return *engine; }
+  const std::vector<ObservedValue> &getValues() const { return values; }
+  const std::vector<ObservedState> &getStates() const { return states; }
+
+private:
+  llvm::Error observe(mlir::func::FuncOp func, mlir::ModuleOp module,
+                      const CalibrateOptions &options);
+  llvm::Error compile(mlir::ModuleOp module, const CalibrateOptions &options);
+
+  std::vector<ObservedValue> values;
+  std::vector<ObservedState> states;
+  std::unique_ptr<effrt::Engine> engine;
+};
+
+} // namespace effc
+
+#endif // EFFC_LIB_CALIBRATE_OBSERVEDMODEL_H

@@ -1,0 +1,51 @@
+//===- Stages.cpp - what the compiling verbs of effc share ----------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Stages.h"
+
+#include "effc/Support/Error.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+#include <cstdio>
+#include <unistd.h>
+
+using namespace effc;
+
+int driver::report(llvm::Error error) {
+  int status = 1;
+  llvm::handleAllErrors(
+      std::move(error),
+      [&](const UserError &e) {
+        e.log(llvm::errs());
+        // A fault of effc itself, not of the input.
+        if (e.code == ErrorCode::CodeGen)
+          status = 2;
+      },
+      [&](const llvm::ErrorInfoBase &e) {
+        llvm::errs() << "error: " << e.message() << "\n";
+        status = 2;
+      });
+  return status;
+}
+
+void driver::Stages::update(llvm::StringRef stage, uint64_t done,
+                            uint64_t total) {
+  if (quiet)
+    return;
+  if (stage != current) {
+    line.reset();
+    current = stage.str();
+    if (!isatty(STDERR_FILENO)) {
+      std::fprintf(stderr, "  %s\n", current.c_str());
+      return;
+    }
+    line.emplace(current);
+  }
+  if (line && total > 0)
+    line->update(double(done) / double(total),
+                 std::to_string(done) + " of " + std::to_string(total));
+}

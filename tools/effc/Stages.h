@@ -1,0 +1,40 @@
+//===- Stages.h - what the compiling verbs of effc share --------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_TOOLS_EFFC_STAGES_H
+#define EFFC_TOOLS_EFFC_STAGES_H
+
+#include "common.h"
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <optional>
+#include <string>
+
+namespace effc::driver {
+
+/// Prints an error. The exit status: 1, or 2 for a fault of effc itself.
+int report(llvm::Error error);
+
+/// Shows the stages: one moving line on a terminal, one plain line per stage
+/// elsewhere.
+class Stages {
+public:
+  explicit Stages(bool quiet) : quiet(quiet) {}
+
+  void update(llvm::StringRef stage, uint64_t done, uint64_t total);
+  void end() { line.reset(); }
+
+private:
+  bool quiet;
+  std::string current;
+  std::optional<effrt::tools::Progress> line;
+};
+
+} // namespace effc::driver
+
+#endif // EFFC_TOOLS_EFFC_STAGES_H
