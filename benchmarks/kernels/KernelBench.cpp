@@ -77,7 +77,7 @@ std::vector<Benchmark> all;
 int64_t weightBytes(llvm::StringRef family, int64_t n, int64_t k) {
   if (family == "linear_f32")
     return n * k * 4;
-  if (family == "linear_i4")
+  if (family.contains("i4"))
     return n * k / 2 + n * (k / 128) * 4;
   return family.contains("i8") ? n * k + n * 8 : n * k * 2;
 }
@@ -88,16 +88,18 @@ void addLinear(const std::string &family, int64_t rows, int64_t n, int64_t k) {
            std::to_string(k);
   b.family = family;
   b.constants = {{"rows", rows}, {"n", n}, {"k", k}, {"ldy", n}};
-  b.integer = family == "linear_i8a8";
-  if (!b.integer)
-    b.constants.push_back({"ldx", k});
-  if (family == "linear_i4")
+  b.integer = llvm::StringRef(family).ends_with("a8");
+  b.constants.push_back({b.integer ? "ldq" : "ldx", k});
+  if (llvm::StringRef(family).contains("i4"))
     b.constants.push_back({"group", 128});
   Operand w = {weightBytes(family, n, k), true};
   b.operands = {{rows * k * 4, false}, w, {rows * n * 4, false}};
   if (b.integer)
-    b.operands = {
-        {rows * k, false}, {rows * 4, false}, w, {rows * n * 4, false}};
+    b.operands = {{rows * k, false},
+                  {rows * 4, false},
+                  w,
+                  {rows * n * 4, false},
+                  {0, false}};
   b.batch = 1;
   b.tokens = rows;
   b.past = 0;
@@ -259,7 +261,7 @@ void addRows(int64_t rows) {
                  3.0 * rows * d});
   all.push_back({"quantize_rows" + suffix,
                  "quantize_rows",
-                 {{"rows", rows}, {"k", d}, {"ldx", d}},
+                 {{"rows", rows}, {"k", d}, {"ldx", d}, {"ldq", d}},
                  {local(rows * d), {rows * d, false}, local(rows)},
                  1,
                  t,
@@ -283,8 +285,9 @@ void addRows(int64_t rows) {
 }
 
 void addAll() {
-  for (const char *family : {"linear_bf16", "linear_i8", "linear_i8a8",
-                             "linear_i4", "linear_f16", "linear_f32"}) {
+  for (const char *family :
+       {"linear_bf16", "linear_i8", "linear_i8a8", "linear_i4", "linear_i4a8",
+        "linear_f16", "linear_f32"}) {
     for (auto [n, k] : {std::pair<int64_t, int64_t>{2048, 2048},
                         {8192, 2048},
                         {2048, 8192},

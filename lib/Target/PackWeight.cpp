@@ -41,8 +41,8 @@ private:
   bool copyVerbatim(int64_t panel);
   void packFloats(int64_t panel);
   void packHalves(int64_t panel);
-  /// Row `n`'s integers of a group, to `quantized`, and their scale: rounded, or
-  /// as a pass has chosen them.
+  /// Row `n`'s integers of a group, to `quantized`, and their scale: rounded,
+  /// or as a pass has chosen them.
   float round(int64_t n, int64_t group);
   void packInt8(int64_t panel);
   void packInt4(int64_t panel);
@@ -182,8 +182,9 @@ void Packer::packInt4(int64_t panel) {
     uint8_t *to = rowMajor ? out + panel * rowBytes
                            : out + panel * layout.columns * 8 + r * 4;
     for (int64_t kk = 0; kk < k; ++kk) {
-      int64_t at = rowMajor ? kk / 2 : kk / 8 * 64 + kk % 8 / 2;
-      to[at] |= (quantized[kk] & 15) << kk % 2 * 4;
+      int64_t at = rowMajor ? kk / 2 : kk / 8 * 64 + kk % 4;
+      int64_t half = rowMajor ? kk % 2 : kk % 8 / 4;
+      to[at] |= (quantized[kk] & 15) << half * 4;
     }
   }
 }

@@ -62,7 +62,7 @@ TEST_F(LayoutTest, OffsetsOfTheDescribedElements) {
   EXPECT_EQ(getSumOffset(quad, 18), 32 * 12 + 32 * 4 + 18 * 4);
   WeightType nibble =
       parse("!eff.weight<32x24, #eff.int4<group = 8>, nibble16>");
-  EXPECT_EQ(getValueOffset(nibble, 18, 13), ((3 + 1) * 16 + 2) * 4 + 2);
+  EXPECT_EQ(getValueOffset(nibble, 18, 13), ((3 + 1) * 16 + 2) * 4 + 1);
   EXPECT_EQ(getValueShift(nibble, 13), 4);
   EXPECT_EQ(getScaleOffset(nibble, 18, 13),
             2 * 3 * 64 + ((3 + 1) * 16 + 2) * 4);

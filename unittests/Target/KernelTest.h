@@ -75,6 +75,10 @@ struct Case {
   std::vector<int> outputs;
   /// Largest difference from the naive result: absolute + relative * |result|.
   double absolute = 0, relative = 0;
+  /// Written operands that are int8: equal to the last bit, on targets without
+  /// fused multiply-add within `steps`.
+  std::vector<int> codes = {};
+  int steps = 0;
   /// Whether a float (by operand and index) is compared; elements that are not
   /// may have any value.
   std::function<bool(int operand, int64_t index)> compared = nullptr;

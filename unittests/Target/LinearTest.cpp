@@ -11,11 +11,24 @@
 #include "mlir/IR/MLIRContext.h"
 
 #include <cmath>
+#include <cstring>
 #include <gtest/gtest-spi.h>
 
 using namespace effc;
 
 namespace {
+
+bool hasInt4(llvm::StringRef family) { return family.contains("_i4"); }
+bool hasInt8Activations(llvm::StringRef family) {
+  return family.ends_with("a8");
+}
+
+/// Roundings of a linear on int8 activations.
+struct Rounding {
+  bool staticScale = false;
+  int64_t quant = 0;
+  bool each = false;
+};
 
 class LinearTest : public testing::Test {
 protected:
@@ -33,7 +46,7 @@ protected:
       format = mlir::TypeAttr::get(mlir::BFloat16Type::get(&context));
     else if (family == "linear_f16")
       format = mlir::TypeAttr::get(mlir::Float16Type::get(&context));
-    else if (family == "linear_i4")
+    else if (hasInt4(family))
       format = eff::Int4Attr::get(&context, group);
     else
       format = eff::Int8Attr::get(&context);
@@ -65,14 +78,33 @@ protected:
     kernels::naive::Constants constants;
   };
 
+  /// Rounds rows to int8; whatever stands behind k in a row is no zero.
+  static void quantize(const Buffer &x, int64_t ldx, int64_t rows, int64_t k,
+                       int64_t ldq, Buffer &q, Buffer &scale) {
+    std::memset(q.as<char>(), 0x5b, q.size());
+    std::vector<int8_t> codes(rows * k);
+    void *operands[] = {x.as<void>(), codes.data(), scale.as<void>()};
+    ASSERT_TRUE(kernels::naive::run(
+        "quantize_rows", {{"rows", rows}, {"k", k}, {"ldx", ldx}, {"ldq", k}},
+        operands, Call(1, 1).call));
+    for (int64_t r = 0; r < rows; ++r)
+      std::memcpy(q.as<int8_t>() + r * ldq, codes.data() + r * k, k);
+  }
+
   void run(const std::string &family, Shape s, const Fusion &fusion,
-           const Call &call, bool dynamicRows = false) {
-    bool quantized = family == "linear_i8a8";
-    int64_t ldx = s.k + s.padx, ldy = s.n + s.pady, ldq = (s.k + 3) / 4 * 4;
-    Buffer x = randomFloats(s.rows * ldx, 1), y(s.rows * ldy * 4),
-           q(s.rows * ldq), scale(s.rows * 4);
+           const Call &call, bool dynamicRows = false, Rounding rounding = {}) {
+    bool quantized = hasInt8Activations(family);
+    int64_t ldx = s.k + s.padx, ldy = s.n + s.pady;
+    Buffer x = randomFloats(s.rows * ldx, 1),
+           y((s.rows - 1) * ldy * (rounding.quant ? 1 : 4) +
+             s.n * (rounding.quant ? 1 : 4)),
+           q((s.rows - 1) * ldx + s.k), scale(s.rows * 4);
     Buffer w =
         pack(typeOf(family, s.n, s.k, s.group), randomFloats(s.n * s.k, 2));
+    std::vector<float> oscales = randomFloats(rounding.each ? s.n : 1, 12);
+    for (float &f : oscales)
+      f = 0.01f + 0.02f * std::fabs(f);
+    Buffer oscale = oscales;
     Case c;
     c.family = family;
     c.constants = {{"rows", dynamicRows ? 0 : s.rows},
@@ -80,20 +112,22 @@ protected:
                    {"k", s.k},
                    {"ldy", ldy}};
     c.constants["extras"] = fusion.extras.size();
-    if (!quantized)
-      c.constants["ldx"] = ldx;
-    if (family == "linear_i4")
+    c.constants[quantized ? "ldq" : "ldx"] = ldx;
+    if (hasInt4(family))
       c.constants["group"] = s.group;
     c.constants.insert(fusion.constants.begin(), fusion.constants.end());
     c.operands = {&x, &w, &y};
     c.outputs = {2};
     if (quantized) {
-      void *operands[] = {x.as<void>(), q.as<void>(), scale.as<void>()};
-      ASSERT_TRUE(kernels::naive::run(
-          "quantize_rows", {{"rows", s.rows}, {"k", s.k}, {"ldx", ldx}},
-          operands, call.call));
-      c.operands = {&q, &scale, &w, &y};
+      quantize(x, ldx, s.rows, s.k, ldx, q, scale);
+      c.constants["static_scale"] = rounding.staticScale;
+      c.constants["quant"] = rounding.quant;
+      c.constants["oscale_each"] = rounding.each;
+      c.operands = {&q, &scale, &w, &y, rounding.quant ? &oscale : nullptr};
       c.outputs = {3};
+      if (rounding.quant)
+        c.codes = {3};
+      c.steps = hasInt4(family);
     }
     for (const Buffer *extra : fusion.extras)
       c.operands.push_back(extra);
@@ -101,7 +135,7 @@ protected:
     c.naiveEpilogue = fusion.naive;
     std::vector<void *> pointers;
     for (const Buffer *operand : c.operands)
-      pointers.push_back(operand->as<void>());
+      pointers.push_back(operand ? operand->as<void>() : nullptr);
     double magnitude = kernels::naive::largestMagnitude(
         family, c.constants, pointers.data(), call.call);
     // One rounding of 2^-24 of a partial sum for each k; they add up like a
@@ -116,7 +150,8 @@ protected:
 };
 
 const char *const kFamilies[] = {"linear_f32", "linear_bf16", "linear_f16",
-                                 "linear_i8",  "linear_i8a8", "linear_i4"};
+                                 "linear_i8",  "linear_i8a8", "linear_i4",
+                                 "linear_i4a8"};
 
 // Columns and depth that are no multiple of a panel or a step, rows below and
 // above one register tile.
@@ -135,6 +170,79 @@ TEST_F(LinearTest, EveryHeightOfATile) {
     run("linear_bf16", {rows, 70, 41, 2, 2, 0}, {}, Call(1, 1));
   for (int64_t rows : {6, 12, 24})
     run("linear_i8a8", {rows, 70, 41, 2, 2, 0}, {}, Call(1, 1));
+  for (int64_t rows : {2, 3, 4, 6, 8, 12, 17})
+    for (const char *family : {"linear_i4", "linear_i4a8"})
+      run(family, {rows, 70, 141, 2, 2, 32}, {}, Call(1, 1));
+}
+
+// Results rounded to int8 behind the epilogue, by one scale or one for each
+// column, from activations of one scale or one for each row.
+TEST_F(LinearTest, ResultsAsCodes) {
+  int64_t n = 37;
+  Buffer bias = randomFloats(n, 3);
+  Fusion relu;
+  relu.text = R"(func.func @eff_epilogue(%acc: f32, %b: f32) -> f32 {
+    %0 = arith.maximumf %acc, %b : f32
+    return %0 : f32
+  })";
+  relu.naive = [&](double acc, int64_t, int64_t c) {
+    return std::max(acc, static_cast<double>(bias.as()[c]));
+  };
+  relu.extras = {&bias};
+  relu.constants = {{"extra0_ld", 0}};
+  for (const char *family : {"linear_i8a8", "linear_i4a8"})
+    for (bool staticScale : {false, true})
+      for (bool each : {false, true}) {
+        Rounding rounding = {staticScale, 1, each};
+        run(family, {5, n, 43, 0, 3, 16}, relu, Call(1, 1), false, rounding);
+        run(family, {1, n, 128, 5, 0, 64}, {}, Call(1, 1), false, rounding);
+      }
+}
+
+// Activations of very different size in one group: what is small beside the
+// largest of its group is as exact as in sums of f32.
+TEST_F(LinearTest, OutliersKeepSmallActivations) {
+  int64_t n = 16, k = 64;
+  std::vector<float> weights(n * k, 1.0f), values = randomFloats(k, 31, 1e-3f);
+  for (int64_t c = 0; c < n; ++c)
+    weights[c * k] = 0; // nothing of the outlier
+  values[0] = 100;
+  Buffer w = pack(typeOf("linear_i4", n, k, 64), weights), x = values, y(n * 4);
+  Case c;
+  c.family = "linear_i4";
+  c.constants = {{"rows", 1}, {"n", n},   {"k", k},
+                 {"ldx", k},  {"ldy", n}, {"group", 64}};
+  c.operands = {&x, &w, &y};
+  c.outputs = {2};
+  c.absolute = 100 * std::ldexp(1, -24) * std::sqrt(static_cast<double>(k));
+  check(c, Call(1, 1));
+}
+
+TEST_F(LinearTest, NotFiniteStaysNotFinite) {
+  int64_t n = 16, k = 48;
+  Buffer w = pack(typeOf("linear_i4", n, k, 16), randomFloats(n * k, 2));
+  for (float bad : {INFINITY, -INFINITY, NAN}) {
+    std::vector<float> values = randomFloats(k, 5);
+    values[20] = bad;
+    Buffer x = values;
+    for (const X86Machine &machine : machines()) {
+      Buffer y(n * 4);
+      KernelSpec spec;
+      spec.family = "linear_i4";
+      for (auto [name, value] : {std::pair<const char *, int64_t>{"rows", 1},
+                                 {"n", n},
+                                 {"k", k},
+                                 {"ldx", k},
+                                 {"ldy", n},
+                                 {"group", 16}})
+        spec.set(name, value);
+      LoadedKernel kernel = llvm::cantFail(LoadedKernel::load(spec, machine));
+      void *operands[] = {x.as<void>(), w.as<void>(), y.as<void>(), nullptr};
+      kernel(operands, Call(1, 1).call);
+      for (float v : y.get())
+        EXPECT_FALSE(std::isfinite(v)) << machine.name() << ' ' << bad;
+    }
+  }
 }
 
 TEST_F(LinearTest, RowsOfTheCall) {
@@ -248,24 +356,22 @@ TEST_F(LinearTest, WrongValuesAreSeen) {
 // that it falls into.
 TEST_F(LinearTest, RowsAreIndependent) {
   for (const char *family : kFamilies) {
-    int64_t rows = 14, n = 40, k = 50, group = 16;
-    bool quantized = std::string(family) == "linear_i8a8";
-    Buffer x = randomFloats(rows * k, 7), q(rows * 52), scale(rows * 4);
+    int64_t rows = 14, n = 40, k = 50, group = 16, ldq = 52;
+    bool quantized = hasInt8Activations(family);
+    Buffer x = randomFloats(rows * k, 7), q(rows * ldq), scale(rows * 4);
     Buffer w = pack(typeOf(family, n, k, group), randomFloats(n * k, 8));
     Call call(1, 1);
-    void *quantize[] = {x.as<void>(), q.as<void>(), scale.as<void>()};
-    kernels::naive::run("quantize_rows", {{"rows", rows}, {"k", k}, {"ldx", k}},
-                        quantize, call.call);
+    quantize(x, k, rows, k, ldq, q, scale);
     KernelSpec spec;
     spec.family = family;
     spec.set("n", n);
     spec.set("k", k);
     spec.set("ldy", n);
-    if (!quantized)
-      spec.set("ldx", k);
-    if (spec.family == "linear_i4")
+    spec.set(quantized ? "ldq" : "ldx", quantized ? ldq : k);
+    if (hasInt4(family))
       spec.set("group", group);
-    std::vector<float> fused;
+    // The first result of targets whose bits must be equal.
+    std::map<bool, std::vector<float>> first;
     for (const X86Machine &machine : machines()) {
       Buffer together(rows * n * 4), alone(rows * n * 4);
       spec.set("rows", rows);
@@ -275,20 +381,25 @@ TEST_F(LinearTest, RowsAreIndependent) {
       auto apply = [&](const LoadedKernel &kernel, int64_t row, float *y) {
         void *operands[4] = {x.as() + row * k, w.as<void>(), y + row * n,
                              nullptr};
-        void *integer[4] = {q.as<int8_t>() + row * 52, scale.as() + row,
-                            w.as<void>(), y + row * n};
+        void *integer[5] = {q.as<int8_t>() + row * ldq, scale.as() + row,
+                            w.as<void>(), y + row * n, nullptr};
         kernel(quantized ? integer : operands, call.call);
       };
       apply(all, 0, together.as());
       for (int64_t row = 0; row < rows; ++row)
         apply(one, row, alone.as());
       EXPECT_EQ(together.get(), alone.get()) << family << ' ' << machine.name();
-      // Every target with fused multiply-add gives the same bits.
+      // Every target with fused multiply-add gives the same bits; linear_i4
+      // has a form of its own for integer dot products.
       if (!machine.has(EFF_FEATURE_X86_64_V3))
         continue;
-      if (fused.empty())
-        fused = together.get();
-      EXPECT_EQ(together.get(), fused) << family << ' ' << machine.name();
+      bool integer =
+          spec.family == "linear_i4" && (machine.has(EFF_FEATURE_AVX512_VNNI) ||
+                                         machine.has(EFF_FEATURE_AVX_VNNI));
+      if (first[integer].empty())
+        first[integer] = together.get();
+      EXPECT_EQ(together.get(), first[integer])
+          << family << ' ' << machine.name();
     }
   }
 }

@@ -102,39 +102,6 @@ TEST(NormTest, GatedNorm) {
     }
 }
 
-TEST(QuantizeTest, RowsAreExact) {
-  for (int64_t k : {64, 19, 3, 130}) {
-    std::vector<float> values = randomFloats(5 * k, 9, 3);
-    std::fill(values.begin() + k, values.begin() + 2 * k,
-              0.0f);       // a row of zeros
-    values[2 * k] = 12.7f; // makes ties likely
-    Buffer x = values, q(5 * ((k + 3) / 4 * 4)), scale(5 * 4);
-    Case c;
-    c.family = "quantize_rows";
-    c.constants = {{"rows", 5}, {"k", k}, {"ldx", k}};
-    c.operands = {&x, &q, &scale};
-    c.outputs = {1, 2};
-    check(c, Call(1, 1));
-  }
-}
-
-TEST(QuantizeTest, RowsComeBackExactly) {
-  for (int64_t k : {64, 19, 3, 130}) {
-    int64_t ldq = k + 5, ldy = k + 2;
-    Buffer q(4 * ldq + k), scale = randomFloats(5, 11, 2), y((4 * ldy + k) * 4);
-    for (int64_t i = 0; i < q.size(); ++i)
-      q.as<int8_t>()[i] = static_cast<int8_t>(i * 37 - 128);
-    Case c;
-    c.family = "dequantize_rows";
-    c.constants = {{"rows", 5}, {"k", k}, {"ldq", ldq}, {"ldy", ldy}};
-    c.operands = {&q, &scale, &y};
-    c.outputs = {2};
-    check(c, Call(1, 1));
-    c.constants["rows"] = 0;
-    check(c, Call(5, 1));
-  }
-}
-
 TEST(EmbedTest, EveryFormat) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<eff::EffDialect>();

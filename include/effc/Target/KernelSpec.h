@@ -27,11 +27,14 @@
 /// | linear_bf16    | x, w, y, extras...                    | same | (w panel32_pair bf16)
 /// | linear_f16     | x, w, y, extras...                    | same | (w panel32_pair f16)
 /// | linear_i8      | x, w, y, extras...                    | same | (w quad16, f32 activations)
-/// | linear_i8a8    | q, scale, w, y, extras...             | rows n k ldy extras extra<i>_ld | (w quad16; q int8 [rows][k rounded up to 4],
-///                                                                    scale f32 [rows])
+/// | linear_i8a8    | q, scale, w, y, oscale?, extras...    | rows n k ldq ldy static_scale quant oscale_each extras extra<i>_ld | (w quad16; "int8
+///                                                                    operands" below)
 /// | linear_i4      | x, w, y, extras...                    | rows n k ldx ldy group extras extra<i>_ld | (w nibble16)
-/// | quantize_rows  | x, q, scale                           | rows k ldx | (as eff.quantize; q rows are k rounded up to 4 bytes, zero padded)
-/// | dequantize_rows| q, scale, y                           | rows k ldq ldy | (as eff.dequantize; rows of q start ldq bytes apart)
+/// | linear_i4a8    | q, scale, w, y, oscale?, extras...    | as linear_i8a8, and group | (w nibble16)
+/// | quantize_rows  | x, q, scale                           | rows k ldx ldq | (as eff.quantize; codes between k and the next multiple of 4 are 0 where
+///                                                                    ldq has room)
+/// | quantize_static| x, scale, q                           | rows k ldx ldq scale_each | (as eff.quantize_static, padded likewise)
+/// | dequantize_rows| q, scale, y                           | rows k ldq ldy static_scale scale_each | (as eff.dequantize; scale [rows] unless static_scale)
 /// | embed          | ids, w, y                             | rows d vocab ldy format group | (format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
 ///                                                                    3 panel16, 4 panel32_pair bf16, 5 panel32_pair f16, 6 quad16, 7 nibble16)
 /// | patchify       | x, y                                  | batch channels height width ph pw | (y [B * patches, channels*ph*pw], row as in eff.conv2d)
@@ -53,8 +56,15 @@
 /// | sample         | logits, ids                           | rows vocab ld |
 /// | copy_rows      | x, y                                  | rows d ldx ldy |
 ///
+/// int8 operands: their ld is in bytes. `static_scale` = 1: the scale of activations is scale[0] for all rows, or [k] with
+/// `scale_each` = 1; otherwise there is one for each row. `quant` says what y is: 0 f32; 1 int8 by the scale(s) that
+/// oscale holds, one for each column with `oscale_each` = 1, else oscale[0]; 2 int8 by the largest magnitude of each
+/// row, whose scale goes to oscale [rows]. Linears know 0 and 1 and round after the epilogue. A linear takes any value
+/// for the up to 3 bytes between k and the next multiple of 4 of a row of q. Rounding is that of
+/// compress::quantizeInt8 and quantizeToken, bit for bit. Constants from `static_scale` on are 0 when absent.
+///
 /// Bounds of the x86 code, beyond which compileKernel says what is wrong: head_dim <= 512 (attention), half <= 256
-/// (rope), kernel <= 16 (causal_conv1d), n <= 256 (ssm_scan); groups of int4 are multiples of 8. States and caches of
+/// (rope), kernel <= 16 (causal_conv1d), n <= 256 (ssm_scan); groups of int4 are multiples of 8 and k <= 65536 for linear_i4 and linear_i4a8. States and caches of
 /// neighbouring slots follow each other without a gap. y may be x for norms, rope and causal_conv1d, and z for
 /// gated_norm, with equal row distances; a linear may write over a tensor that its epilogue reads, likewise. Other
 /// outputs overlap no input.

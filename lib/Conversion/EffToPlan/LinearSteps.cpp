@@ -129,8 +129,7 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
                      {"k", x.columns},
                      {"ldy", y.ld},
                      {"extras", extraRefs.size()}};
-  if (!isInt8)
-    constants.push_back({"ldx", x.ld});
+  constants.push_back({isInt8 ? "ldq" : "ldx", x.ld});
   if (weight.getGroup() > 0)
     constants.push_back({"group", weight.getGroup()});
   llvm::SmallVector<std::string> names;
@@ -142,6 +141,8 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
   if (isInt8)
     operands.push_back(getMatrix(op.getScale()).ref);
   operands.append({getResource(op.getWeight()), y.ref});
+  if (isInt8)
+    operands.push_back(getNull());
   operands.append(extraRefs);
   Region epilogue;
   cloneEpilogue(op, epilogue);
@@ -214,7 +215,8 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeOp op) {
   addStep(op, "quantize_rows",
           {{"rows", getRows(op.getInput(), x.rows)},
            {"k", x.columns},
-           {"ldx", x.ld}},
+           {"ldx", x.ld},
+           {"ldq", ldq}},
           {x.ref, q.base, scale.ref}, getCost(op));
   return success();
 }

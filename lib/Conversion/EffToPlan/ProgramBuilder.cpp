@@ -344,8 +344,13 @@ void ProgramBuilder::addStep(Operation *op, llvm::StringRef family,
                              llvm::ArrayRef<Value> operands, Cost cost) {
   plan::KernelOp kernel =
       kernels.get(family, constants, epilogue, op->getLoc());
-  plan::StepOp::create(steps, op->getLoc(), kernel.getSymName(), operands,
-                       plan::getWrites(*plan::findFamily(family)), cost.flops,
+  const plan::Family &described = *plan::findFamily(family);
+  // What is absent at the end need not be said by those who add steps.
+  llvm::SmallVector<Value> all(operands);
+  while (all.size() < described.operands.size())
+    all.push_back(getNull());
+  plan::StepOp::create(steps, op->getLoc(), kernel.getSymName(), all,
+                       plan::getWrites(described, kernel), cost.flops,
                        cost.bytes);
   ++summary.steps;
 }

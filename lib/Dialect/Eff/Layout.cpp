@@ -87,12 +87,14 @@ int64_t getValueOffset(WeightType type, int64_t n, int64_t k) {
   case Layout::Quad16:
     return ((panel * (columns / 4) + k / 4) * 16 + lane) * 4 + k % 4;
   case Layout::Nibble16:
-    return ((panel * (columns / 8) + k / 8) * 16 + lane) * 4 + k % 8 / 2;
+    return ((panel * (columns / 8) + k / 8) * 16 + lane) * 4 + k % 4;
   }
   llvm_unreachable("all layouts are handled");
 }
 
 int64_t getValueShift(WeightType type, int64_t k) {
+  if (type.getLayout() == Layout::Nibble16)
+    return k % 8 / 4 * 4;
   return type.getElementBits() == 4 ? k % 2 * 4 : 0;
 }
 

@@ -17,8 +17,8 @@ using namespace effc::plan;
 
 namespace {
 /// Operands as "x w y!": '!' marks one that is written, '+' one that is
-/// updated, '?' one that may be absent. Constants that may be absent, as 0,
-/// have a '?' too.
+/// updated, '?' one that may be absent, '=' a scale of results, which may be
+/// absent too. Constants that may be absent, as 0, have a '?' too.
 struct Row {
   const char *name;
   const char *operands;
@@ -31,10 +31,15 @@ constexpr Row kRows[] = {
     {"linear_bf16", "x w y!", kLinearConstants},
     {"linear_f16", "x w y!", kLinearConstants},
     {"linear_i8", "x w y!", kLinearConstants},
-    {"linear_i8a8", "q scale w y!", "extras k ldy n rows"},
+    {"linear_i8a8", "q scale w y! oscale?",
+     "extras k ldq ldy n rows static_scale? quant? oscale_each?"},
+    {"linear_i4a8", "q scale w y! oscale?",
+     "extras group k ldq ldy n rows static_scale? quant? oscale_each?"},
     {"linear_i4", "x w y!", "extras group k ldx ldy n rows"},
-    {"quantize_rows", "x q! scale!", "k ldx rows"},
-    {"dequantize_rows", "q scale y!", "k ldq ldy rows"},
+    {"quantize_rows", "x q! scale!", "k ldq ldx rows"},
+    {"quantize_static", "x scale q!", "k ldq ldx rows scale_each?"},
+    {"dequantize_rows", "q scale y!",
+     "k ldq ldy rows static_scale? scale_each?"},
     {"embed", "ids w y!", "d format group ldy rows vocab"},
     {"patchify", "x y!", "batch channels height ph pw width"},
     {"rms_norm", "x w y!", "d eps_bits group ldx ldy rows"},
@@ -75,11 +80,14 @@ Family parse(const Row &row) {
   llvm::SmallVector<llvm::StringRef> words;
   llvm::StringRef(row.operands).split(words, ' ');
   for (llvm::StringRef word : words) {
-    FamilyOperand operand{word.rtrim("!+?"), Use::Read, word.ends_with("?")};
+    FamilyOperand operand{word.rtrim("!+?="), Use::Read,
+                          word.ends_with("?") | ? word.ends_with(? "=")};
     if (word.ends_with("!"))
       operand.use = Use::Write;
     if (word.ends_with("+"))
       operand.use = Use::Update;
+    if (word.ends_with("="))
+      operand.use = Use::ScaleOfResult;
     family.operands.push_back(operand);
   }
   words.clear();
@@ -104,11 +112,16 @@ const Family *effc::plan::findFamily(llvm::StringRef name) {
   return nullptr;
 }
 
-llvm::SmallVector<int64_t> effc::plan::getWrites(const Family &family) {
+llvm::SmallVector<int64_t> effc::plan::getWrites(const Family &family,
+                                                 KernelOp kernel) {
   llvm::SmallVector<int64_t> writes;
-  for (auto [index, operand] : llvm::enumerate(family.operands))
-    if (operand.use != Use::Read)
+  for (auto [index, operand] : llvm::enumerate(family.operands)) {
+    bool written = operand.use == Use::ScaleOfResult
+                       ? kernel.getConstant("quant") == 2
+                       : operand.use != Use::Read;
+    if (written)
       writes.push_back(index);
+  }
   return writes;
 }
 

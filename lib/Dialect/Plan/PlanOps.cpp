@@ -233,7 +233,7 @@ LogicalResult StepOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return success(); // The kernel's own verifier reports it.
   size_t fixed = family->operands.size();
   if (failed(verifyOperands(*this, fixed + kernel.getConstant("extras"),
-                            effc::plan::getWrites(*family))))
+                            effc::plan::getWrites(*family, kernel))))
     return failure();
   for (auto [index, operand] : llvm::enumerate(getOperands())) {
     bool optional = index < fixed && family->operands[index].optional;

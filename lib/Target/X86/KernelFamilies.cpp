@@ -36,7 +36,7 @@ static constexpr Family kFamilies[] = {
     {"cache_append", "batch tokens heads head_dim capacity ldx|"},
     {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu"},
     {"copy_rows", "d ldx ldy|rows"},
-    {"dequantize_rows", "k ldq ldy|rows"},
+    {"dequantize_rows", "k ldq ldy|rows static_scale scale_each"},
     {"embed", "rows d vocab ldy|format group"},
     {"gated_norm", "d ldx ldz ldy group|rows norm_before_gate eps_bits"},
     {"layer_norm", "d ldx ldy|rows eps_bits"},
@@ -44,10 +44,13 @@ static constexpr Family kFamilies[] = {
     {"linear_f16", "n k ldx ldy|rows extras"},
     {"linear_f32", "n k ldx ldy|rows extras"},
     {"linear_i4", "n k ldx ldy group|rows extras"},
+    {"linear_i4a8", "n k ldq ldy group|rows extras static_scale quant "
+                    "oscale_each"},
     {"linear_i8", "n k ldx ldy|rows extras"},
-    {"linear_i8a8", "n k ldy|rows extras"},
+    {"linear_i8a8", "n k ldq ldy|rows extras static_scale quant oscale_each"},
     {"patchify", "batch channels height width ph pw|"},
-    {"quantize_rows", "k ldx|rows"},
+    {"quantize_rows", "k ldq ldx|rows"},
+    {"quantize_static", "k ldq ldx|rows scale_each"},
     {"rms_norm", "d ldx ldy group|rows eps_bits"},
     {"rope", "batch tokens heads head_dim half ldx ldy|interleaved scale_bits"},
     {"sample", "vocab ld|rows"},
@@ -109,8 +112,18 @@ static Error checkSizes(const KernelSpec &spec) {
   if ((spec.family == "rms_norm" || spec.family == "gated_norm") &&
       get("d") % get("group"))
     return failure(spec, "group does not divide d");
-  if (spec.family == "linear_i4" && get("group") % 8)
-    return failure(spec, "group is no multiple of 8");
+  if (get("quant") > 2 ||
+      (StringRef(spec.family).starts_with("linear_") && get("quant") > 1))
+    return failure(spec, "there is no such quant");
+  if (get("ldq") && get("k") && get("ldq") < get("k"))
+    return failure(spec, "ldq is less than k");
+  if (StringRef(spec.family).starts_with("linear_i4")) {
+    if (get("group") % 8)
+      return failure(spec, "group is no multiple of 8");
+    // Activations of a tile lie on the stack, with sums for each group.
+    if (get("k") > 65536)
+      return failure(spec, "k is more than 65536");
+  }
   if (spec.family == "embed" && (get("format") < 0 || get("format") > 7 ||
                                  (get("format") == 7 && get("group") <= 0)))
     return failure(spec, "format is not one of 0 .. 7, or a group is missing");

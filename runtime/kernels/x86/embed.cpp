@@ -93,14 +93,17 @@ private:
       lanes[i] = loadDword(p + i / repeat * 64);
     return loadBits(lanes);
   }
-  /// Integers of 32 / depth bits, `depth` in a dword.
+  /// Integers of 32 / depth bits, `depth` in a dword: bytes, or the low halves
+  /// of all bytes and then the high ones.
   EFF_INLINE f32x16 integers(int64_t panelStep, int64_t k, int64_t depth,
                              int64_t count) const {
     u32x16 bits = gather(table + ((panelStep + k / depth) * 16 + id % 16) * 4,
                          depth, count);
     i32x16 width = splat(static_cast<int32_t>(32 / depth));
-    i32x16 shift =
-        32 - width - (iota() & static_cast<int32_t>(depth - 1)) * width;
+    i32x16 start = (iota() & 3) * 8;
+    if (depth == 8)
+      start = start + (iota() & 4);
+    i32x16 shift = 32 - width - start;
     return __builtin_convertvector(
         (i32x16)(bits << (u32x16)shift) >> (32 - width), f32x16);
   }

@@ -5,20 +5,18 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// linear_f32, linear_bf16, linear_f16, linear_i8, linear_i4.
+/// linear_f32, linear_bf16, linear_f16, linear_i8.
 ///
 /// Operands: x f32 [rows][ldx]; w packed (below); y f32 [rows][ldy]; extras as
 /// the epilogue asks.
-///   f32:       [n/16][k][16] f32
-///   bf16, f16: [n/32][k][16] dwords, low half column c, high half column c +
-///   16 i8:        [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]
-///   i4:        [n/16][k/8][16] dwords of 8 nibbles, low first, then f32
-///   scale[n/16][k/group][16]
+/// - f32: [n/16][k][16] f32
+/// - bf16, f16: [n/32][k][16] dwords, low half column c, high half column
+///   c + 16
+/// - i8: [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]
 /// Weights widen exactly; sums are f32, one chain of multiply-adds over k in
-/// order. i8 multiplies the sum by the column's scale; i4 multiplies each
-/// group's sum by its scale and adds those. Against sums in f64 over the same
-/// weights the error is at most about k * 2^-24 * sum |x w|; tests use 4 *
-/// sqrt(k) * 2^-24 of it.
+/// order. i8 multiplies the sum by the column's scale. Against sums in f64 over
+/// the same weights the error is at most about k * 2^-24 * sum |x w|; tests use
+/// 4 * sqrt(k) * 2^-24 of it.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -28,25 +26,13 @@
 namespace kernels {
 namespace {
 
-/// body(kk) for kk = 0 .. Count - 1; a loop where the body is long.
-template <int R, int Count, class Body> EFF_INLINE void eachK(Body body) {
-  if constexpr (R <= 4) {
-#pragma clang loop unroll(full)
-    for (int kk = 0; kk < Count; ++kk)
-      body(kk);
-  } else {
-#pragma clang loop unroll(disable)
-    for (int kk = 0; kk < Count; ++kk)
-      body(kk);
-  }
-}
-
 /// Formats whose sums need no work between the first k and the last.
 /// `Base::widen` takes the weights of the next k from a step's 64 bytes and
 /// moves those of the k behind it into their place.
-template <class Base> struct Dense : Base {
+template <class Base> struct Dense : Base, NoScratch {
   using Activations = const float *;
   static constexpr int kVectors = Base::kVectors;
+  static constexpr int kChains = kVectors;
   static constexpr int kMostRows = Base::kMostRows;
   static constexpr int64_t kStep = Base::kStep;
 
@@ -174,107 +160,15 @@ struct I8 {
   }
 };
 
-/// The lowest four bits of each lane, a number from -8 to 7.
-EFF_INLINE f32x16 widenNibble(u32x16 bits) {
-  if (EFF_SPEC(isa) >= kIsaV4) {
-    // A lookup that ignores the upper bits of its index: vpermps.
-    f32x16 table = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
-    return (f32x16)__builtin_ia32_permvarsf512(table, (i32x16)bits);
-  }
-  return __builtin_convertvector((i32x16)(bits << 28) >> 28, f32x16);
-}
-
-struct I4 {
-  using Activations = const float *;
-  static constexpr int kVectors = 1;
-  static constexpr int kMostRows = 12;
-  static constexpr int64_t kStep = 8;
-
-  static EFF_INLINE int64_t panelBytes() {
-    return ceilDiv(EFF_SPEC(k), kStep) * 64;
-  }
-  static EFF_INLINE int64_t groups() {
-    return ceilDiv(EFF_SPEC(k), EFF_SPEC(group));
-  }
-
-  template <int R, int P, int Count>
-  static EFF_INLINE void step(const float *x, const uint8_t *w,
-                              f32x16 (&acc)[R * P]) {
-    u32x16 bits[P];
-#pragma clang loop unroll(full)
-    for (int p = 0; p < P; ++p) {
-      const uint8_t *at = w + p * panelBytes();
-      __builtin_prefetch(at + ahead(R));
-      bits[p] = loadBits(at);
-    }
-    eachK<R, Count>([&](int kk) {
-      f32x16 wide[P];
-#pragma clang loop unroll(full)
-      for (int p = 0; p < P; ++p) {
-        wide[p] = widenNibble(bits[p]);
-        bits[p] = bits[p] >> 4;
-      }
-#pragma clang loop unroll(full)
-      for (int r = 0; r < R; ++r) {
-        f32x16 xs = splat(x[r * EFF_SPEC(ldx) + kk]);
-#pragma clang loop unroll(full)
-        for (int p = 0; p < P; ++p)
-          acc[r * P + p] = acc[r * P + p] + wide[p] * xs;
-      }
-    });
-  }
-  template <int R, int P, int Count>
-  static EFF_INLINE void lastStep(const float *x, const uint8_t *w,
-                                  f32x16 (&acc)[R * P]) {
-    if constexpr (Count > 0) {
-      if (EFF_SPEC(k) % kStep == Count)
-        step<R, P, Count>(x, w, acc);
-      else
-        lastStep<R, P, Count - 1>(x, w, acc);
-    }
-  }
-
-  template <int R, int P>
-  static EFF_INLINE void accumulate(const LinearArgs<I4> &a, int64_t row,
-                                    const uint8_t *w, f32x16 (&sums)[R * P]) {
-    const float *x = a.x + row * EFF_SPEC(ldx);
-    const float *scales = reinterpret_cast<const float *>(
-        a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes());
-    scales += (w - a.w) / panelBytes() * groups() * 16;
-#pragma clang loop unroll(full)
-    for (int i = 0; i < R * P; ++i)
-      sums[i] = f32x16{};
-    for (int64_t g = 0; g < groups(); ++g) {
-      f32x16 acc[R * P] = {};
-      int64_t s = g * (EFF_SPEC(group) / kStep),
-              end = least(s + EFF_SPEC(group) / kStep, EFF_SPEC(k) / kStep);
-#pragma clang loop unroll(disable)
-      for (; s < end; ++s)
-        step<R, P, kStep>(x + s * kStep, w + s * 64, acc);
-      if (EFF_SPEC(k) % kStep && g == groups() - 1)
-        lastStep<R, P, kStep - 1>(x + s * kStep, w + s * 64, acc);
-#pragma clang loop unroll(full)
-      for (int p = 0; p < P; ++p) {
-        f32x16 scale = load(scales + (p * groups() + g) * 16);
-#pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r)
-          sums[r * P + p] = sums[r * P + p] + acc[r * P + p] * scale;
-      }
-    }
-  }
-
-  static EFF_INLINE f32x16 scaled(const LinearArgs<I4> &, f32x16 sum, int64_t,
-                                  int64_t) {
-    return sum;
-  }
-};
-
 template <class F>
 EFF_INLINE void run(void *const *operands, const eff_call *call, int32_t thread,
                     int32_t threads) {
   LinearArgs<F> a = {static_cast<const float *>(operands[0]),
                      static_cast<const uint8_t *>(operands[1]),
-                     static_cast<float *>(operands[2]), operands + 3};
+                     operands[2],
+                     nullptr,
+                     operands + 3,
+                     nullptr};
   linearForTarget<F>(a, call, thread, threads);
 }
 
@@ -292,7 +186,4 @@ EFF_KERNEL(linear_f16) {
 }
 EFF_KERNEL(linear_i8) {
   kernels::run<kernels::Dense<kernels::I8>>(operands, call, thread, threads);
-}
-EFF_KERNEL(linear_i4) {
-  kernels::run<kernels::I4>(operands, call, thread, threads);
 }

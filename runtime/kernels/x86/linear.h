@@ -9,7 +9,8 @@
 /// says how 64 bytes of a panel become vectors of 16 weights; the loops below
 /// are the same for all formats.
 ///
-/// One tile is R rows by P panels whose sums stay in registers over all of k.
+/// One tile is R rows by P panels whose sums stay in registers over all of k; a
+/// format has kChains of them for each row and panel.
 /// Every sum runs over k in order, in one chain of multiply-adds, so a result
 /// is the same bit for bit whatever the number of rows, tiles and threads.
 /// Threads split the panels; a group of panels that fits the second-level cache
@@ -21,7 +22,7 @@
 #ifndef EFF_KERNELS_X86_LINEAR_H
 #define EFF_KERNELS_X86_LINEAR_H
 
-#include "runtime/kernels/x86/spec.h"
+#include "runtime/kernels/x86/quantize.h"
 
 namespace kernels {
 
@@ -31,9 +32,11 @@ template <int Vectors, int Rows, int PairRows, int64_t PanelBytes>
 struct Machine {
   static constexpr int kVectors = Vectors; ///< accumulators of 16 lanes
   static constexpr int64_t kPanelBytes = PanelBytes;
-  /// Most rows of a tile whose panels are one or two vectors wide.
-  static constexpr int rows(int vectors) {
-    return vectors == 1 ? Rows : PairRows;
+  /// Most rows of a tile that has `chains` accumulators for a row and panel.
+  static constexpr int rows(int chains) {
+    return chains == 1   ? Rows
+           : chains == 2 ? PairRows
+                         : (Vectors >= chains ? Vectors / chains : 1);
   }
 };
 using MachineV4 = Machine<24, 12, 12, 768 << 10>;
@@ -44,12 +47,24 @@ using MachineV2 = Machine<2, 2, 1, 128 << 10>;
 constexpr int floorPow2(int x) { return x >= 4 ? 4 : x >= 2 ? 2 : 1; }
 
 /// Panels of a tile of `rows` rows.
-template <class M> constexpr int panelsOf(int rows, int vectors) {
-  int panels = rows * vectors > M::kVectors
-                   ? 1
-                   : floorPow2(M::kVectors / (rows * vectors));
-  int limit = vectors == 1 ? 4 : 2;
+template <class F, class M> constexpr int panelsOf(int rows) {
+  int chains = rows * F::kChains;
+  int panels = chains > M::kVectors ? 1 : floorPow2(M::kVectors / chains);
+  int limit = F::kVectors == 1 ? 4 : 2;
   return panels < limit ? panels : limit;
+}
+
+/// body(kk) for kk = 0 .. Count - 1; a loop where the body is long.
+template <int R, int Count, class Body> EFF_INLINE void eachK(Body body) {
+  if constexpr (R <= 4) {
+#pragma clang loop unroll(full)
+    for (int kk = 0; kk < Count; ++kk)
+      body(kk);
+  } else {
+#pragma clang loop unroll(disable)
+    for (int kk = 0; kk < Count; ++kk)
+      body(kk);
+  }
 }
 
 /// How far ahead of their use weights are asked for, in bytes. Tall tiles read
@@ -61,21 +76,23 @@ template <class F> EFF_INLINE int64_t panelCount() {
 }
 /// Rows of the tallest tile of a format.
 template <class F, class M> constexpr int tallest() {
-  int rows = M::rows(F::kVectors);
+  int rows = M::rows(F::kChains);
   return rows < F::kMostRows ? rows : F::kMostRows;
 }
 /// Panels that threads do not divide: those of a tall tile, so that chunks need
 /// no code for rests; one for few rows.
 template <class F, class M> EFF_INLINE int64_t panelUnit() {
-  return EFF_SPEC(rows) > 4 ? panelsOf<M>(tallest<F, M>(), F::kVectors) : 1;
+  return EFF_SPEC(rows) > 4 ? panelsOf<F, M>(tallest<F, M>()) : 1;
 }
 
-/// Operands of one linear; `bytes` of a panel are contiguous.
+/// Operands of one linear; the bytes of a panel are contiguous.
 template <class F> struct LinearArgs {
   typename F::Activations x;
   const uint8_t *w;
-  float *y;
+  void *y;             ///< f32, or int8 where the constant `quant` is 1
+  const float *oscale; ///< scales of int8 results
   void *const *extras;
+  char *scratch = nullptr; ///< of F::scratchBytes() for the rows of a tile
 };
 
 /// Ends a tile: scales, epilogue, store of `rows` rows of `columns` columns
@@ -85,7 +102,8 @@ EFF_INLINE void finish(const LinearArgs<F> &a, const f32x16 *sums, int64_t row,
                        int rows, int64_t col, int64_t columns) {
 #pragma clang loop unroll(disable)
   for (int r = 0; r < rows; ++r) {
-    float *y = a.y + (row + r) * EFF_SPEC(ldy);
+    float *y = static_cast<float *>(a.y) + (row + r) * EFF_SPEC(ldy);
+    int8_t *codes = static_cast<int8_t *>(a.y) + (row + r) * EFF_SPEC(ldy);
 #pragma clang loop unroll(disable)
     for (int64_t c = 0; c < columns; c += 16) {
       int64_t left = EFF_SPEC(n) - col - c;
@@ -93,7 +111,10 @@ EFF_INLINE void finish(const LinearArgs<F> &a, const f32x16 *sums, int64_t row,
         break;
       f32x16 v = F::scaled(a, *sums, row + r, col + c);
       v = eff_epilogue(v, row + r, col + c, a.extras);
-      if (EFF_SPEC(n) % 16 == 0)
+      if (EFF_SPEC(quant))
+        storeCodes(codes + col + c, quantize(v, resultScale(a.oscale, col + c)),
+                   left);
+      else if (EFF_SPEC(n) % 16 == 0)
         store(y + col + c, v);
       else
         storeFirst(y + col + c, v, left);
@@ -117,7 +138,8 @@ void tile(const LinearArgs<F> &a, int64_t row, int64_t panel) {
 template <class F, class M, int R>
 EFF_INLINE void rowTile(const LinearArgs<F> &a, int64_t row, int64_t begin,
                         int64_t end) {
-  constexpr int P = panelsOf<M>(R, F::kVectors);
+  constexpr int P = panelsOf<F, M>(R);
+  F::template prepare<R>(a, row);
   int64_t panel = begin;
   for (; panel + P <= end; panel += P)
     tile<F, R, P>(a, row, panel);
@@ -148,9 +170,19 @@ EFF_INLINE void allRows(const LinearArgs<F> &a, int64_t row, int64_t rows,
     allRows<F, M, kNext>(a, row, rows, left, begin, end);
 }
 
+/// What formats have that need nothing more than their operands.
+struct NoScratch {
+  static EFF_INLINE int64_t scratchBytes(int) { return 0; }
+  /// Called before the panels of a tile's R rows are read.
+  template <int R, class A>
+  static EFF_INLINE void prepare(const A &, int64_t) {}
+};
+
 template <class F, class M>
-EFF_INLINE void linear(const LinearArgs<F> &a, const eff_call *call,
-                       int32_t thread, int32_t threads) {
+EFF_INLINE void linear(LinearArgs<F> a, const eff_call *call, int32_t thread,
+                       int32_t threads) {
+  if (int64_t bytes = F::scratchBytes(tallest<F, M>()))
+    a.scratch = static_cast<char *>(__builtin_alloca_with_align(bytes, 64 * 8));
   int64_t unit = panelUnit<F, M>();
   Range panels = split(ceilDiv(panelCount<F>(), unit), thread, threads);
   panels = {panels.begin * unit, least(panels.end * unit, panelCount<F>())};

@@ -1,14 +1,10 @@
-//===- misc.cpp - kernels that move or round rows ---------------*- C++ -*-===//
+//===- misc.cpp - kernels that move rows or choose --------------*- C++ -*-===//
 //
 // Part of effc, under the Apache License v2.0.
 //
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// - quantize_rows: x f32 [rows][ldx], q s8 [rows][k rounded up to 4] zero
-///   padded, scale f32 [rows]; exactly eff.quantize
-/// - dequantize_rows: q s8 [rows][ldq], scale f32 [rows], y f32 [rows][ldy];
-///   exactly eff.dequantize
 /// - patchify: x f32 [batch][channels][height][width], y f32 [batch *
 ///   patches][channels * ph * pw]
 /// - cache_append: x f32 [batch * tokens][ldx], cache f32
@@ -31,61 +27,10 @@ EFF_INLINE void copy(const float *from, float *to, int64_t count) {
     storeFirst(to + i, load(from + i), count - i);
 }
 
-/// 16 integers within [-127, 127] as bytes; those from `count` on are not
-/// stored.
-EFF_INLINE void storeBytes(int8_t *q, i32x16 v, int64_t count) {
-  i8x16 bytes = __builtin_convertvector(v, i8x16);
-  if (count >= 16) {
-    *reinterpret_cast<detail::i8x16u *>(q) = bytes;
-    return;
-  }
-#pragma clang loop unroll(disable)
-  for (int64_t i = 0; i < count; ++i)
-    q[i] = bytes[i];
-}
-
 } // namespace
 } // namespace kernels
 
 using namespace kernels;
-
-EFF_KERNEL(quantize_rows) {
-  int64_t k = EFF_SPEC(k), ldq = ceilDiv(k, 4) * 4;
-  Range rows = split(rowCount(call), thread, threads);
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float *x =
-        static_cast<const float *>(operands[0]) + row * EFF_SPEC(ldx);
-    int8_t *q = static_cast<int8_t *>(operands[1]) + row * ldq;
-    f32x16 largest = {};
-    for (int64_t i = 0; i < k; i += 16)
-      largest = max(keepFirst(abs(load(x + i)), k - i, f32x16{}), largest);
-    float scale = maxLane(largest) / 127.0f;
-    scale = scale > 0.0f ? scale : 1.0f;
-    static_cast<float *>(operands[2])[row] = scale;
-    for (int64_t i = 0; i < ldq; i += 16) {
-      f32x16 v = __builtin_elementwise_roundeven(
-          keepFirst(load(x + i), k - i, f32x16{}) / scale);
-      v = min(max(v, splat(-127.0f)), splat(127.0f));
-      storeBytes(q + i, __builtin_convertvector(v, i32x16), ldq - i);
-    }
-  }
-}
-
-EFF_KERNEL(dequantize_rows) {
-  int64_t k = EFF_SPEC(k);
-  Range rows = split(rowCount(call), thread, threads);
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const int8_t *q =
-        static_cast<const int8_t *>(operands[0]) + row * EFF_SPEC(ldq);
-    float scale = static_cast<const float *>(operands[1])[row];
-    float *y = static_cast<float *>(operands[2]) + row * EFF_SPEC(ldy);
-#pragma clang loop unroll_count(2)
-    for (int64_t i = 0; i < k; i += 16) {
-      i8x16 bytes = *reinterpret_cast<const detail::i8x16u *>(q + i);
-      storeFirst(y + i, __builtin_convertvector(bytes, f32x16) * scale, k - i);
-    }
-  }
-}
 
 EFF_KERNEL(patchify) {
   (void)call;

@@ -67,8 +67,8 @@ double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
   }
   default: {
     int64_t steps = (columns + 7) / 8, groups = (columns + group - 1) / group;
-    int64_t at = ((n / 16 * steps + k / 8) * 16 + n % 16) * 4 + k % 8 / 2;
-    int q = bytes[at] >> k % 2 * 4 & 15;
+    int64_t at = ((n / 16 * steps + k / 8) * 16 + n % 16) * 4 + k % 4;
+    int q = bytes[at] >> k % 8 / 4 * 4 & 15;
     q = q >= 8 ? q - 16 : q;
     return q * f32(panels * steps * 64 +
                    ((n / 16 * groups + k / group) * 16 + n % 16) * 4);
@@ -84,21 +84,85 @@ int64_t formatOf(const std::string &family) {
                                    : 6;
 }
 
+/// Integers (n, k) of packed weights, and the scale that belongs to them.
+struct Integers {
+  const Step &s;
+  const uint8_t *w;
+  bool four;
+
+  int64_t panels() const { return (s.c("n") + 15) / 16; }
+  int at(int64_t n, int64_t k) const {
+    int64_t depth = four ? 8 : 4, steps = (s.c("k") + depth - 1) / depth;
+    const uint8_t *dword = w + ((n / 16 * steps + k / depth) * 16 + n % 16) * 4;
+    if (!four)
+      return static_cast<int8_t>(dword[k % 4]);
+    int q = dword[k % 4] >> k % 8 / 4 * 4 & 15;
+    return q >= 8 ? q - 16 : q;
+  }
+  float scale(int64_t n, int64_t k) const {
+    int64_t depth = four ? 8 : 4, steps = (s.c("k") + depth - 1) / depth;
+    int64_t index = n;
+    if (four) {
+      int64_t group = s.c("group"), groups = (s.c("k") + group - 1) / group;
+      index = (n / 16 * groups + k / group) * 16 + n % 16;
+    }
+    float f;
+    std::memcpy(&f, w + panels() * steps * 64 + index * 4, 4);
+    return f;
+  }
+};
+
+/// int8 activations: sums of each group of k in integers, their combination in
+/// f32 as the kernels do it.
+void integerLinear(const Step &s, bool four, const Epilogue &epilogue,
+                   double *largest) {
+  Integers w = {s, s.op<uint8_t>(2), four};
+  int64_t n = s.c("n"), k = s.c("k"), group = four ? s.c("group") : k;
+  for (int64_t r = 0; r < s.rows(); ++r) {
+    float scale = s.op<float>(1)[s.c("static_scale") ? 0 : r];
+    for (int64_t c = 0; c < n; ++c) {
+      float total = 0;
+      double magnitude = 0;
+      for (int64_t g = 0; g < k; g += group) {
+        int32_t sum = 0;
+        for (int64_t i = g; i < std::min(k, g + group); ++i) {
+          int32_t product = s.op<int8_t>(0)[r * s.c("ldq") + i] * w.at(c, i);
+          sum += product;
+          magnitude += std::fabs(1.0 * scale * w.scale(c, g) * product);
+        }
+        auto rounded = static_cast<float>(sum);
+        total = four ? std::fma(rounded, w.scale(c, g), total)
+                     : scale * w.scale(c, 0) * rounded;
+      }
+      if (four)
+        total *= scale;
+      if (largest) {
+        *largest = std::max(*largest, magnitude);
+        continue;
+      }
+      float y = epilogue ? static_cast<float>(epilogue(total, r, c)) : total;
+      if (s.c("quant"))
+        s.op<int8_t>(3)[r * s.c("ldy") + c] =
+            toInt8(y, s.op<float>(4)[s.c("oscale_each") ? c : 0]);
+      else
+        s.op<float>(3)[r * s.c("ldy") + c] = y;
+    }
+  }
+}
+
 void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
             double *largest = nullptr) {
-  bool quantized = family == "linear_i8a8";
-  int64_t n = s.c("n"), k = s.c("k"), ldq = (k + 3) / 4 * 4;
-  const void *w = s.operands[quantized ? 2 : 1];
-  float *y = s.op<float>(quantized ? 3 : 2);
+  if (family == "linear_i8a8" || family == "linear_i4a8")
+    return integerLinear(s, family == "linear_i4a8", epilogue, largest);
+  int64_t n = s.c("n"), k = s.c("k");
+  float *y = s.op<float>(2);
   for (int64_t r = 0; r < s.rows(); ++r)
     for (int64_t c = 0; c < n; ++c) {
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
-        double x = quantized ? s.op<int8_t>(0)[r * ldq + i] *
-                                   static_cast<double>(s.op<float>(1)[r])
-                             : s.op<float>(0)[r * s.c("ldx") + i];
         double product =
-            x * weight(w, formatOf(family), c, i, n, k, s.c("group"));
+            s.op<float>(0)[r * s.c("ldx") + i] *
+            weight(s.operands[1], formatOf(family), c, i, n, k, s.c("group"));
         sum += product;
         magnitude += std::fabs(product);
       }
@@ -109,31 +173,6 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
       y[r * s.c("ldy") + c] =
           static_cast<float>(epilogue ? epilogue(sum, r, c) : sum);
     }
-}
-
-void quantizeRows(const Step &s) {
-  int64_t k = s.c("k"), ldq = (k + 3) / 4 * 4;
-  for (int64_t r = 0; r < s.rows(); ++r) {
-    const float *x = s.op<float>(0) + r * s.c("ldx");
-    int8_t *q = s.op<int8_t>(1) + r * ldq;
-    float largest = 0;
-    for (int64_t i = 0; i < k; ++i)
-      largest = std::max(largest, std::fabs(x[i]));
-    float scale = largest / 127;
-    scale = scale > 0 ? scale : 1;
-    s.op<float>(2)[r] = scale;
-    for (int64_t i = 0; i < ldq; ++i)
-      q[i] = i < k ? static_cast<int8_t>(std::clamp(
-                         std::nearbyint(x[i] / scale), -127.0f, 127.0f))
-                   : 0;
-  }
-}
-
-void dequantizeRows(const Step &s) {
-  for (int64_t r = 0; r < s.rows(); ++r)
-    for (int64_t i = 0; i < s.c("k"); ++i)
-      s.op<float>(2)[r * s.c("ldy") + i] =
-          s.op<int8_t>(0)[r * s.c("ldq") + i] * s.op<float>(1)[r];
 }
 
 void embed(const Step &s) {
@@ -246,6 +285,8 @@ bool run(const std::string &family, const Constants &constants,
     linear(s, family, epilogue);
   else if (family == "quantize_rows")
     quantizeRows(s);
+  else if (family == "quantize_static")
+    quantizeStatic(s);
   else if (family == "dequantize_rows")
     dequantizeRows(s);
   else if (family == "embed")

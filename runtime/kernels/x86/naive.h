@@ -35,6 +35,10 @@ bool run(const std::string &family, const Constants &constants,
 double largestMagnitude(const std::string &family, const Constants &constants,
                         void *const *operands, const eff_call &call);
 
+/// saturate(round half to even(x / scale)) to int8; 0 for NaN and for a scale
+/// of 0.
+int8_t toInt8(float x, float scale);
+
 } // namespace kernels::naive
 
 #endif // EFF_KERNELS_X86_NAIVE_H

@@ -68,6 +68,16 @@ inline double silu(double x) { return x / (1 + std::exp(-x)); }
 /// Runs a family that mixes tokens; false when there is none of this name.
 bool runMixer(const std::string &family, const Step &s);
 
+/// Stores a row of `count` results as the constant `quant` says, see
+/// include/effc/Target/KernelSpec.h. y and oscale are operands.
+void storeRow(const Step &s, const float *values, int64_t count, int64_t row,
+              int y, int oscale);
+
+// Families of naive_int8.cpp.
+void quantizeRows(const Step &s);
+void quantizeStatic(const Step &s);
+void dequantizeRows(const Step &s);
+
 } // namespace kernels::naive
 
 #endif // EFF_KERNELS_X86_NAIVE_STEP_H

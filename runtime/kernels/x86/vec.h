@@ -96,6 +96,20 @@ EFF_INLINE float sum(f32x16 v) {
                                   14, 15, 12, 13);
   return v[0] + v[1];
 }
+EFF_INLINE int32_t sumLanes(i32x16 v) {
+  int32_t sum = 0;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; ++i)
+    sum += v[i];
+  return sum;
+}
+EFF_INLINE uint32_t maxLanes(u32x16 v) {
+  uint32_t largest = 0;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; ++i)
+    largest = v[i] > largest ? v[i] : largest;
+  return largest;
+}
 EFF_INLINE float maxLane(f32x16 v) {
   v = max(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1,
                                      2, 3, 4, 5, 6, 7));

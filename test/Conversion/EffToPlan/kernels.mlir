@@ -39,13 +39,13 @@ func.func @prefill_b1_t4(%ids: tensor<1x4xi32>) -> tensor<4x16xf32>
 // -----
 
 // int8 activations: rows of whole words, and their scales.
-// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldx = 6 : i64, rows = 2 : i64}
-// CHECK-DAG: plan.kernel @[[L:linear_i8a8_.*]] "linear_i8a8" {extras = 0 : i64, k = 6 : i64, ldy = 8 : i64, n = 8 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldq = 8 : i64, ldx = 6 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[L:linear_i8a8_.*]] "linear_i8a8" {extras = 0 : i64, k = 6 : i64, ldq = 8 : i64, ldy = 8 : i64, n = 8 : i64, rows = 2 : i64}
 // CHECK-LABEL: plan.program @int8
 // CHECK: %[[QB:.*]] = plan.buffer 16
 // CHECK: %[[SB:.*]] = plan.buffer 8
 // CHECK: plan.step @[[Q]](%{{.*}}, %[[QB]], %[[SB]]) writes [1, 2]
-// CHECK: plan.step @[[L]](%[[QB]], %[[SB]], %{{.*}}, %{{.*}}) writes [3]
+// CHECK: plan.step @[[L]](%[[QB]], %[[SB]], %{{.*}}, %{{.*}}, %{{.*}}) writes [3]
 eff.weight @w : !eff.weight<8x6, #eff.int8, quad16>
 func.func @int8(%x: tensor<1x2x6xf32>) -> tensor<1x2x8xf32>
     attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 2>} {
@@ -58,7 +58,7 @@ func.func @int8(%x: tensor<1x2x6xf32>) -> tensor<1x2x8xf32>
 // -----
 
 // int8 rows come back as they were padded.
-// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldx = 6 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldq = 8 : i64, ldx = 6 : i64, rows = 2 : i64}
 // CHECK-DAG: plan.kernel @[[D:dequantize_rows_.*]] "dequantize_rows" {k = 6 : i64, ldq = 8 : i64, ldy = 6 : i64, rows = 2 : i64}
 // CHECK-LABEL: plan.program @back
 // CHECK: %[[QB:.*]] = plan.buffer 16

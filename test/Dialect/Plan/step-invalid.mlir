@@ -31,7 +31,7 @@ plan.program @p entry(#eff.entry<forward, batch = 1, tokens = 1>) {
 
 // -----
 
-plan.kernel @quantize "quantize_rows" {k = 4, ldx = 4, rows = 1}
+plan.kernel @quantize "quantize_rows" {k = 4, ldq = 4, ldx = 4, rows = 1}
 plan.program @p entry(#eff.entry<forward, batch = 1, tokens = 1>) {
   %x = plan.input 0 "x" : tensor<4xf32>
   %q = plan.buffer 4

@@ -37,8 +37,10 @@ def Eff_Layout : I32EnumAttr<"Layout", "packed layout of a weight", [
       is column `c`, the high half column `c + 16` of the panel.
     - `quad16` (int8): `[n/16][k/4][16][4]`: four consecutive k of one column are a
       dword. Followed by f32 `scale[n]` and s32 `sum[n]` (the sum over k).
-    - `nibble16` (int4): `[n/16][k/8][16]` dwords; nibble `j` (low first) of a dword is
-      `k = 8 * step + j`, two's complement. Followed by f32 `scale[n/16][k/group][16]`.
+    - `nibble16` (int4): `[n/16][k/8][16]` dwords; the low half of byte `b` of a dword is
+      `k = 8 * step + b`, its high half `k = 8 * step + 4 + b`, two's complement: each half
+      of a dword is the weights of four consecutive k, as integer dot products take them.
+      Followed by f32 `scale[n/16][k/group][16]`.
   }];
 }
 

@@ -17,8 +17,9 @@
 
 namespace effc::plan {
 
-/// How a kernel uses one of its operands.
-enum class Use { Read, Write, Update };
+/// How a kernel uses one of its operands. Scales of results are read when the
+/// constant `quant` is 1 and written when it is 2.
+enum class Use { Read, Write, Update, ScaleOfResult };
 
 struct FamilyOperand {
   llvm::StringRef name;
@@ -46,8 +47,8 @@ KernelSpec getSpec(KernelOp kernel);
 /// An epilogue region as the text that KernelSpec::epilogue holds.
 std::string printEpilogue(mlir::Region &epilogue);
 
-/// Which operands a kernel with `count` operands writes.
-llvm::SmallVector<int64_t> getWrites(const Family &family);
+/// Which operands a kernel of this family writes.
+llvm::SmallVector<int64_t> getWrites(const Family &family, KernelOp kernel);
 
 } // namespace effc::plan
 
