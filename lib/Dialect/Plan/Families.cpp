@@ -81,7 +81,7 @@ Family parse(const Row &row) {
   llvm::StringRef(row.operands).split(words, ' ');
   for (llvm::StringRef word : words) {
     FamilyOperand operand{word.rtrim("!+?="), Use::Read,
-                          word.ends_with("?") | ? word.ends_with(? "=")};
+                          word.ends_with("?") || word.ends_with("=")};
     if (word.ends_with("!"))
       operand.use = Use::Write;
     if (word.ends_with("+"))
