@@ -239,8 +239,12 @@ Outcome runCase(const std::string &folder, Level level) {
         break;
       Outcome tried = first;
       status = attempt(context, folder, set, binding, level, tried);
-      if (status == Status::Unsupported)
+      if (status == Status::Unsupported) {
+        // With what can be known at compile time: this says most.
+        if (binding.kind == Binding::ShapeLike && !first.shapeLike.empty())
+          outcome.reason = first.reason = tried.reason;
         continue;
+      }
       outcome = tried;
       // Why inputs had to be known.
       if (status == Status::Folded)

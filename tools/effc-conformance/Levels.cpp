@@ -156,7 +156,11 @@ llvm::Expected<HostTensors> runRaised(ModuleOp graph,
   HostTensors arguments;
   for (unsigned i : entry->inputs)
     arguments.push_back(inputs[i]);
-  return interpret<float>(*entry->module, entry->function, arguments, elements);
+  return usesDouble(*entry->module)
+             ? interpret<double>(*entry->module, entry->function, arguments,
+                                 elements)
+             : interpret<float>(*entry->module, entry->function, arguments,
+                                elements);
 }
 
 //===----------------------------------------------------------------------===//

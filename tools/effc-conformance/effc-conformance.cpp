@@ -59,7 +59,7 @@ constexpr llvm::StringLiteral usage =
     "  --level LEVEL       how a graph is run: literal (each node lowered, "
     "interpreted; the default), raised (to\n"
     "                      eff, interpreted) or compiled (to a model file)\n"
-    "  --filter TEXT       only cases whose name contains TEXT\n"
+    "  --filter TEXT,...   only cases whose name contains one of the words\n"
     "  --jobs N            processes at a time (default 1)\n"
     "  --timeout-s N       seconds of processor time for a case (default 20)\n"
     "  --max-mem-gb N      address space of a case in GiB (default 4)\n"
@@ -100,6 +100,14 @@ bool parse(int argc, char **argv, Options &options) {
   return !options.folder.empty();
 }
 
+/// Whether a name contains one of the words.
+bool isWanted(llvm::StringRef name, llvm::StringRef words) {
+  llvm::SmallVector<llvm::StringRef> list;
+  words.split(list, ',');
+  return llvm::any_of(
+      list, [&](llvm::StringRef word) { return name.contains(word); });
+}
+
 std::vector<Case> findCases(const Options &options) {
   std::vector<Case> cases;
   std::error_code error;
@@ -111,7 +119,7 @@ std::vector<Case> findCases(const Options &options) {
     found.folder = path::parent_path(it->path()).str();
     found.name = path::filename(found.folder).str();
     found.category = path::filename(path::parent_path(found.folder)).str();
-    if (llvm::StringRef(found.name).contains(options.filter))
+    if (isWanted(found.name, options.filter))
       cases.push_back(std::move(found));
   }
   std::sort(cases.begin(), cases.end(), [](const Case &a, const Case &b) {

@@ -78,25 +78,26 @@ static LogicalResult checkEntry(func::FuncOp func) {
   return success();
 }
 
-/// Tokens of a row in an op whose kernel asks the call how many of them are
-/// valid; 0 for other ops.
-static int64_t getTokens(Operation *op) {
+/// Rows and tokens of a row in an op whose kernel asks the call how many of them
+/// are valid; 0 for other ops.
+static std::pair<int64_t, int64_t> getRows(Operation *op) {
   if (!llvm::isa<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
                  eff::SsdScanOp, eff::SsmScanOp>(op))
-    return 0;
-  return llvm::cast<RankedTensorType>(op->getOperand(0).getType())
-      .getShape()[1];
+    return {0, 0};
+  auto type = llvm::cast<RankedTensorType>(op->getOperand(0).getType());
+  return {type.getShape()[0], type.getShape()[1]};
 }
 
-/// An entry point without token ids (images, say) has as many tokens as its ops
-/// mix: the runtime calls that many valid.
+/// An entry point without token ids (images, say) has as many rows and tokens
+/// as its ops mix: the runtime calls that many valid.
 static LogicalResult setTokens(func::FuncOp func) {
   auto entry = func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
   if (entry.getKind() != eff::EntryKind::Forward)
     return success();
-  int64_t tokens = 0;
+  int64_t batch = entry.getBatch(), tokens = 0;
   WalkResult walked = func.walk([&](Operation *op) {
-    int64_t other = getTokens(op);
+    auto [rows, other] = getRows(op);
+    batch = std::max(batch, rows);
     if (tokens != 0 && other != 0 && other != tokens) {
       auto diagnostic =
           emitUserError(op->getLoc(), ErrorCode::UnsupportedOps,
@@ -112,8 +113,8 @@ static LogicalResult setTokens(func::FuncOp func) {
     return failure();
   if (tokens > 0)
     func->setAttr(eff::EffDialect::kEntryAttr,
-                  eff::EntryAttr::get(func.getContext(), entry.getKind(),
-                                      entry.getBatch(), tokens));
+                  eff::EntryAttr::get(func.getContext(), entry.getKind(), batch,
+                                      tokens));
   return success();
 }
 

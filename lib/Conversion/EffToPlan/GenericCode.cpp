@@ -40,7 +40,8 @@ bool effc::isCloned(Operation *op) {
           op->getDialect()) ||
       op->getNumRegions() > 0)
     return false;
-  if (llvm::isa<tensor::EmptyOp>(op) || op->hasTrait<OpTrait::ConstantLike>())
+  if (llvm::isa<tensor::EmptyOp, tensor::ExtractOp>(op) ||
+      op->hasTrait<OpTrait::ConstantLike>())
     return true;
   auto isScalar = [](Type type) { return type.isIntOrIndexOrFloat(); };
   return isMemoryEffectFree(op) &&
@@ -51,7 +52,15 @@ bool effc::isCloned(Operation *op) {
 LogicalResult ProgramBuilder::placeConstant(Value value) {
   auto constant = value.getDefiningOp<arith::ConstantOp>();
   auto type = llvm::dyn_cast<RankedTensorType>(value.getType());
-  if (!constant || !type || !type.getElementType().isF32()) {
+  // Other constants, and values without meaning, are written by code.
+  if (Operation *def = value.getDefiningOp();
+      type && def && isCloned(def) &&
+      !(constant && type.getElementType().isF32())) {
+    Group group;
+    group.ops.push_back(def);
+    return emitGroup(&group, /*isWanted=*/true);
+  }
+  if (!constant || !type) {
     auto diagnostic = emitUserError(value.getLoc(), ErrorCode::CodeGen,
                                     "a value is used that no step can compute");
     return failure();
@@ -84,6 +93,19 @@ LogicalResult ProgramBuilder::placeConstant(Value value) {
   return success();
 }
 
+/// What an op reads from outside: its operands, and what its regions capture.
+static llvm::SetVector<Value> getRead(Operation *op) {
+  llvm::SetVector<Value> read;
+  op->walk([&](Operation *inner) {
+    for (Value operand : inner->getOperands()) {
+      Operation *holder = operand.getParentBlock()->getParentOp();
+      if (holder != op && !op->isProperAncestor(holder))
+        read.insert(operand);
+    }
+  });
+  return read;
+}
+
 /// Puts an op into the group that is still open and computes one of its
 /// operands; else into a new one.
 LogicalResult ProgramBuilder::addGeneric(Operation *op) {
@@ -101,8 +123,13 @@ LogicalResult ProgramBuilder::addGeneric(Operation *op) {
     return failure();
   }
   Group *group = nullptr;
-  for (Value operand : op->getOperands()) {
+  llvm::SetVector<Value> read = getRead(op);
+  for (size_t i = 0; i < read.size(); ++i) {
+    Value operand = read[i];
     Operation *def = operand.getDefiningOp();
+    // What is repeated in the code reads its own operands there.
+    if (def && isCloned(def))
+      read.insert(def->operand_begin(), def->operand_end());
     if (def && isLargeConstant(def) && !places.count(operand) &&
         failed(placeConstant(operand)))
       return failure();
@@ -148,15 +175,7 @@ public:
   }
 
   LogicalResult add(Operation *op) {
-    // Ops with regions read values from outside through them as well.
-    llvm::SetVector<Value> captured;
-    op->walk([&](Operation *inner) {
-      for (Value operand : inner->getOperands())
-        if (!op->isProperAncestor(operand.getParentBlock()->getParentOp()) &&
-            operand.getParentBlock()->getParentOp() != op)
-          captured.insert(operand);
-    });
-    for (Value value : captured)
+    for (Value value : getRead(op))
       if (!map.contains(value) && failed(bring(value)))
         return failure();
     builder.clone(*op, map);
@@ -228,7 +247,7 @@ private:
 };
 } // namespace
 
-LogicalResult ProgramBuilder::emitGroup(Group *group) {
+LogicalResult ProgramBuilder::emitGroup(Group *group, bool isWanted) {
   llvm::SmallVector<Operation *> ops = std::move(group->ops);
   group->ops.clear();
   llvm::sort(ops,
@@ -248,7 +267,7 @@ LogicalResult ProgramBuilder::emitGroup(Group *group) {
         // A user inside a region counts as the op that holds it.
         return !members.contains(func.front().findAncestorOpInBlock(*user));
       });
-      if (!escapes)
+      if (!escapes && !isWanted)
         continue;
       results.push_back(result);
       yielded.push_back(code.lookup(result));

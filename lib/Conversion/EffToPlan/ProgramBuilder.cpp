@@ -32,6 +32,20 @@ static StringAttr getName(func::FuncOp func, bool isResult, unsigned index) {
   return StringAttr::get(func.getContext(), name + std::to_string(index));
 }
 
+/// The type that the manifest names: unsigned where the source is.
+static RankedTensorType getDeclared(func::FuncOp func, bool isResult,
+                                    unsigned index, Type type) {
+  auto tensor = llvm::cast<RankedTensorType>(type);
+  Type element = tensor.getElementType();
+  bool isUnsigned = isResult ? bool(func.getResultAttr(index, "eff.unsigned"))
+                             : bool(func.getArgAttr(index, "eff.unsigned"));
+  if (!isUnsigned || !element.isInteger())
+    return tensor;
+  return tensor.clone(IntegerType::get(type.getContext(),
+                                       element.getIntOrFloatBitWidth(),
+                                       IntegerType::Unsigned));
+}
+
 void ProgramBuilder::openProgram() {
   OpBuilder builder(func);
   auto entry = func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
@@ -43,7 +57,8 @@ void ProgramBuilder::openProgram() {
     auto type = llvm::cast<RankedTensorType>(argument.getType());
     auto input = plan::InputOp::create(
         atRefs(), argument.getLoc(), argument.getArgNumber(),
-        getName(func, false, argument.getArgNumber()), type);
+        getName(func, false, argument.getArgNumber()),
+        getDeclared(func, false, argument.getArgNumber(), type));
     places[argument] = Place::contiguous(input, type);
   }
 }
@@ -62,7 +77,7 @@ void ProgramBuilder::findOutputs(func::ReturnOp ret) {
   for (auto [index, value] : llvm::enumerate(ret.getOperands())) {
     auto output = plan::OutputOp::create(
         atRefs(), ret.getLoc(), index, getName(func, true, index),
-        llvm::cast<RankedTensorType>(value.getType()));
+        getDeclared(func, true, index, value.getType()));
     for (Value v = value; v; v = getReshaped(v))
       outputs.try_emplace(v, output);
   }
@@ -95,6 +110,11 @@ LogicalResult ProgramBuilder::convert(Operation *op) {
   }
   bool isView = llvm::isa<eff::SplitOp, tensor::ExpandShapeOp,
                           tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op);
+  // Kernels move words of four bytes: parts of smaller elements are copied by
+  // code.
+  if (llvm::isa<tensor::ExtractSliceOp>(op) &&
+      getElementBytes(getElementTypeOrSelf(op->getResult(0).getType())) < 4)
+    isView = false;
   if (isView) {
     Operation *def = op->getOperand(0).getDefiningOp();
     bool isPlaced = !def || (!groupOf.lookup(def) && !isCloned(def));
@@ -133,6 +153,8 @@ LogicalResult ProgramBuilder::finish(func::ReturnOp ret) {
   if (failed(closeGroups(ret.getOperands())))
     return failure();
   for (auto [index, value] : llvm::enumerate(ret.getOperands())) {
+    if (llvm::cast<RankedTensorType>(value.getType()).getNumElements() == 0)
+      continue;
     if (!places.count(value) && failed(placeConstant(value)))
       return failure();
     plan::OutputOp output;
@@ -219,7 +241,32 @@ Place ProgramBuilder::allocate(Value value) {
   return places[value] = Place::contiguous(createBuffer(bytes), type);
 }
 
+void ProgramBuilder::copyBytes(const Place &from, const Place &to) {
+  // As one line of whatever integers the elements are long.
+  int64_t elements = llvm::product_of(from.shape);
+  auto type = RankedTensorType::get(
+      {elements},
+      IntegerType::get(func.getContext(), unsigned(8 * from.elementBytes)));
+  Region body;
+  Block &block = body.emplaceBlock();
+  block.addArgument(type, func.getLoc());
+  OpBuilder builder(func.getContext());
+  builder.setInsertionPointToEnd(&block);
+  plan::YieldOp::create(builder, func.getLoc(), block.getArguments());
+  plan::GenericOp generic = kernels.getGeneric(body, func.getLoc());
+  llvm::SmallVector<Value> operands = {getRef(from), getRef(to)};
+  plan::StepOp::create(steps, func.getLoc(), generic.getSymName(), operands,
+                       llvm::ArrayRef<int64_t>{1}, 0, 0);
+  ++summary.steps;
+  ++summary.generics;
+}
+
 void ProgramBuilder::copy(const Place &from, const Place &to) {
+  int64_t bytes = llvm::product_of(from.shape) * from.elementBytes;
+  if (bytes == 0)
+    return;
+  if (bytes % 4 != 0 && from.isContiguous() && to.isContiguous())
+    return copyBytes(from, to);
   auto x = getRowLayout(from), y = getRowLayout(to);
   if (!x || !y) {
     // No common distance between all rows: one dimension at a time.

@@ -86,6 +86,8 @@ private:
   mlir::Value createBuffer(int64_t bytes);
   Place makeContiguous(const Place &place);
   void copy(const Place &from, const Place &to);
+  /// The same between contiguous places of any length.
+  void copyBytes(const Place &from, const Place &to);
   mlir::Value getRef(const Place &place);
   Matrix getMatrix(mlir::Value value);
   Matrix allocateMatrix(mlir::Value value);
@@ -108,7 +110,8 @@ private:
   };
   mlir::LogicalResult addGeneric(mlir::Operation *op);
   mlir::LogicalResult closeGroups(mlir::ValueRange values);
-  mlir::LogicalResult emitGroup(Group *group);
+  /// With `isWanted`, all results are given out.
+  mlir::LogicalResult emitGroup(Group *group, bool isWanted = false);
   /// Declares a constant as a weight.
   mlir::LogicalResult placeConstant(mlir::Value value);
 

@@ -6,6 +6,7 @@
 
 #include "Emitter.h"
 
+#include "effc/Frontend/ONNX/HostTensor.h"
 #include "effc/Support/Error.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -29,7 +30,7 @@ RankedTensorType Emitter::f32Type(MLIRContext *context,
 
 Type Emitter::elementType(Type type) {
   if (isa<FloatType>(type))
-    return Float32Type::get(type.getContext());
+    return type.isF64() ? type : Float32Type::get(type.getContext());
   if (auto i = dyn_cast<IntegerType>(type))
     return IntegerType::get(type.getContext(), i.getWidth());
   return type;
@@ -54,9 +55,18 @@ Value Emitter::lowerConstant(Value base) {
   bool isFloat = isa<FloatType>(element);
   bool splat =
       llvm::all_of(*numbers, [&](double x) { return x == numbers->front(); });
+  // A number of 64 bits may not be a double.
+  if (auto constant = base.getDefiningOp<onnx::ConstantOp>();
+      constant && element.isInteger(64))
+    if (auto exact = onnx::HostTensor::read(constant.getValue());
+        succeeded(exact)) {
+      exact->elementType = element;
+      return arith::ConstantOp::create(
+          builder, loc, cast<TypedAttr>(Attribute(exact->write())));
+    }
   // Values differ from layer to layer: as weights they do not make the layers'
   // code differ.
-  if (isFloat && !splat) {
+  if (element.isF32() && !splat && type.getNumElements() > 0) {
     // Leading dimensions of 1 say nothing about a weight.
     ArrayRef<int64_t> shape = type.getShape();
     while (shape.size() > 1 && shape.front() == 1)
@@ -133,6 +143,22 @@ Value Emitter::tensor(Lowered lowered) {
   return reshape(t, shape);
 }
 
+/// Strides say nothing about a tensor without elements.
+static bool hasNoElements(Value v) { return numElements(Graph::shape(v)) == 0; }
+
+Value Emitter::tensor(Value v) {
+  if (hasNoElements(v))
+    return empty(Graph::shape(v), elementType(Graph::elementType(v)));
+  return tensor(lower(v));
+}
+
+Value Emitter::tensor(Value v, ArrayRef<int64_t> perm,
+                      ArrayRef<int64_t> shape) {
+  if (hasNoElements(v))
+    return empty(shape, elementType(Graph::elementType(v)));
+  return tensor(lower(v), perm, shape);
+}
+
 Value Emitter::tensor(Lowered lowered, ArrayRef<int64_t> perm,
                       ArrayRef<int64_t> shape) {
   lowered.dims.transpose(perm);
@@ -177,6 +203,8 @@ Value Emitter::reshape(Value tensor, ArrayRef<int64_t> shape) {
   if (type.getShape() == shape)
     return tensor;
   auto result = RankedTensorType::get(shape, type.getElementType());
+  if (type.getNumElements() == 0)
+    return empty(shape, type.getElementType());
   if (type.getRank() != static_cast<int64_t>(shape.size()))
     if (auto groups = getReassociationIndicesForReshape(type, result)) {
       if (type.getRank() > result.getRank())

@@ -43,14 +43,12 @@ public:
   Lowered lower(const View &view);
   /// As a tensor of the view's shape.
   Value tensor(Lowered lowered);
-  Value tensor(Value v) { return tensor(lower(v)); }
+  Value tensor(Value v);
   /// With the dimensions permuted, then as a tensor of this shape.
   Value tensor(Lowered lowered, llvm::ArrayRef<int64_t> perm,
                llvm::ArrayRef<int64_t> shape);
   Value tensor(Value v, llvm::ArrayRef<int64_t> perm,
-               llvm::ArrayRef<int64_t> shape) {
-    return tensor(lower(v), perm, shape);
-  }
+               llvm::ArrayRef<int64_t> shape);
   /// As a tensor whose last dimension is that of `v`; the leading ones may be
   /// split otherwise than v's.
   Lowered rows(Value v);
@@ -119,7 +117,7 @@ public:
     return f32Type(builder.getContext(), shape);
   }
 
-  /// The element type after raising: floats are f32, integers signless.
+  /// The element type after raising: floats but f64 are f32, integers signless.
   static mlir::Type elementType(mlir::Type type);
 
   Graph &graph;

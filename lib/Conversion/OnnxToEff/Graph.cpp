@@ -118,15 +118,27 @@ effc::raise::readElements(ElementsAttr values) {
 //===----------------------------------------------------------------------===//
 
 /// Whether values of this type are taken as f32: 8-bit floats and below are
-/// formats, not arithmetic.
+/// formats, not arithmetic; f64 stays what it is.
 static bool isArithmetic(Type type) {
-  return isa<FloatType>(type) && type.getIntOrFloatBitWidth() >= 16;
+  return isa<FloatType>(type) && type.getIntOrFloatBitWidth() >= 16 &&
+         !type.isF64();
+}
+
+/// Whether a Dropout may drop anything: its third operand may say so.
+static bool trains(onnx::NodeOp node) {
+  Value training = node.getInput(2);
+  if (!training)
+    return false;
+  auto constant = training.getDefiningOp<onnx::ConstantOp>();
+  auto values = constant ? readElements(constant.getValue()) : std::nullopt;
+  return !values || values->size() != 1 || values->front() != 0;
 }
 
 Value Graph::strip(Value v) const {
   while (auto node = v.getDefiningOp<onnx::NodeOp>()) {
     bool transparent =
-        node.is("Identity") || (node.is("Dropout") && v == node->getResult(0));
+        node.is("Identity") || (node.is("Dropout") && v == node->getResult(0) &&
+                                !trains(node));
     transparent |= node.is("Concat") && node->getNumOperands() == 1;
     if (node.is("Cast") || node.is("CastLike"))
       transparent = isArithmetic(elementType(v)) &&
@@ -337,6 +349,12 @@ std::optional<SmallVector<int64_t>> Graph::axes(onnx::NodeOp node,
     a = a < 0 ? a + rank : a;
   llvm::sort(out);
   return out;
+}
+
+bool Graph::isDouble(onnx::NodeOp node) {
+  auto isF64 = [](Type type) { return getElementTypeOrSelf(type).isF64(); };
+  return llvm::any_of(node->getOperandTypes(), isF64) ||
+         llvm::any_of(node->getResultTypes(), isF64);
 }
 
 void Graph::note(Operation *op, const Twine &reason) {

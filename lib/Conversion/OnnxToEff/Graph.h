@@ -54,8 +54,8 @@ public:
   // Looking through ops that compute nothing
   //===--------------------------------------------------------------------===//
 
-  /// Past Identity, Dropout and casts between float types: all arithmetic is
-  /// f32 after raising.
+  /// Past Identity, Dropout and casts between float types up to f32: their
+  /// arithmetic is f32 after raising.
   Value strip(Value v) const;
   /// Past layout ops too. With `scale`, also past products with a constant
   /// scalar, which multiply into it.
@@ -113,6 +113,8 @@ public:
   static bool isFloat(Value v) {
     return llvm::isa<mlir::FloatType>(elementType(v));
   }
+  /// Whether a node reads or makes f64, which no op of eff computes with.
+  static bool isDouble(onnx::NodeOp node);
   /// `axis` counted from the front.
   static int64_t axis(onnx::NodeOp node, int64_t otherwise, int64_t rank) {
     int64_t a = node.getInt("axis", otherwise);

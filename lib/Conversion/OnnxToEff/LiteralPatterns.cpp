@@ -10,60 +10,71 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
+/// What a node reads: its operands, and what its subgraphs read from outside.
+static SmallVector<Value> getRead(onnx::NodeOp node) {
+  llvm::SetVector<Value> read;
+  auto add = [&](Value v) {
+    if (!isa<NoneType>(v.getType()))
+      read.insert(v);
+  };
+  llvm::for_each(node.getInputs(), add);
+  for (Region &region : node.getSubgraphs())
+    region.walk([&](Operation *op) {
+      for (Value v : op->getOperands())
+        if (!region.isAncestor(v.getParentRegion()))
+          add(v);
+    });
+  return read.takeVector();
+}
+
 /// Whether a node lowers, tried on empty operands: what a lowering covers
 /// depends on attributes and shapes.
-static bool lowers(onnx::NodeOp node) {
+static bool lowers(onnx::NodeOp node, ArrayRef<Value> read) {
   auto scratch = OwningOpRef<func::FuncOp>(func::FuncOp::create(
       node.getLoc(), "scratch", FunctionType::get(node.getContext(), {}, {})));
   OpBuilder builder = OpBuilder::atBlockBegin(scratch->addEntryBlock());
-  SmallVector<Value> operands;
-  for (Value v : node.getInputs()) {
-    if (isa<NoneType>(v.getType())) {
-      operands.push_back({});
-      continue;
-    }
-    Type element = Emitter::elementType(Graph::elementType(v));
-    if (!element.isIntOrFloat())
+  IRMapping values;
+  for (Value v : read) {
+    auto type = dyn_cast<RankedTensorType>(v.getType());
+    Type element = type ? Emitter::elementType(type.getElementType()) : Type();
+    if (!type || !type.hasStaticShape() || !element.isIntOrFloat())
       return false;
-    operands.push_back(tensor::EmptyOp::create(builder, node.getLoc(),
-                                               Graph::shape(v), element));
+    values.map(v, tensor::EmptyOp::create(builder, node.getLoc(),
+                                          type.getShape(), element));
   }
-  // Floats of 8 bits and below have no arithmetic here.
-  for (Value v : node.getOutputs())
-    if (!isa<NoneType>(v.getType()) && Graph::isFloat(v) &&
-        Graph::elementType(v).getIntOrFloatBitWidth() < 16)
-      return false;
-  return succeeded(lowerToLinalg(builder, node, operands));
+  return succeeded(lowerOp(builder, *node, values, builder.getF32Type()));
 }
 
 static std::optional<Match> literal(Graph &, onnx::NodeOp root) {
-  if (!hasLinalgLowering(root) || !lowers(root))
+  if (!hasLinalgLowering(root))
+    return std::nullopt;
+  SmallVector<Value> read = getRead(root);
+  if (!lowers(root, read))
     return std::nullopt;
   Match m;
-  for (Value v : root.getInputs())
-    if (!isa<NoneType>(v.getType()))
-      m.needs.push_back(v);
+  m.needs = read;
   m.covers = {root};
   m.emit = [=](Emitter &e) {
     auto node = root;
-    SmallVector<Value> operands;
-    for (Value v : node.getInputs()) {
-      operands.push_back(isa<NoneType>(v.getType()) ? Value() : e.tensor(v));
-      if (!operands.back() && !isa<NoneType>(v.getType()))
+    IRMapping values;
+    for (Value v : read) {
+      Value t = e.tensor(v);
+      if (!t)
         return failure();
+      values.map(v, t);
     }
-    FailureOr<SmallVector<Value>> results =
-        lowerToLinalg(e.builder, node, operands);
-    if (failed(results))
+    if (failed(lowerOp(e.builder, *node, values, e.builder.getF32Type())))
       return LogicalResult(
           e.error("the operator " + node.getOpType() + " has no lowering"));
-    for (auto [v, t] : llvm::zip_equal(node.getOutputs(), *results))
-      if (t)
+    for (Value v : node.getOutputs())
+      if (Value t = values.lookupOrNull(v))
         e.define(v, t);
     return success();
   };

@@ -6,6 +6,7 @@
 
 #include "Config.h"
 #include "Emitter.h"
+#include "EmptyTensors.h"
 #include "Heads.h"
 
 #include "effc/Conversion/OnnxToLinalg/Lower.h"
@@ -56,7 +57,9 @@ public:
     addLinearPatterns(patterns);
     addElementwisePatterns(patterns);
     addShapePatterns(patterns);
-    addLiteralPatterns(patterns);
+    addLiteralPatterns(literalPatterns);
+    patterns.insert(patterns.end(), literalPatterns.begin(),
+                    literalPatterns.end());
   }
 
   FailureOr<func::FuncOp> run();
@@ -78,7 +81,7 @@ private:
   const RaiseOptions &options;
   Graph graph;
   Config config;
-  std::vector<RaisePattern> patterns;
+  std::vector<RaisePattern> patterns, literalPatterns;
   llvm::DenseMap<Operation *, Match> matches;
   SmallVector<unsigned> results;
   /// Token ids in, one vector of logits for each token out.
@@ -200,7 +203,8 @@ void Raiser::matchNeeded(llvm::DenseSet<Operation *> &needed,
     if (!node || !needed.contains(&op) || matches.count(&op))
       continue;
     std::optional<Match> match;
-    for (RaisePattern pattern : patterns)
+    bool isDouble = Graph::isDouble(node);
+    for (RaisePattern pattern : isDouble ? literalPatterns : patterns)
       if ((match = pattern(graph, node)))
         break;
     if (!match) {
@@ -324,6 +328,12 @@ static Location fuse(MLIRContext *context, ArrayRef<Operation *> covers) {
                                : FusedLoc::get(context, locations);
 }
 
+/// Integers of 2 to 7 bits; bools have a byte already.
+static bool isPartOfByte(Type element) {
+  return element.isInteger() && element.getIntOrFloatBitWidth() > 1 &&
+         element.getIntOrFloatBitWidth() < 8;
+}
+
 FailureOr<func::FuncOp> Raiser::emit() {
   MLIRContext *context = effModule.getContext();
   auto function = func::FuncOp::create(graph.main.getLoc(), entryName(options),
@@ -349,6 +359,7 @@ FailureOr<func::FuncOp> Raiser::emit() {
   for (unsigned i : results)
     markRead(ret.getOperand(i));
   SmallVector<Attribute> names;
+  SmallVector<bool> unsignedInputs;
   for (BlockArgument arg : graph.main.getArguments()) {
     if (graph.isState(arg) || !read.contains(arg))
       continue;
@@ -357,11 +368,21 @@ FailureOr<func::FuncOp> Raiser::emit() {
                options.kind != eff::EntryKind::Forward;
     Type type = RankedTensorType::get(
         Graph::shape(arg), ids ? IntegerType::get(context, 32) : element);
-    Value given = block->addArgument(type, arg.getLoc());
+    // Integers below a byte come in a byte each.
+    bool isPart = isPartOfByte(element);
+    Value given = block->addArgument(
+        isPart ? RankedTensorType::get(Graph::shape(arg),
+                                       IntegerType::get(context, 8))
+               : type,
+        arg.getLoc());
     auto name = graph.main.getArgAttrOfType<StringAttr>(arg.getArgNumber(),
                                                         "onnx.name");
     names.push_back(name ? name : StringAttr::get(context, "input"));
-    emitter.define(arg, given);
+    unsignedInputs.push_back(Graph::elementType(arg).isUnsignedInteger());
+    emitter.define(arg, isPart ? arith::TruncIOp::create(
+                                     emitter.builder, arg.getLoc(), type, given)
+                                     .getResult()
+                               : given);
   }
 
   for (Operation &op : graph.main.getBody().front()) {
@@ -374,8 +395,11 @@ FailureOr<func::FuncOp> Raiser::emit() {
   }
   if (failed(emitResults(emitter)) || failed(describeModel(emitter)))
     return failure();
-  for (auto [i, name] : llvm::enumerate(names))
+  for (auto [i, name] : llvm::enumerate(names)) {
     function.setArgAttr(i, "eff.name", name);
+    if (unsignedInputs[i])
+      function.setArgAttr(i, "eff.unsigned", UnitAttr::get(context));
+  }
   return function;
 }
 
@@ -396,9 +420,20 @@ LogicalResult Raiser::emitResults(Emitter &emitter) {
       t = emitter.tensor(v);
     if (!t)
       return failure();
+    auto type = cast<RankedTensorType>(t.getType());
+    if (isPartOfByte(type.getElementType())) {
+      Type bytes = type.clone(emitter.builder.getI8Type());
+      t = Graph::elementType(v).isUnsignedInteger()
+              ? arith::ExtUIOp::create(emitter.builder, emitter.loc, bytes, t)
+                    .getResult()
+              : arith::ExtSIOp::create(emitter.builder, emitter.loc, bytes, t)
+                    .getResult();
+    }
     values.push_back(t);
   }
-  func::ReturnOp::create(emitter.builder, emitter.loc, values);
+  auto end = func::ReturnOp::create(emitter.builder, emitter.loc, values);
+  removeEmptyTensors(function);
+  values = llvm::to_vector(end.getOperands());
   // What the head was before rows were selected, and whatever else nothing
   // reads.
   bool changed = true;
@@ -414,10 +449,14 @@ LogicalResult Raiser::emitResults(Emitter &emitter) {
   function.setType(FunctionType::get(effModule.getContext(),
                                      function.getBody().getArgumentTypes(),
                                      ValueRange(values).getTypes()));
-  for (auto [at, i] : llvm::enumerate(results))
+  for (auto [at, i] : llvm::enumerate(results)) {
     function.setResultAttr(
         at, "eff.name",
         StringAttr::get(effModule.getContext(), resultName(graph.main, i)));
+    if (Graph::elementType(ret.getOperand(i)).isUnsignedInteger())
+      function.setResultAttr(at, "eff.unsigned",
+                             UnitAttr::get(effModule.getContext()));
+  }
   return success();
 }
 
@@ -476,6 +515,7 @@ LogicalResult Raiser::describeModel(Emitter &emitter) {
 FailureOr<func::FuncOp> Raiser::run() {
   config = readConfig(onnxModule, options.genaiConfig);
   graph.ropeTheta = config.ropeTheta;
+  trustDeclaredShapes(graph.main);
   if (failed(checkStatic()) || failed(graph.pairStates()))
     return failure();
   chooseResults();

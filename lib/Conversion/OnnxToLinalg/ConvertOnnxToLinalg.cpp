@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Scan.h"
+#include "Control.h"
 #include "effc/Conversion/OnnxToLinalg/Lower.h"
 #include "effc/Support/Error.h"
 
@@ -80,24 +80,6 @@ bool isStatic(Type type) {
   return lowered && lowered.hasStaticShape();
 }
 
-/// Where inference found no shape for an output, the one that the file declares
-/// serves; a lowering that makes another one is refused.
-void trustDeclaredShapes(func::FuncOp function) {
-  Operation *terminator = function.getBody().front().getTerminator();
-  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
-    auto type = dyn_cast<TensorType>(value.getType());
-    auto dims = function.getResultAttrOfType<ArrayAttr>(i, "onnx.dims");
-    if (!type || isStatic(type) || !dims)
-      continue;
-    SmallVector<int64_t> shape;
-    for (Attribute dim : dims)
-      if (auto size = dyn_cast<IntegerAttr>(dim))
-        shape.push_back(size.getInt());
-    if (shape.size() == dims.size())
-      value.setType(RankedTensorType::get(shape, type.getElementType()));
-  }
-}
-
 LogicalResult ConvertOnnxToLinalg::convertNode(OpBuilder &builder,
                                                onnx::NodeOp node,
                                                IRMapping &values,
@@ -127,15 +109,15 @@ LogicalResult ConvertOnnxToLinalg::convertNode(OpBuilder &builder,
                  : refuse();
     operands.push_back(operand);
   }
-  if (node.is("Scan")) {
+  if (!node.getSubgraphs().empty()) {
     auto convertInner = [&](Operation &op) {
       return convertOp(builder, op, values, unsupported);
     };
-    auto scan =
-        lower::unrollScan(builder, node, operands, values, convertInner);
-    if (!scan)
+    auto done = lower::lowerControl(builder, node, operands, values, {},
+                                    convertInner);
+    if (!done)
       return refuse();
-    return *scan;
+    return *done;
   }
   if (hasLinalgLowering(node))
     for (Value output : node.getOutputs())

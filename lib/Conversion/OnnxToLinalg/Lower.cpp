@@ -4,7 +4,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Lowering.h"
+#include "Control.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 
@@ -40,7 +42,10 @@ static lower::LowerFn find(onnx::NodeOp node) {
   return getTable().lookup(key);
 }
 
-bool hasLinalgLowering(onnx::NodeOp node) { return find(node) != nullptr; }
+bool hasLinalgLowering(onnx::NodeOp node) {
+  bool isControl = node.is("If") || node.is("Scan");
+  return isControl || find(node) != nullptr;
+}
 
 RankedTensorType getLoweredType(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
@@ -89,6 +94,78 @@ lowerToLinalg(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands,
       return failure();
   }
   return results;
+}
+
+static bool isStatic(Type type) {
+  RankedTensorType lowered = getLoweredType(type);
+  return lowered && lowered.hasStaticShape();
+}
+
+void trustDeclaredShapes(func::FuncOp function) {
+  Operation *terminator = function.getBody().front().getTerminator();
+  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
+    auto type = dyn_cast<TensorType>(value.getType());
+    auto dims = function.getResultAttrOfType<ArrayAttr>(i, "onnx.dims");
+    if (!type || isStatic(type) || !dims)
+      continue;
+    SmallVector<int64_t> shape;
+    for (Attribute dim : dims)
+      if (auto size = dyn_cast<IntegerAttr>(dim))
+        shape.push_back(size.getInt());
+    if (shape.size() == dims.size())
+      value.setType(RankedTensorType::get(shape, type.getElementType()));
+  }
+}
+
+LogicalResult lowerOp(OpBuilder &builder, Operation &op, IRMapping &values,
+                      Type floats) {
+  if (isa<onnx::NoneOp>(op))
+    return success();
+  if (auto constant = dyn_cast<onnx::ConstantOp>(op)) {
+    FailureOr<onnx::HostTensor> value =
+        onnx::HostTensor::read(constant.getValue());
+    if (failed(value))
+      return success(); // nothing that computes can read it
+    if (auto element = dyn_cast<FloatType>(value->elementType);
+        element && floats &&
+        element.getWidth() <= floats.getIntOrFloatBitWidth())
+      value->elementType = floats;
+    else if (auto integer = dyn_cast<IntegerType>(value->elementType))
+      value->elementType =
+          IntegerType::get(builder.getContext(), integer.getWidth());
+    values.map(constant.getResult(),
+               arith::ConstantOp::create(
+                   builder, op.getLoc(),
+                   cast<TypedAttr>(Attribute(value->write())))
+                   .getResult());
+    return success();
+  }
+  auto node = dyn_cast<onnx::NodeOp>(op);
+  if (!node)
+    return failure();
+  SmallVector<Value> operands;
+  for (Value input : node.getInputs()) {
+    operands.push_back(isa<NoneType>(input.getType())
+                           ? Value()
+                           : values.lookupOrNull(input));
+    if (!operands.back() && !isa<NoneType>(input.getType()))
+      return failure();
+  }
+  if (!node.getSubgraphs().empty()) {
+    auto done = lower::lowerControl(
+        builder, node, operands, values, floats, [&](Operation &inner) {
+          return lowerOp(builder, inner, values, floats);
+        });
+    return done.value_or(failure());
+  }
+  FailureOr<SmallVector<Value>> results =
+      lowerToLinalg(builder, node, operands, floats);
+  if (failed(results))
+    return failure();
+  for (auto [output, result] : llvm::zip(node.getOutputs(), *results))
+    if (result)
+      values.map(output, result);
+  return success();
 }
 
 } // namespace effc

@@ -34,18 +34,22 @@ Lowering::Lowering(OpBuilder &builder, onnx::NodeOp node,
                    ArrayRef<Value> operands, Type floats)
     : b(builder), loc(node.getLoc()), node(node), operands(operands),
       wide(floats), e(builder, node.getLoc()) {
+  auto declared = [&](unsigned i) {
+    return elementTypeOf(node.getInputs()[i]);
+  };
   for (auto [i, operand] : llvm::enumerate(operands)) {
     if (wide || !operand || !isFloat(operand))
       continue;
-    Type declared = elementTypeOf(node.getInputs()[i]);
-    if (isa<FloatType>(declared) && declared != elementOf(operand))
+    if (isa<FloatType>(declared(i)) && declared(i) != elementOf(operand))
       wide = elementOf(operand);
   }
   // Operands of another type may stand beside those that are widened already.
   if (wide)
-    for (Value &operand : this->operands)
+    for (auto [i, operand] : llvm::enumerate(this->operands))
       if (operand && isFloat(operand))
-        operand = e.cast(operand, wide);
+        operand = e.cast(operand, isa<FloatType>(declared(i))
+                                      ? lowered(declared(i))
+                                      : wide);
 }
 
 bool Lowering::isUnsigned(unsigned i) const {
@@ -61,7 +65,10 @@ bool Lowering::isResultUnsigned(unsigned i) const {
 }
 
 Type Lowering::lowered(Type element) const {
-  return wide && isa<FloatType>(element) ? wide : signless(element);
+  // A wider type than that of all floats keeps its precision.
+  bool isNarrow = wide && isa<FloatType>(element) &&
+                  element.getIntOrFloatBitWidth() <= wide.getIntOrFloatBitWidth();
+  return isNarrow ? wide : signless(element);
 }
 
 RankedTensorType Lowering::out(unsigned i) const {
@@ -194,6 +201,8 @@ Value Lowering::reshape(Value x, ArrayRef<int64_t> shape) const {
     return x;
   if (from.getNumElements() != product(shape))
     return {};
+  if (from.getNumElements() == 0)
+    return empty(shape, from.getElementType());
   auto to = RankedTensorType::get(shape, from.getElementType());
   auto change = [&](Value source, RankedTensorType target,
                     ArrayRef<ReassociationIndices> groups) -> Value {
@@ -202,7 +211,7 @@ Value Lowering::reshape(Value x, ArrayRef<int64_t> shape) const {
       return tensor::CollapseShapeOp::create(b, loc, target, source, groups);
     return tensor::ExpandShapeOp::create(b, loc, target, source, groups);
   };
-  if (from.getRank() != to.getRank() && from.getNumElements() != 0)
+  if (from.getRank() != to.getRank())
     if (auto groups = getReassociationIndicesForReshape(from, to))
       return change(x, to, *groups);
   // By way of one dimension.

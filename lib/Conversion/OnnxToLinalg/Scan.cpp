@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Scan.h"
+#include "Control.h"
 
 using namespace mlir;
 
@@ -13,16 +13,15 @@ namespace effc::lower {
 /// Most nodes that unrolling may make.
 static constexpr int64_t mostNodes = 100'000;
 
-std::optional<LogicalResult>
-unrollScan(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands,
-           IRMapping &values,
-           llvm::function_ref<LogicalResult(Operation &)> convert) {
+std::optional<LogicalResult> unrollScan(Lowering &l, IRMapping &values,
+                                        LowerInner lowerInner) {
+  onnx::NodeOp node = l.node;
+  ArrayRef<Value> operands = l.operands;
   int64_t scanned = node.getInt("num_scan_inputs", 0);
   int64_t states = int64_t(operands.size()) - scanned;
   if (node.getSince() < 9 || scanned <= 0 || states < 0 ||
       node.getSubgraphs().size() != 1 || llvm::is_contained(operands, Value()))
     return std::nullopt;
-  Lowering l(builder, node, operands);
   Block &body = node.getSubgraphs().front().front();
   Operation *yield = body.getTerminator();
   int64_t collected = int64_t(yield->getNumOperands()) - states;
@@ -70,7 +69,7 @@ unrollScan(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands,
                  l.reshape(l.sliceAxis(x, inAxes[i], at, 1), shape));
     }
     for (Operation &op : body.without_terminator())
-      if (failed(convert(op)))
+      if (failed(lowerInner(op)))
         return LogicalResult::failure();
     SmallVector<Value> yielded;
     for (Value value : yield->getOperands()) {
@@ -98,10 +97,11 @@ unrollScan(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands,
       std::reverse(parts[i].begin(), parts[i].end());
     results.push_back(l.concat(parts[i], outAxes[i]));
   }
-  for (auto [output, result] : llvm::zip(node.getOutputs(), results)) {
+  for (auto [i, result] : llvm::enumerate(results)) {
+    Value output = node->getResult(i);
     if (isa<NoneType>(output.getType()))
       continue;
-    if (result.getType() != getLoweredType(output.getType()))
+    if (result.getType() != l.out(i))
       return std::nullopt;
     values.map(output, result);
   }

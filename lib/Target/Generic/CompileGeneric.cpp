@@ -183,6 +183,8 @@ void GenericCompiler::optimize(const X86Machine &machine) {
     function.addFnAttr("prefer-vector-width",
                        std::to_string(machine.vectorBits()));
     function.addFnAttr("no-builtins");
+    // As the runtime sets the processor.
+    function.addFnAttr("denormal-fp-math", "preserve-sign,preserve-sign");
     function.addFnAttr(llvm::Attribute::NoUnwind);
     if (function.getName() == kGenericFunction)
       for (llvm::Argument &argument : function.args())

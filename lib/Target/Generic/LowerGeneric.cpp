@@ -135,6 +135,7 @@ static std::unique_ptr<Pass> withPatterns(PatternPass::Populate populate) {
 static void populateTensorForms(RewritePatternSet &patterns) {
   tensor::populateDecomposeTensorConcatPatterns(patterns);
   linalg::populateDecomposePadPatterns(patterns);
+  populateFloatForms(patterns);
 }
 
 static void populateVectorLowering(RewritePatternSet &patterns) {
@@ -175,6 +176,7 @@ LogicalResult effc::lowerToBuffers(ModuleOp module) {
     func.addPass(createLinalgElementwiseOpFusionPass());
     func.addPass(createCanonicalizerPass());
     func.addPass(createCSEPass());
+    func.addPass(withPatterns(populateRemainderForms));
     func.addPass(createTileAndVectorizePass());
     func.addPass(createLoopInvariantCodeMotionPass());
     func.addPass(createLoopInvariantSubsetHoistingPass());

@@ -8,6 +8,7 @@
 #define EFFC_LIB_TARGET_GENERIC_LOWERGENERIC_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/PatternMatch.h"
 #include "mlir/Pass/Pass.h"
 
 namespace effc {
@@ -25,6 +26,12 @@ inline constexpr llvm::StringLiteral kScratchAttr = "scratch_bytes";
 mlir::LogicalResult lowerToBuffers(mlir::ModuleOp module);
 /// Buffers to the LLVM dialect, each argument a bare pointer.
 mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module);
+
+/// Rounding to floats of 8 bits and below as arithmetic of the wider type, and
+/// comparisons with zero that hold for the smallest numbers too.
+void populateFloatForms(mlir::RewritePatternSet &patterns);
+/// Remainders of scalar floats as loops.
+void populateRemainderForms(mlir::RewritePatternSet &patterns);
 
 /// Tiles each linalg op to vectors along its last dimension and vectorises it
 /// where it can be.

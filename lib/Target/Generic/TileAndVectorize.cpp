@@ -52,13 +52,18 @@ static llvm::SmallVector<int64_t> getTileSizes(linalg::LinalgOp op) {
   return tiles;
 }
 
-/// Vectors of i1 lie packed in memory, buffers of i1 do not; such ops stay
-/// loops.
+/// Vectors of integers below a byte lie packed in memory, buffers of them do
+/// not; such ops stay loops.
 static bool canVectorize(linalg::LinalgOp op) {
   if (op.hasDynamicShape() || op.getNumLoops() == 0)
     return false;
   for (Type type : op->getOperandTypes())
-    if (getElementTypeOrSelf(type).isInteger(1))
+    if (Type element = getElementTypeOrSelf(type);
+        element.isInteger() && element.getIntOrFloatBitWidth() < 8)
+      return false;
+  // Loops for one element have no form on vectors.
+  for (Operation &inner : op->getRegion(0).front())
+    if (inner.getNumRegions() > 0)
       return false;
   return succeeded(linalg::vectorizeOpPrecondition(op));
 }

@@ -20,8 +20,10 @@
 
 #include "effc/Dialect/ONNX/Onnx.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/IRMapping.h"
 #include "mlir/Pass/Pass.h"
 
 namespace effc {
@@ -36,15 +38,26 @@ bool hasLinalgLowering(onnx::NodeOp node);
 /// the operand's `arith.constant`. Results have static shapes, null where the
 /// node's result is absent.
 ///
-/// Element types are those of the node, signless. With `floats`, every float is
-/// computed in that type; so it is without it when a float operand has another
-/// type than the node says.
+/// Element types are those of the node, signless. With `floats`, every float that
+/// is not wider is computed in that type; so it is without it when a float
+/// operand has another type than the node says.
 ///
 /// Fails without a diagnostic when the node is not covered; ops that were built
 /// until then have no users.
 mlir::FailureOr<llvm::SmallVector<mlir::Value>>
 lowerToLinalg(mlir::OpBuilder &builder, onnx::NodeOp node,
               llvm::ArrayRef<mlir::Value> operands, mlir::Type floats = {});
+
+/// Lowers one op of a graph: a constant, or a node, also one with subgraphs.
+/// `values` holds what stands for its operands and for what subgraphs read from
+/// outside; the results are added, but for constants that are no numbers. Fails
+/// without a diagnostic as lowerToLinalg does.
+mlir::LogicalResult lowerOp(mlir::OpBuilder &builder, mlir::Operation &op,
+                            mlir::IRMapping &values, mlir::Type floats = {});
+
+/// Where inference found no shape for an output, the one that the file declares
+/// serves; a lowering that makes another one is refused.
+void trustDeclaredShapes(mlir::func::FuncOp function);
 
 /// The signless tensor type that stands for a type of the onnx dialect; null
 /// when none does.
