@@ -91,6 +91,37 @@ llvm::Expected<HostTensors> readAll(MLIRContext &context,
   }
 }
 
+/// Forgets all shapes that the file declares.
+void forgetShapes(func::FuncOp main) {
+  auto forget = [](Value value) {
+    if (auto type = dyn_cast<TensorType>(value.getType()))
+      value.setType(UnrankedTensorType::get(type.getElementType()));
+  };
+  main.walk([&](onnx::NodeOp node) {
+    llvm::for_each(node.getResults(), forget);
+    for (Region &region : node.getSubgraphs())
+      llvm::for_each(region.getArguments(), forget);
+  });
+  for (unsigned i = 0; i < main.getNumResults(); ++i)
+    main.removeResultAttr(i, StringAttr::get(main.getContext(), "onnx.dims"));
+  llvm::for_each(main.getArguments(), forget);
+  main.setFunctionType(FunctionType::get(
+      main.getContext(), main.getBody().getArgumentTypes(),
+      main.getBody().front().getTerminator()->getOperandTypes()));
+}
+
+/// Numbers that count up from 0 to 1, for an input of static shape.
+std::optional<onnx::HostTensor> countUp(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || !tensor.hasStaticShape() ||
+      !isa<FloatType>(tensor.getElementType()))
+    return std::nullopt;
+  onnx::HostTensor values(tensor.getElementType(), tensor.getShape());
+  for (auto [i, value] : llvm::enumerate(values.floats))
+    value = float(double(i) / double(values.floats.size()));
+  return values;
+}
+
 /// Gives the arguments the shapes of the data. Some become constants, which the
 /// front end then folds.
 void bindInputs(func::FuncOp main, const DataSet &data, Binding binding,
@@ -142,8 +173,8 @@ private:
 };
 
 /// One attempt with one data set.
-Status attempt(MLIRContext &context, const std::string &folder,
-               const std::string &set, Binding binding, Level level,
+Status attempt(MLIRContext &context, const CaseFiles &files,
+               const std::string &set, Binding binding, Level level, Way way,
                Outcome &outcome) {
   Diagnostics diagnostics(context);
   outcome.boundInputs.clear();
@@ -152,28 +183,43 @@ Status attempt(MLIRContext &context, const std::string &folder,
     outcome.reason = reason.empty() ? diagnostics.text : std::move(reason);
     return Status::Unsupported;
   };
-  auto module = importOnnx(context, folder + "/model.onnx");
+  auto module = importOnnx(context, files.model);
   if (!module)
     return refuse(llvm::toString(module.takeError()));
   if (outcome.ops.empty())
     describe(**module, outcome);
-  DataSet data;
-  auto inputs = readAll(context, set, "input");
-  if (!inputs)
-    return refuse(llvm::toString(inputs.takeError()));
-  auto outputs = readAll(context, set, "output");
-  if (!outputs)
-    return refuse(llvm::toString(outputs.takeError()));
-  data.inputs = std::move(*inputs);
-  data.outputs = std::move(*outputs);
-
   auto main = (*module)->lookupSymbol<func::FuncOp>("main");
+  DataSet data;
+  if (files.lightOutput.empty()) {
+    auto inputs = readAll(context, set, "input");
+    if (!inputs)
+      return refuse(llvm::toString(inputs.takeError()));
+    auto outputs = readAll(context, set, "output");
+    if (!outputs)
+      return refuse(llvm::toString(outputs.takeError()));
+    data.inputs = std::move(*inputs);
+    data.outputs = std::move(*outputs);
+  } else {
+    for (Type type : main.getArgumentTypes()) {
+      auto input = countUp(type);
+      if (!input)
+        return refuse("an input has no static shape");
+      data.inputs.push_back(std::move(*input));
+    }
+    auto output = readTensor(context, files.lightOutput);
+    if (!output)
+      return refuse(llvm::toString(output.takeError()));
+    data.outputs.push_back(std::move(*output));
+  }
+
   if (data.inputs.size() != main.getNumArguments())
     return refuse("the data set has another number of inputs than the model");
   for (auto [i, input] : llvm::enumerate(data.inputs))
     if (isShapeLike(input, main.getArgument(i)))
       outcome.shapeLike.push_back(unsigned(i));
   SmallVector<unsigned> kept;
+  if (way == Way::Dynamic)
+    forgetShapes(main);
   bindInputs(main, data, binding, kept, outcome);
   PassManager bind(&context);
   bind.addPass(createOnnxSimplifyPass());
@@ -195,7 +241,8 @@ Status attempt(MLIRContext &context, const std::string &folder,
             ? llvm::toString(actual.takeError())
             : (llvm::consumeError(actual.takeError()), diagnostics.text));
   for (auto [i, pair] : llvm::enumerate(llvm::zip(*actual, data.outputs))) {
-    std::string difference = compare(std::get<0>(pair), std::get<1>(pair));
+    std::string difference =
+        compare(std::get<0>(pair), std::get<1>(pair), files.tolerance);
     if (difference.empty())
       continue;
     outcome.reason = "output " + std::to_string(i) + ": " + difference;
@@ -210,51 +257,78 @@ Status attempt(MLIRContext &context, const std::string &folder,
 
 } // namespace
 
-Outcome runCase(const std::string &folder, Level level) {
+/// One data set, with more and more of the inputs known at compile time:
+/// operands such as shapes and axes may be inputs of the graph.
+static Status runSet(MLIRContext &context, const CaseFiles &files,
+                     const std::string &set, Level level, Way way,
+                     Outcome &outcome) {
+  if (way == Way::Constants) {
+    Status status =
+        attempt(context, files, set, {Binding::All}, level, way, outcome);
+    return status == Status::Folded ? Status::Passed : status;
+  }
+  Outcome first = outcome;
+  Status status =
+      attempt(context, files, set, {Binding::None}, level, way, first);
+  outcome = first;
+  std::vector<Binding> more;
+  for (unsigned input : first.shapeLike)
+    more.push_back({Binding::One, input});
+  more.push_back({Binding::ShapeLike});
+  more.push_back({Binding::All});
+  if (first.ops.empty())
+    more.clear();
+  for (Binding binding : more) {
+    if (status != Status::Unsupported)
+      break;
+    Outcome tried = first;
+    status = attempt(context, files, set, binding, level, way, tried);
+    if (status == Status::Unsupported) {
+      // With what can be known at compile time: this says most.
+      if (binding.kind == Binding::ShapeLike && !first.shapeLike.empty())
+        outcome.reason = first.reason = tried.reason;
+      continue;
+    }
+    outcome = tried;
+    // Why inputs had to be known.
+    if (status == Status::Folded)
+      outcome.reason = first.reason;
+  }
+  return status;
+}
+
+Outcome runCase(const CaseFiles &files, Level level, Way way) {
   Outcome outcome;
   outcome.status = Status::Unsupported;
   MLIRContext context(MLIRContext::Threading::DISABLED);
-  for (unsigned k = 0;; ++k) {
-    std::string set = folder + "/test_data_set_" + std::to_string(k);
-    if (!llvm::sys::fs::is_directory(set)) {
-      if (k == 0)
-        outcome.reason = "there is no test_data_set_0";
-      return outcome;
-    }
-    // Operands such as shapes and axes may be inputs of the graph; they must be
-    // known at compile time.
-    Outcome first = outcome;
-    Status status =
-        attempt(context, folder, set, {Binding::None}, level, first);
-    outcome = first;
-    std::vector<Binding> more;
-    for (unsigned input : first.shapeLike)
-      more.push_back({Binding::One, input});
-    more.push_back({Binding::ShapeLike});
-    more.push_back({Binding::All});
-    if (first.ops.empty())
-      more.clear();
-    for (Binding binding : more) {
-      if (status != Status::Unsupported)
-        break;
-      Outcome tried = first;
-      status = attempt(context, folder, set, binding, level, tried);
-      if (status == Status::Unsupported) {
-        // With what can be known at compile time: this says most.
-        if (binding.kind == Binding::ShapeLike && !first.shapeLike.empty())
-          outcome.reason = first.reason = tried.reason;
-        continue;
-      }
-      outcome = tried;
-      // Why inputs had to be known.
-      if (status == Status::Folded)
-        outcome.reason = first.reason;
-    }
+  for (const std::string &model : files.refused) {
+    Diagnostics diagnostics(context);
+    auto module = importOnnx(context, model);
+    PassManager simplify(&context);
+    simplify.addPass(createOnnxSimplifyPass());
+    bool isRefused = !module || failed(simplify.run(**module));
+    if (!module)
+      llvm::consumeError(module.takeError());
+    if (isRefused)
+      continue;
+    outcome.status = Status::Wrong;
+    outcome.reason = model + " is not refused";
+    return outcome;
+  }
+  std::vector<std::string> sets = files.sets;
+  if (!files.lightOutput.empty())
+    sets = {""};
+  outcome.reason = "there is no data";
+  for (auto [k, set] : llvm::enumerate(sets)) {
+    Status status = runSet(context, files, set, level, way, outcome);
+    if (files.mayRefuse && status == Status::Unsupported)
+      status = Status::Passed;
     // One case has passed when all of its data sets have.
     outcome.status = k == 0 ? status : std::min(outcome.status, status);
     if (outcome.status < Status::Folded)
       return outcome;
   }
+  return outcome;
 }
 
 } // namespace effc::conformance

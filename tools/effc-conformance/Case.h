@@ -36,6 +36,18 @@ enum class Level {
   Compiled, // compiled to a model file that the runtime runs
 };
 
+/// |actual - expected| is at most atol + rtol * |expected|.
+struct Tolerance {
+  double relative = 1e-3, absolute = 1e-7;
+};
+
+/// What a case's file says about its inputs.
+enum class Way {
+  Static,    // the shapes that it has
+  Dynamic,   // no shape of any value; the data's are bound at compile time
+  Constants, // the inputs themselves, as constants
+};
+
 struct Outcome {
   Status status = Status::Crashed;
   /// Why, when it did not pass.
@@ -50,17 +62,31 @@ struct Outcome {
   std::vector<unsigned> shapeLike;
 };
 
-/// Runs the case of a folder that holds model.onnx and test_data_set_<k>.
-Outcome runCase(const std::string &folder, Level level);
+/// Where the parts of a case are.
+struct CaseFiles {
+  std::string model;
+  /// Folders with input_<i>.pb and output_<i>.pb.
+  std::vector<std::string> sets;
+  /// An expected output for inputs that count up from 0 to 1, instead of sets.
+  std::string lightOutput;
+  Tolerance tolerance;
+  /// Models that must be refused.
+  std::vector<std::string> refused;
+  /// Whether a refusal of the model itself is right too.
+  bool mayRefuse = false;
+};
+
+/// Runs one case.
+Outcome runCase(const CaseFiles &files, Level level, Way way);
 
 /// A tensor of a test_data_set; fails for sequences, optionals and strings.
 llvm::Expected<onnx::HostTensor> readTensor(mlir::MLIRContext &context,
                                             const std::string &path);
 
-/// Why `actual` is not `expected`; empty when it is, within rtol 1e-3 and atol
-/// 1e-7 for floats.
+/// Why `actual` is not `expected`; empty when it is, within the tolerance for
+/// floats.
 std::string compare(const onnx::HostTensor &actual,
-                    const onnx::HostTensor &expected);
+                    const onnx::HostTensor &expected, Tolerance tolerance);
 
 /// Tiers 0 to 3 (4: the rest) by what the file uses.
 int tierOf(const Outcome &outcome);

@@ -45,7 +45,7 @@ static std::string text(double value) {
 }
 
 std::string compare(const onnx::HostTensor &actual,
-                    const onnx::HostTensor &expected) {
+                    const onnx::HostTensor &expected, Tolerance tolerance) {
   if (actual.elementType != expected.elementType)
     return "another element type";
   if (actual.shape != expected.shape)
@@ -59,10 +59,11 @@ std::string compare(const onnx::HostTensor &actual,
       continue;
     }
     double a = actual.floats[i], b = expected.floats[i];
-    bool equal = std::isnan(b) ? std::isnan(a)
-                 : std::isinf(b)
-                     ? a == b
-                     : std::fabs(a - b) <= 1e-7 + 1e-3 * std::fabs(b);
+    bool equal = std::isnan(b)   ? std::isnan(a)
+                 : std::isinf(b) ? a == b
+                                 : std::fabs(a - b) <=
+                                       tolerance.absolute +
+                                           tolerance.relative * std::fabs(b);
     if (!equal)
       return "element " + std::to_string(i) + " is " + text(a) + ", not " +
              text(b);

@@ -17,6 +17,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 
 #include <algorithm>
@@ -38,10 +39,12 @@ struct Options {
   unsigned jobs = 1, seconds = 20, gigabytes = 4;
   bool verbose = false;
   Level level = Level::Literal;
+  Way way = Way::Static;
 };
 
 struct Case {
-  std::string folder, category, name;
+  CaseFiles files;
+  std::string category, name;
   Outcome outcome;
 };
 
@@ -59,6 +62,11 @@ constexpr llvm::StringLiteral usage =
     "  --level LEVEL       how a graph is run: literal (each node lowered, "
     "interpreted; the default), raised (to\n"
     "                      eff, interpreted) or compiled (to a model file)\n"
+    "  --way WAY           what a model says about its inputs: static (as the "
+    "file has it; the default),\n"
+    "                      dynamic (no shapes: the data's are bound at compile "
+    "time) or constants (the inputs\n"
+    "                      are part of the model)\n"
     "  --filter TEXT,...   only cases whose name contains one of the words\n"
     "  --jobs N            processes at a time (default 1)\n"
     "  --timeout-s N       seconds of processor time for a case (default 20)\n"
@@ -83,6 +91,13 @@ bool parse(int argc, char **argv, Options &options) {
       options.level = level == "literal"  ? Level::Literal
                       : level == "raised" ? Level::Raised
                                           : Level::Compiled;
+    } else if (word == "--way") {
+      llvm::StringRef way = value();
+      if (way != "static" && way != "dynamic" && way != "constants")
+        return false;
+      options.way = way == "static"    ? Way::Static
+                    : way == "dynamic" ? Way::Dynamic
+                                       : Way::Constants;
     } else if (word == "--verbose")
       options.verbose = true;
     else if (word == "--jobs" || word == "--timeout-s" ||
@@ -108,18 +123,82 @@ bool isWanted(llvm::StringRef name, llvm::StringRef words) {
       list, [&](llvm::StringRef word) { return name.contains(word); });
 }
 
+/// The data sets of a folder, in their order.
+std::vector<std::string> findSets(llvm::StringRef folder) {
+  std::vector<std::string> sets;
+  for (unsigned k = 0;; ++k) {
+    llvm::SmallString<128> set(folder);
+    path::append(set, "test_data_set_" + llvm::Twine(k));
+    if (!fs::is_directory(set))
+      return sets;
+    sets.push_back(set.str().str());
+  }
+}
+
+/// Reads check.json, which cases of wrong behaviour have: which model, how
+/// near, what must be refused.
+bool readCheck(llvm::StringRef file, CaseFiles &files) {
+  auto buffer = llvm::MemoryBuffer::getFile(file);
+  if (!buffer)
+    return false;
+  auto value = llvm::json::parse((*buffer)->getBuffer());
+  if (!value) {
+    llvm::consumeError(value.takeError());
+    return false;
+  }
+  const llvm::json::Object *check = value->getAsObject();
+  if (!check || check->getString("expect").value_or("") == "text")
+    return false;
+  auto beside = [&](llvm::StringRef name) {
+    llvm::SmallString<128> result = path::parent_path(file);
+    path::append(result, name);
+    return result.str().str();
+  };
+  files.model = beside(check->getString("model").value_or("model.onnx"));
+  files.tolerance.relative = check->getNumber("rtol").value_or(1e-3);
+  files.tolerance.absolute = check->getNumber("atol").value_or(1e-7);
+  files.mayRefuse =
+      check->getString("expect").value_or("") == "match-or-refuse";
+  if (const llvm::json::Array *refused = check->getArray("refuse_models"))
+    for (const llvm::json::Value &name : *refused)
+      files.refused.push_back(beside(name.getAsString().value_or("")));
+  return true;
+}
+
+/// A case that this file is the root of; false when it is none.
+bool makeCase(llvm::StringRef file, Case &found) {
+  llvm::StringRef folder = path::parent_path(file), name = path::filename(file);
+  found.name = path::filename(folder).str();
+  found.category = path::filename(path::parent_path(folder)).str();
+  if (name == "model.onnx") {
+    llvm::SmallString<128> check(folder);
+    path::append(check, "check.json");
+    found.files.model = file.str();
+    found.files.sets = findSets(folder);
+    return !fs::exists(check) && !found.files.sets.empty();
+  }
+  if (name == "check.json") {
+    found.files.sets = findSets(folder);
+    return readCheck(file, found.files);
+  }
+  // Large models with constant weights: an output beside each.
+  if (path::filename(folder) != "light" || path::extension(file) != ".onnx")
+    return false;
+  found.name = path::stem(file).str();
+  found.category = "light";
+  found.files.model = file.str();
+  found.files.lightOutput =
+      (file.drop_back(llvm::StringRef(".onnx").size()) + "_output_0.pb").str();
+  return fs::exists(found.files.lightOutput);
+}
+
 std::vector<Case> findCases(const Options &options) {
   std::vector<Case> cases;
   std::error_code error;
   for (fs::recursive_directory_iterator it(options.folder, error), end;
        it != end && !error; it.increment(error)) {
-    if (path::filename(it->path()) != "model.onnx")
-      continue;
     Case found;
-    found.folder = path::parent_path(it->path()).str();
-    found.name = path::filename(found.folder).str();
-    found.category = path::filename(path::parent_path(found.folder)).str();
-    if (isWanted(found.name, options.filter))
+    if (makeCase(it->path(), found) && isWanted(found.name, options.filter))
       cases.push_back(std::move(found));
   }
   std::sort(cases.begin(), cases.end(), [](const Case &a, const Case &b) {
@@ -199,8 +278,8 @@ Child start(const Case &test, size_t index, const Options &options) {
     setrlimit(RLIMIT_CORE, &core);
     // Whatever waits without using the processor ends too.
     alarm(options.seconds * 10);
-    bool written =
-        writeAll(ends[1], encode(runCase(test.folder, options.level)));
+    bool written = writeAll(
+        ends[1], encode(runCase(test.files, options.level, options.way)));
     _exit(written ? 0 : 1);
   }
   close(ends[1]);

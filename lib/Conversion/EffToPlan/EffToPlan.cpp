@@ -78,8 +78,8 @@ static LogicalResult checkEntry(func::FuncOp func) {
   return success();
 }
 
-/// Rows and tokens of a row in an op whose kernel asks the call how many of them
-/// are valid; 0 for other ops.
+/// Rows and tokens of a row in an op whose kernel asks the call how many of
+/// them are valid; 0 for other ops.
 static std::pair<int64_t, int64_t> getRows(Operation *op) {
   if (!llvm::isa<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
                  eff::SsdScanOp, eff::SsmScanOp>(op))
@@ -112,9 +112,9 @@ static LogicalResult setTokens(func::FuncOp func) {
   if (walked.wasInterrupted())
     return failure();
   if (tokens > 0)
-    func->setAttr(eff::EffDialect::kEntryAttr,
-                  eff::EntryAttr::get(func.getContext(), entry.getKind(), batch,
-                                      tokens));
+    func->setAttr(
+        eff::EffDialect::kEntryAttr,
+        eff::EntryAttr::get(func.getContext(), entry.getKind(), batch, tokens));
   return success();
 }
 

@@ -81,8 +81,8 @@ LogicalResult ProgramBuilder::placeConstant(Value value) {
         other.getSourceAttr() == source && other.getType() == weightType)
       weight = other;
   if (!weight) {
-    weight = eff::WeightOp::create(
-        builder, value.getLoc(), "constant", weightType, source);
+    weight = eff::WeightOp::create(builder, value.getLoc(), "constant",
+                                   weightType, source);
     weight->remove();
     symbols.insert(weight, symbols.getOp()->getRegion(0).front().begin());
   }

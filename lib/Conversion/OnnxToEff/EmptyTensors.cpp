@@ -58,17 +58,15 @@ static SmallVector<Value> replacement(OpBuilder &b, Operation *op) {
       return {};
     Value into = tensor::EmptyOp::create(b, loc, pad.getResultType().getShape(),
                                          pad.getResultType().getElementType());
-    return {
-        linalg::FillOp::create(b, loc, ValueRange(value), ValueRange(into))
-            .getResult(0)};
+    return {linalg::FillOp::create(b, loc, ValueRange(value), ValueRange(into))
+                .getResult(0)};
   }
   return {};
 }
 
 void effc::raise::removeEmptyTensors(func::FuncOp function) {
   OpBuilder builder(function.getContext());
-  for (Operation &op :
-       llvm::make_early_inc_range(function.getBody().front())) {
+  for (Operation &op : llvm::make_early_inc_range(function.getBody().front())) {
     builder.setInsertionPoint(&op);
     SmallVector<Value> values = replacement(builder, &op);
     if (values.empty())

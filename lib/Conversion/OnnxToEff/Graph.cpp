@@ -137,8 +137,8 @@ static bool trains(onnx::NodeOp node) {
 Value Graph::strip(Value v) const {
   while (auto node = v.getDefiningOp<onnx::NodeOp>()) {
     bool transparent =
-        node.is("Identity") || (node.is("Dropout") && v == node->getResult(0) &&
-                                !trains(node));
+        node.is("Identity") ||
+        (node.is("Dropout") && v == node->getResult(0) && !trains(node));
     transparent |= node.is("Concat") && node->getNumOperands() == 1;
     if (node.is("Cast") || node.is("CastLike"))
       transparent = isArithmetic(elementType(v)) &&

@@ -42,20 +42,20 @@ static std::optional<LogicalResult> selectBranch(Lowering &l, IRMapping &values,
     if (!type || i >= results[0].size() || i >= results[1].size() ||
         results[0][i].getType() != type || results[1][i].getType() != type)
       return std::nullopt;
-    values.map(output,
-               l.map(type.getShape(), type.getElementType(),
-                     {condition, results[0][i], results[1][i]},
-                     [](const Expr &e, ValueRange v) {
-                       Value which = v[0];
-                       return e.select(which, v[1], v[2]);
-                     }));
+    values.map(output, l.map(type.getShape(), type.getElementType(),
+                             {condition, results[0][i], results[1][i]},
+                             [](const Expr &e, ValueRange v) {
+                               Value which = v[0];
+                               return e.select(which, v[1], v[2]);
+                             }));
   }
   return LogicalResult::success();
 }
 
-std::optional<LogicalResult>
-lowerControl(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands,
-             IRMapping &values, Type floats, LowerInner lowerInner) {
+std::optional<LogicalResult> lowerControl(OpBuilder &builder, onnx::NodeOp node,
+                                          ArrayRef<Value> operands,
+                                          IRMapping &values, Type floats,
+                                          LowerInner lowerInner) {
   if (!node.getDomain().empty())
     return std::nullopt;
   Lowering l(builder, node, operands, floats);

@@ -17,18 +17,17 @@ namespace effc::lower {
 using LowerInner = llvm::function_ref<mlir::LogicalResult(mlir::Operation &)>;
 
 /// Lowers a node that has subgraphs. `values` holds what stands for its
-/// operands and for what the subgraphs read from outside; the results are added.
-/// nullopt when the node is not covered. Success without results means that a
-/// node of a subgraph has no lowering.
+/// operands and for what the subgraphs read from outside; the results are
+/// added. nullopt when the node is not covered. Success without results means
+/// that a node of a subgraph has no lowering.
 std::optional<mlir::LogicalResult>
 lowerControl(mlir::OpBuilder &builder, onnx::NodeOp node,
              ArrayRef<Value> operands, mlir::IRMapping &values,
              mlir::Type floats, LowerInner lowerInner);
 
 /// A Scan, step by step.
-std::optional<mlir::LogicalResult> unrollScan(Lowering &l,
-                                              mlir::IRMapping &values,
-                                              LowerInner lowerInner);
+std::optional<mlir::LogicalResult>
+unrollScan(Lowering &l, mlir::IRMapping &values, LowerInner lowerInner);
 
 } // namespace effc::lower
 

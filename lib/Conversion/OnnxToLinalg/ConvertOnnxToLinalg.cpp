@@ -113,8 +113,8 @@ LogicalResult ConvertOnnxToLinalg::convertNode(OpBuilder &builder,
     auto convertInner = [&](Operation &op) {
       return convertOp(builder, op, values, unsupported);
     };
-    auto done = lower::lowerControl(builder, node, operands, values, {},
-                                    convertInner);
+    auto done =
+        lower::lowerControl(builder, node, operands, values, {}, convertInner);
     if (!done)
       return refuse();
     return *done;

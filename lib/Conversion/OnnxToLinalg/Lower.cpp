@@ -59,8 +59,9 @@ RankedTensorType getLoweredType(Type type) {
   return RankedTensorType::get(tensor.getShape(), element);
 }
 
-FailureOr<SmallVector<Value>>
-lowerToLinalg(OpBuilder &builder, onnx::NodeOp node, ArrayRef<Value> operands,
+FailureOr<SmallVector<Value>> lowerToLinalg(OpBuilder &builder,
+                                            onnx::NodeOp node,
+                                            ArrayRef<Value> operands,
                                             Type floats) {
   lower::LowerFn fn = find(node);
   if (!fn || operands.size() != node.getInputs().size())
@@ -133,11 +134,11 @@ LogicalResult lowerOp(OpBuilder &builder, Operation &op, IRMapping &values,
     else if (auto integer = dyn_cast<IntegerType>(value->elementType))
       value->elementType =
           IntegerType::get(builder.getContext(), integer.getWidth());
-    values.map(constant.getResult(),
-               arith::ConstantOp::create(
-                   builder, op.getLoc(),
-                   cast<TypedAttr>(Attribute(value->write())))
-                   .getResult());
+    values.map(
+        constant.getResult(),
+        arith::ConstantOp::create(builder, op.getLoc(),
+                                  cast<TypedAttr>(Attribute(value->write())))
+            .getResult());
     return success();
   }
   auto node = dyn_cast<onnx::NodeOp>(op);
@@ -145,9 +146,8 @@ LogicalResult lowerOp(OpBuilder &builder, Operation &op, IRMapping &values,
     return failure();
   SmallVector<Value> operands;
   for (Value input : node.getInputs()) {
-    operands.push_back(isa<NoneType>(input.getType())
-                           ? Value()
-                           : values.lookupOrNull(input));
+    operands.push_back(
+        isa<NoneType>(input.getType()) ? Value() : values.lookupOrNull(input));
     if (!operands.back() && !isa<NoneType>(input.getType()))
       return failure();
   }

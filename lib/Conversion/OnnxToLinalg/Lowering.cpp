@@ -47,9 +47,8 @@ Lowering::Lowering(OpBuilder &builder, onnx::NodeOp node,
   if (wide)
     for (auto [i, operand] : llvm::enumerate(this->operands))
       if (operand && isFloat(operand))
-        operand = e.cast(operand, isa<FloatType>(declared(i))
-                                      ? lowered(declared(i))
-                                      : wide);
+        operand = e.cast(
+            operand, isa<FloatType>(declared(i)) ? lowered(declared(i)) : wide);
 }
 
 bool Lowering::isUnsigned(unsigned i) const {
@@ -66,8 +65,9 @@ bool Lowering::isResultUnsigned(unsigned i) const {
 
 Type Lowering::lowered(Type element) const {
   // A wider type than that of all floats keeps its precision.
-  bool isNarrow = wide && isa<FloatType>(element) &&
-                  element.getIntOrFloatBitWidth() <= wide.getIntOrFloatBitWidth();
+  bool isNarrow =
+      wide && isa<FloatType>(element) &&
+      element.getIntOrFloatBitWidth() <= wide.getIntOrFloatBitWidth();
   return isNarrow ? wide : signless(element);
 }
 

@@ -80,9 +80,9 @@ struct RoundToSmallFloat : OpRewritePattern<arith::ExtFOp> {
     double largest = APFloat::getLargest(format).convertToDouble();
 
     Value raw = n.op<arith::BitcastOp>(n.bitsType, x);
-    Value field = n.op<arith::AndIOp>(
-        n.op<arith::ShRUIOp>(raw, n.bits(sourceMantissa)),
-        n.bits(2 * bias + 1));
+    Value field =
+        n.op<arith::AndIOp>(n.op<arith::ShRUIOp>(raw, n.bits(sourceMantissa)),
+                            n.bits(2 * bias + 1));
     Value exponent = n.op<arith::MaxSIOp>(
         field, n.bits(bias + APFloat::semanticsMinExponent(format)));
     Value steps = n.op<arith::SubIOp>(exponent, n.bits(mantissa));
@@ -139,8 +139,7 @@ struct CompareWithZero : OpRewritePattern<arith::CmpFOp> {
         n.bits(width == 64 ? std::numeric_limits<int64_t>::max()
                            : std::numeric_limits<int32_t>::max()));
     rewriter.replaceOpWithNewOp<arith::CmpIOp>(
-        compare,
-        isEqual ? arith::CmpIPredicate::eq : arith::CmpIPredicate::ne,
+        compare, isEqual ? arith::CmpIPredicate::eq : arith::CmpIPredicate::ne,
         magnitude, n.bits(0));
     return success();
   }
@@ -165,8 +164,8 @@ struct ExpandRemainder : OpRewritePattern<arith::RemFOp> {
     Value exists =
         n.op<arith::AndIOp>(compare(P::OGT, divisor, n.real(0)), isFinite);
     Value isInfinite = compare(P::OEQ, divisor, n.real(HUGE_VAL));
-    Value divides = n.op<arith::AndIOp>(
-        exists, compare(P::OLT, divisor, n.real(HUGE_VAL)));
+    Value divides =
+        n.op<arith::AndIOp>(exists, compare(P::OLT, divisor, n.real(HUGE_VAL)));
     Value a = n.op<arith::SelectOp>(divides, magnitude, n.real(0));
     Value b = n.op<arith::SelectOp>(divides, divisor, n.real(1));
     Value half = n.real(0.5), two = n.real(2);

@@ -38,8 +38,8 @@ bool hasLinalgLowering(onnx::NodeOp node);
 /// the operand's `arith.constant`. Results have static shapes, null where the
 /// node's result is absent.
 ///
-/// Element types are those of the node, signless. With `floats`, every float that
-/// is not wider is computed in that type; so it is without it when a float
+/// Element types are those of the node, signless. With `floats`, every float
+/// that is not wider is computed in that type; so it is without it when a float
 /// operand has another type than the node says.
 ///
 /// Fails without a diagnostic when the node is not covered; ops that were built
