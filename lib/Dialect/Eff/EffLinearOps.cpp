@@ -12,6 +12,11 @@
 using namespace mlir;
 using namespace effc::eff;
 
+/// The rotation of a basis; 0: none.
+static int64_t getRotation(BasisAttr basis) {
+  return basis ? basis.getHadamard() : 0;
+}
+
 //===----------------------------------------------------------------------===//
 // conv2d
 //===----------------------------------------------------------------------===//
@@ -96,6 +101,12 @@ LogicalResult HadamardOp::verify() {
   if (features % 2 != 0)
     return emitOpError("C3: no order above 1 divides ")
            << features << " features";
+  if (getBasesErased()) {
+    if (getBasis(getInput()) || getBasis(getResult()))
+      return emitOpError("C2: neither input nor result may have a basis once "
+                         "bases are erased");
+    return success();
+  }
   BasisAttr plain = getBasis(getTransposed() ? getResult() : getInput());
   BasisAttr rotated = getBasis(getTransposed() ? getInput() : getResult());
   StringAttr order = plain ? plain.getOrder() : StringAttr();
@@ -107,14 +118,28 @@ LogicalResult HadamardOp::verify() {
   return success();
 }
 
+OpFoldResult HadamardOp::fold(FoldAdaptor) {
+  auto inner = getInput().getDefiningOp<HadamardOp>();
+  if (inner && inner.getTransposed() != getTransposed() &&
+      inner.getInput().getType() == getResult().getType())
+    return inner.getInput();
+  return {};
+}
+
 //===----------------------------------------------------------------------===//
 // embed
 //===----------------------------------------------------------------------===//
 
 LogicalResult EmbedOp::verify() {
   ArrayRef<int64_t> ids = getShapeOf(getIds());
-  return checkShape(*this, "C1", "the result", getResult(),
-                    {ids[0], ids[1], getShapeOf(getTable())[1]});
+  if (failed(checkShape(*this, "C1", "the result", getResult(),
+                        {ids[0], ids[1], getShapeOf(getTable())[1]})))
+    return failure();
+  auto table = cast<WeightType>(getTable().getType());
+  if (getRotation(getBasis(getResult())) != getRotation(table.getInputs()))
+    return emitOpError(
+        "C2: the result is not in the basis of the table's rows");
+  return success();
 }
 
 int64_t EmbedOp::getFlops() { return 0; }
@@ -157,11 +182,6 @@ static LogicalResult verifyQuantizedInput(LinearOp op) {
   if (isa<WeightType>(op.getScale().getType()))
     return checkShape(op, "C5", "the scale", op.getScale(), 1);
   return checkShape(op, "C5", "the scale", op.getScale(), input.drop_back());
-}
-
-/// The rotation of a basis; 0: none.
-static int64_t getRotation(BasisAttr basis) {
-  return basis ? basis.getHadamard() : 0;
 }
 
 static LogicalResult verifyBases(LinearOp op) {

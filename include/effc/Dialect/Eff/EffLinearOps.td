@@ -66,6 +66,7 @@ def Eff_EmbedOp : Eff_Op<"embed", [Pure, DeclareOpInterfaceMethods<Costed>]> {
 
     *Constraints*
     - C1: the table is `[vocab, d]`, the result `[batch, tokens, d]` for ids `[batch, tokens]`.
+    - C2: the result is in the basis of the table's rows (`in`).
 
     *Example*
     ```mlir
@@ -84,11 +85,12 @@ def Eff_HadamardOp : Eff_Op<"hadamard", [Pure]> {
     other sizes take the block-diagonal matrix of the largest order that divides them. A rotation spreads what a few
     channels hold over all of them, which makes room for rounding (QuaRot, arXiv 2404.00456; Quamba, arXiv 2410.13229).
 
-    *Semantics*: `y[..] = H x[..]`, or `H^T x[..]` when `transposed`.
+    *Semantics*: `y[..] = H x[..]`, or `H^T x[..]` when `transposed`. A rotation and its inverse cancel.
 
     *Constraints*
     - C1: the result has the input's shape.
-    - C2: the result's basis is the input's with a rotation of all features, or without it when `transposed`.
+    - C2: the result's basis is the input's with a rotation of all features, or without it when `transposed`; with
+      `bases_erased` (eff-erase-bases) neither has a basis.
     - C3: an order above 1 divides the number of features.
 
     *Example*
@@ -96,9 +98,13 @@ def Eff_HadamardOp : Eff_Op<"hadamard", [Pure]> {
     %y = eff.hadamard %x : tensor<1x4x768xf32> -> tensor<1x4x768xf32, #eff.basis<hadamard = 768>>
     ```
   }];
-  let arguments = (ins Eff_F32Tensor:$input, UnitAttr:$transposed);
+  let arguments = (ins Eff_F32Tensor:$input, UnitAttr:$transposed, UnitAttr:$bases_erased);
   let results = (outs Eff_F32Tensor:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$input, "bool":$transposed), [{
+    build($_builder, $_state, type, input, transposed, /*bases_erased=*/false);
+  }]>];
+  let hasFolder = 1;
 }
 
 def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrSizedOperandSegments,

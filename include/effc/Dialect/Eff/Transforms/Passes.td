@@ -209,4 +209,73 @@ def EffQuantizeStatesPass : Pass<"eff-quantize-states", "::mlir::ModuleOp"> {
   ];
 }
 
+def EffEraseBasesPass : Pass<"eff-erase-bases", "::mlir::ModuleOp"> {
+  let summary = "Drops the bases of values and weights";
+  let description = [{
+    Bases say what may be added to what; once all passes that change bases have run, nothing reads them. The encodings of
+    all tensors and the `in` and `out` of all weights go; an `eff.hadamard` keeps its meaning and is marked
+    `bases_erased`.
+
+    Before:
+    ```mlir
+    %y = eff.hadamard %x : tensor<1x4x8xf32> -> tensor<1x4x8xf32, #eff.basis<hadamard = 8>>
+    ```
+    After:
+    ```mlir
+    %y = eff.hadamard %x {bases_erased} : tensor<1x4x8xf32> -> tensor<1x4x8xf32>
+    ```
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+}
+
+def EffRotatePass : Pass<"eff-rotate", "::mlir::ModuleOp"> {
+  let summary = "Rotates activations and weights by Hadamard matrices";
+  let description = [{
+    A rotation spreads the large values of a few channels over all of them, which leaves less to lose when activations
+    and weights are rounded; in exact arithmetic the model computes what it did.
+
+    `residual` rotates the residual stream offline, which costs nothing at run time: the stream is the web of values
+    between embeddings and heads that additions tie together. Matrices that write it become `H W`, those that read it
+    `W H^T`, biases and the rows of embeddings `H b`. A root-mean-square norm commutes with `H`, its weight does not: it
+    moves into all linears behind the norm and becomes ones. Where it cannot (an op that is no linear reads the norm; an
+    output head shares its matrix with the embedding), an `eff.hadamard {transposed}` stands in front of the norm; a
+    shared table is not rotated, an `eff.hadamard` stands behind the embedding. Layer norms subtract a mean, so models
+    with them are refused, as is any op in the web that does not commute.
+
+    `online` puts an `eff.hadamard` in front of each linear that reads a scan's result (through gates and norms: the
+    `out_proj` of Mamba) or a gated product (the `down_proj` of Llama), and with `attention` what attention gives
+    (`o_proj`); their matrices become `W H^T`.
+
+    Types keep the bases (`#eff.basis`), so that a value can only be added to, or multiplied by, what is in its own.
+    Rotated weights are f32 until a later pass chooses their format. Rotate before activations and weights are
+    quantised, and reorder (eff-reorder) before rotating.
+
+    Before:
+    ```mlir
+    %s = eff.ssd_scan %x, %dt, %a, %b, %c, %state {heads = 2, groups = 1}
+      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
+    %y = eff.linear %s, %w : tensor<1x4x8xf32>, !eff.weight<4x8, bf16> -> tensor<1x4x4xf32>
+    ```
+    After `online`:
+    ```mlir
+    %s = eff.ssd_scan %x, %dt, %a, %b, %c, %state {heads = 2, groups = 1}
+      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
+    %h = eff.hadamard %s : tensor<1x4x8xf32> -> tensor<1x4x8xf32, #eff.basis<hadamard = 8>>
+    %y = eff.linear %h, %w : tensor<1x4x8xf32, #eff.basis<hadamard = 8>>,
+      !eff.weight<4x8, f32 in #eff.basis<hadamard = 8>> -> tensor<1x4x4xf32>
+    ```
+
+    A remark for each weight gives the sides, sizes, orders and blocks of its rotations, and the norm that moved into it;
+    others say which norms and tables stayed, and why.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [
+    Option<"residual", "residual", "bool", "false", "Rotate the residual stream offline (default false)">,
+    Option<"online", "online", "bool", "false", "Rotate the inputs of out_proj and down_proj at run time (default false)">,
+    Option<"attention", "attention", "bool", "false", "With online, those of o_proj too (default false)">,
+    Option<"threads", "threads", "int64_t", "0", "Threads that rotate weights; 0: one for each core (default 0)">,
+  ];
+}
+
 #endif
