@@ -47,6 +47,7 @@ llvm::Error effc::runPasses(PassManager &pm, ModuleOp module,
 
 llvm::Error effc::prepareForPlan(ModuleOp model, const WarningHandler &warn) {
   PassManager pm(model.getContext());
+  pm.addPass(eff::createEffEraseBasesPass());
   pm.addNestedPass<func::FuncOp>(eff::createEffFuseEpiloguePass());
   pm.addNestedPass<func::FuncOp>(createCanonicalizerPass());
   pm.addNestedPass<func::FuncOp>(createCSEPass());

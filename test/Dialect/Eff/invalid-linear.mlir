@@ -336,3 +336,21 @@ func.func @split_c1_types(%x: tensor<1x4x8xi8>) {
   %a, %b = eff.split %x : tensor<1x4x8xi8> -> tensor<1x4x4xf32>, tensor<1x4x4xi8>
   return
 }
+
+// -----
+
+func.func @hadamard_C2_erased(%x: tensor<1x2x8xf32>) {
+  // expected-error @below {{C2: neither input nor result may have a basis once bases are erased}}
+  %0 = eff.hadamard %x {bases_erased} : tensor<1x2x8xf32> -> tensor<1x2x8xf32, #eff.basis<hadamard = 8>>
+  return
+}
+
+// -----
+
+eff.weight @t : !eff.weight<16x8, f32 in #eff.basis<hadamard = 8>>
+func.func @embed_C2(%ids: tensor<1x2xi32>) {
+  %t = eff.use @t : !eff.weight<16x8, f32 in #eff.basis<hadamard = 8>>
+  // expected-error @below {{C2: the result is not in the basis of the table's rows}}
+  %0 = eff.embed %ids, %t : tensor<1x2xi32>, !eff.weight<16x8, f32 in #eff.basis<hadamard = 8>> -> tensor<1x2x8xf32>
+  return
+}
