@@ -102,8 +102,10 @@ TEST(CompileKernelTest, EveryFamilyCompilesForEveryLevel) {
       {"copy_rows", "rows=2 d=24 ldx=24 ldy=24"},
       {"dequantize_rows", "rows=2 k=24 ldq=24 ldy=24"},
       {"embed", "rows=2 d=24 vocab=40 ldy=24 format=5"},
-      {"gated_norm", "rows=2 d=24 ldx=24 ldz=24 ldy=24 group=24"},
-      {"layer_norm", "rows=2 d=24 ldx=24 ldy=24"},
+      {"gated_norm", "rows=2 d=24 ldx=24 ldz=24 ldy=24 group=24 hadamard=1 "
+                     "base=12 log2=1 blocks=1 quant=2"},
+      {"hadamard", "rows=2 d=24 ldx=24 ldy=24 base=12 log2=1 blocks=1 quant=2"},
+      {"layer_norm", "rows=2 d=24 ldx=24 ldy=24 quant=2"},
       {"linear_bf16", linears},
       {"linear_f16", linears},
       {"linear_f32", linears},

@@ -36,7 +36,7 @@ TEST(NormTest, RmsNorm) {
     c.constants = {{"rows", rows},   {"d", d},
                    {"ldx", d + 3},   {"ldy", d + 5},
                    {"group", group}, {"eps_bits", bitsOf(1e-5f)}};
-    c.operands = {&x, &w, &y};
+    c.operands = {&x, &w, &y, nullptr};
     c.outputs = {2};
     c.absolute = 1e-6;
     c.relative = 1e-5;
@@ -51,7 +51,7 @@ TEST(NormTest, RowsOfTheCall) {
   c.family = "rms_norm";
   c.constants = {{"rows", 0}, {"d", d},     {"ldx", d},
                  {"ldy", d},  {"group", d}, {"eps_bits", bitsOf(1e-6f)}};
-  c.operands = {&x, &w, &y};
+  c.operands = {&x, &w, &y, nullptr};
   c.outputs = {2};
   c.relative = 1e-5;
   c.absolute = 1e-6;
@@ -71,7 +71,7 @@ TEST(NormTest, LayerNorm) {
                      {"ldx", d},
                      {"ldy", d},
                      {"eps_bits", bitsOf(1e-12f)}};
-      c.operands = {&x, &w, biased ? &bias : nullptr, &y};
+      c.operands = {&x, &w, biased ? &bias : nullptr, &y, nullptr};
       c.outputs = {3};
       c.absolute = 2e-6;
       c.relative = 1e-5;
@@ -94,7 +94,7 @@ TEST(NormTest, GatedNorm) {
                      {"group", group},
                      {"norm_before_gate", before},
                      {"eps_bits", bitsOf(1e-5f)}};
-      c.operands = {&x, &z, &w, &y};
+      c.operands = {&x, &z, &w, &y, nullptr, nullptr};
       c.outputs = {3};
       c.absolute = 2e-6;
       c.relative = 1e-5;

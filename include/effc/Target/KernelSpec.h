@@ -38,9 +38,12 @@
 /// | embed          | ids, w, y                             | rows d vocab ldy format group | (format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
 ///                                                                    3 panel16, 4 panel32_pair bf16, 5 panel32_pair f16, 6 quad16, 7 nibble16)
 /// | patchify       | x, y                                  | batch channels height width ph pw | (y [B * patches, channels*ph*pw], row as in eff.conv2d)
-/// | rms_norm       | x, w, y                               | rows d ldx ldy group eps_bits | (group = d when not grouped)
-/// | layer_norm     | x, w, bias?, y                        | rows d ldx ldy eps_bits |
-/// | gated_norm     | x, z, w, y                            | rows d ldx ldz ldy group norm_before_gate eps_bits |
+/// | rms_norm       | x, w, y, oscale?                      | rows d ldx ldy group eps_bits quant oscale_each | (group = d when not grouped)
+/// | layer_norm     | x, w, bias?, y, oscale?               | rows d ldx ldy eps_bits quant oscale_each |
+/// | gated_norm     | x, z, w, y, oscale?, zscale?          | rows d ldx ldz ldy group norm_before_gate eps_bits hadamard base log2 blocks quant oscale_each
+///                                                                    z_i8 zscale_each | (hadamard = 1: the row is rotated behind the norm)
+/// | hadamard       | x, y, oscale?                         | rows d ldx ldy base log2 blocks transposed quant oscale_each | (d = blocks * (base << log2),
+///                                                                    as eff.hadamard; base 1, 12, 20, 28 or 40)
 /// | rope           | x, inv_freq, y                        | batch tokens heads head_dim half ldx ldy interleaved scale_bits | (half = len(inv_freq))
 /// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx |
 /// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits |
@@ -65,7 +68,7 @@
 ///
 /// Bounds of the x86 code, beyond which compileKernel says what is wrong: head_dim <= 512 (attention), half <= 256
 /// (rope), kernel <= 16 (causal_conv1d), n <= 256 (ssm_scan); groups of int4 are multiples of 8 and k <= 65536 for linear_i4 and linear_i4a8. States and caches of
-/// neighbouring slots follow each other without a gap. y may be x for norms, rope and causal_conv1d, and z for
+/// neighbouring slots follow each other without a gap. an f32 y may be x for norms, rope and causal_conv1d, and z for
 /// gated_norm, with equal row distances; a linear may write over a tensor that its epilogue reads, likewise. Other
 /// outputs overlap no input.
 ///

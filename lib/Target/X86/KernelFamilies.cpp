@@ -38,8 +38,12 @@ static constexpr Family kFamilies[] = {
     {"copy_rows", "d ldx ldy|rows"},
     {"dequantize_rows", "k ldq ldy|rows static_scale scale_each"},
     {"embed", "rows d vocab ldy|format group"},
-    {"gated_norm", "d ldx ldz ldy group|rows norm_before_gate eps_bits"},
-    {"layer_norm", "d ldx ldy|rows eps_bits"},
+    {"gated_norm",
+     "d ldx ldz ldy group|rows norm_before_gate eps_bits quant oscale_each "
+     "hadamard base log2 blocks z_i8 zscale_each"},
+    {"hadamard",
+     "d ldx ldy base blocks|rows log2 transposed quant oscale_each"},
+    {"layer_norm", "d ldx ldy|rows eps_bits quant oscale_each"},
     {"linear_bf16", "n k ldx ldy|rows extras"},
     {"linear_f16", "n k ldx ldy|rows extras"},
     {"linear_f32", "n k ldx ldy|rows extras"},
@@ -51,7 +55,7 @@ static constexpr Family kFamilies[] = {
     {"patchify", "batch channels height width ph pw|"},
     {"quantize_rows", "k ldq ldx|rows"},
     {"quantize_static", "k ldq ldx|rows scale_each"},
-    {"rms_norm", "d ldx ldy group|rows eps_bits"},
+    {"rms_norm", "d ldx ldy group|rows eps_bits quant oscale_each"},
     {"rope", "batch tokens heads head_dim half ldx ldy|interleaved scale_bits"},
     {"sample", "vocab ld|rows"},
     {"select_rows", "batch tokens d ldx ldy|"},
@@ -117,6 +121,17 @@ static Error checkSizes(const KernelSpec &spec) {
     return failure(spec, "there is no such quant");
   if (get("ldq") && get("k") && get("ldq") < get("k"))
     return failure(spec, "ldq is less than k");
+  if (spec.family == "hadamard" || get("hadamard")) {
+    int64_t base = get("base"), log2 = get("log2");
+    if (!is_contained({1, 12, 20, 28, 40}, base) || log2 > 20 ||
+        get("blocks") * (base << log2) != get("d"))
+      return failure(spec, "there is no such rotation of d elements");
+  }
+  // A row lies on the stack while it is rotated or its largest value sought.
+  if ((get("hadamard") || (get("quant") && get("d")) ||
+       spec.family == "hadamard") &&
+      get("d") > 65536)
+    return failure(spec, "d is more than 65536");
   if (StringRef(spec.family).starts_with("linear_i4")) {
     if (get("group") % 8)
       return failure(spec, "group is no multiple of 8");

@@ -201,15 +201,16 @@ void norm(const Step &s, const std::string &family) {
   int64_t d = s.c("d"), group = layer ? d : s.c("group");
   const float *w = s.op<float>(gated ? 2 : 1);
   const float *bias = layer ? s.op<float>(2) : nullptr;
-  float *out = s.op<float>(layer || gated ? 3 : 2);
-  for (int64_t r = 0; r < s.rows(); ++r)
+  int result = layer || gated ? 3 : 2;
+  std::vector<float> row(d);
+  for (int64_t r = 0; r < s.rows(); ++r) {
     for (int64_t g = 0; g < d; g += group) {
       std::vector<double> x(group), gate(group, 1);
       double mean = 0, square = 0;
       for (int64_t i = 0; i < group; ++i) {
         x[i] = s.op<float>(0)[r * s.c("ldx") + g + i];
         if (gated)
-          gate[i] = silu(s.op<float>(1)[r * s.c("ldz") + g + i]);
+          gate[i] = silu(s.activation("z", 1, 5, r, g + i));
         if (gated && !s.c("norm_before_gate"))
           x[i] *= gate[i];
         mean += x[i] / group;
@@ -223,10 +224,13 @@ void norm(const Step &s, const std::string &family) {
         double y = (x[i] - mean) * factor * w[gated ? g + i : i];
         if (gated && s.c("norm_before_gate"))
           y *= gate[i];
-        out[r * s.c("ldy") + g + i] =
-            static_cast<float>(y + (bias ? bias[i] : 0));
+        row[g + i] = static_cast<float>(y + (bias ? bias[i] : 0));
       }
     }
+    if (s.c("hadamard"))
+      rotate(s, row.data());
+    storeRow(s, row.data(), d, r, result, result + 1);
+  }
 }
 
 void rope(const Step &s) {
@@ -293,6 +297,8 @@ bool run(const std::string &family, const Constants &constants,
     embed(s);
   else if (family == "patchify")
     patchify(s);
+  else if (family == "hadamard")
+    hadamard(s);
   else if (family == "rms_norm" || family == "layer_norm" ||
            family == "gated_norm")
     norm(s, family);

@@ -7,8 +7,11 @@
 
 #include "runtime/kernels/x86/naive_step.h"
 
+#include "effc/Compress/Hadamard.h"
+
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace kernels::naive {
 
@@ -81,6 +84,24 @@ void dequantizeRows(const Step &s) {
       s.op<float>(2)[r * s.c("ldy") + i] =
           s.op<int8_t>(0)[r * s.c("ldq") + i] * s.op<float>(1)[scale];
     }
+}
+
+void rotate(const Step &s, float *row) {
+  namespace compress = effc::compress;
+  int64_t order = s.c("base") << s.c("log2");
+  auto plan = compress::HadamardPlan::create(order, s.c("base"));
+  compress::transform(*plan, row, s.c("blocks"),
+                      s.c("transposed") ? compress::Direction::Transposed
+                                        : compress::Direction::Forward);
+}
+
+void hadamard(const Step &s) {
+  for (int64_t r = 0; r < s.rows(); ++r) {
+    const float *x = s.op<float>(0) + r * s.c("ldx");
+    std::vector<float> row(x, x + s.c("d"));
+    rotate(s, row.data());
+    storeRow(s, row.data(), s.c("d"), r, 1, 2);
+  }
 }
 
 } // namespace kernels::naive

@@ -77,6 +77,11 @@ void storeRow(const Step &s, const float *values, int64_t count, int64_t row,
 void quantizeRows(const Step &s);
 void quantizeStatic(const Step &s);
 void dequantizeRows(const Step &s);
+void hadamard(const Step &s);
+
+/// Rotates a row of floats as the constants base, log2, blocks and transposed
+/// say.
+void rotate(const Step &s, float *row);
 
 } // namespace kernels::naive
 

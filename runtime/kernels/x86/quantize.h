@@ -28,6 +28,16 @@ EFF_INLINE f32x16 resultScale(const float *scale, int64_t col) {
   return EFF_SPEC(oscale_each) ? load(scale + col) : splat(scale[0]);
 }
 
+/// Row `row` of results: f32 or int8 as `quant` says, ldy elements apart.
+EFF_INLINE void *rowOf(void *y, int64_t row) {
+  int64_t bytes = EFF_SPEC(quant) ? 1 : 4;
+  return static_cast<char *>(y) + row * EFF_SPEC(ldy) * bytes;
+}
+/// Where the scales for the codes of a row are, or go to.
+EFF_INLINE float *scaleOfRow(void *oscale, int64_t row) {
+  return static_cast<float *>(oscale) + (EFF_SPEC(quant) == 2 ? row : 0);
+}
+
 /// value(i) for i = 0, 16, ... are 16 elements each of a row of `count`: stores
 /// them as the constant `quant` says: 0 f32 to y, 1 int8 by the scale(s) at
 /// `scale`, 2 int8 by the scale of the row, which goes to `scale`. With 2,

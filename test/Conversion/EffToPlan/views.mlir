@@ -6,7 +6,7 @@
 // CHECK: %[[X:.*]] = plan.input 0 "input0"
 // CHECK: %[[Y:.*]] = plan.output 0 "output0"
 // CHECK: %[[Z:.*]] = plan.view %[[X]][64]
-// CHECK: plan.step @[[NORM]](%[[X]], %[[Z]], %{{.*}}, %[[Y]]) writes [3]
+// CHECK: plan.step @[[NORM]](%[[X]], %[[Z]], %{{.*}}, %[[Y]], %{{.*}}, %{{.*}}) writes [3]
 // CHECK-NOT: plan.step
 eff.weight @w : !eff.weight<16, f32>
 func.func @split(%x: tensor<1x4x40xf32>) -> tensor<1x4x16xf32>
@@ -38,7 +38,7 @@ func.func @slice(%x: tensor<2x5x8xf32>) -> tensor<2x8xf32>
 // The result is written where its reshaped form leaves the program.
 // CHECK-LABEL: plan.program @reshaped
 // CHECK: %[[Y:.*]] = plan.output 0 "logits" : tensor<2x8xf32>
-// CHECK: plan.step @{{.*}}(%{{.*}}, %{{.*}}, %[[Y]]) writes [2]
+// CHECK: plan.step @{{.*}}(%{{.*}}, %{{.*}}, %[[Y]], %{{.*}}) writes [2]
 // CHECK-NOT: copy_rows
 eff.weight @w : !eff.weight<8, f32>
 func.func @reshaped(%x: tensor<1x2x8xf32> {eff.name = "x"}) -> (tensor<2x8xf32> {eff.name = "logits"})
