@@ -9,7 +9,9 @@
 
 #include "Decisions.h"
 #include "ErrorCatcher.h"
+#include "Frontend.h"
 #include "effc/Conversion/OnnxToEff/Raise.h"
+#include "effc/Conversion/OnnxToEff/Verify.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Frontend/ONNX/Passes.h"
 #include "effc/Pipelines/Lower.h"
@@ -39,44 +41,9 @@ std::string textOf(Operation *op) {
   return text;
 }
 
-/// What the entry points of a model are, in the order of the file.
-std::vector<RaiseOptions> chooseEntries(const CompileOptions &options,
-                                        ModuleOp onnx) {
-  // A model that takes token ids and keeps states generates; everything else
-  // goes forward.
-  bool ids = false, states = false;
-  if (auto main = onnx.lookupSymbol<func::FuncOp>("main"))
-    for (unsigned i = 0; i < main.getNumArguments(); ++i) {
-      auto name = main.getArgAttrOfType<StringAttr>(i, "onnx.name");
-      if (!name)
-        continue;
-      ids |= name.getValue() == "input_ids";
-      states |= name.getValue().starts_with("past") ||
-                name.getValue().starts_with("cache_params.past");
-    }
-  states |= !options.statePairs.empty();
-  std::vector<RaiseOptions> entries;
-  auto add = [&](eff::EntryKind kind, int64_t batch, int64_t tokens) {
-    RaiseOptions entry;
-    entry.kind = kind;
-    entry.batch = batch;
-    entry.tokens = tokens;
-    // With one token in the cache, the first row of a position table is that of
-    // position 1.
-    entry.past = 1;
-    entry.maxLength = options.maxLength;
-    entry.statePairs = options.statePairs;
-    entries.push_back(entry);
-  };
-  for (int64_t batch : options.batches)
-    add(ids && states ? eff::EntryKind::Decode : eff::EntryKind::Forward, batch,
-        1);
-  if (ids && states)
-    for (int64_t tokens : options.prefill)
-      if (options.maxLength == 0 || tokens <= options.maxLength)
-        add(eff::EntryKind::Prefill, 1, tokens);
-  return entries;
-}
+/// Differences that --verify-raise lets pass: graphs in bf16 round to 8 bits,
+/// which the raised model does not.
+constexpr double mostRaiseError = 2e-2;
 
 /// The ids of a key of config.json: a number or a list of numbers.
 llvm::json::Array idsOf(const llvm::json::Object &config, llvm::StringRef key) {
@@ -147,8 +114,8 @@ class Compilation {
 public:
   Compilation(MLIRContext &context, const CompileOptions &options,
               const CompileObserver &observer, CompileResult &result)
-      : context(context), options(options), observer(observer), result(result) {
-  }
+      : context(context), options(options), observer(observer), result(result),
+        frontend(context, options, observer, result) {}
 
   /// From the file to one raised function per entry point.
   llvm::Expected<OwningOpRef<ModuleOp>> raise() {
@@ -163,7 +130,13 @@ public:
     }
     if (llvm::Error error = checkInputs(**onnx))
       return std::move(error);
-    std::vector<RaiseOptions> entries = chooseEntries(options, **onnx);
+    auto prepared = frontend.prepare(std::move(*onnx));
+    if (!prepared)
+      return prepared.takeError();
+    onnx = std::move(prepared);
+    if (llvm::Error error = dump("onnx.prepared", **onnx))
+      return std::move(error);
+    std::vector<RaiseOptions> entries = frontend.chooseEntries(**onnx);
     std::string genai = readBeside("genai_config.json");
     OwningOpRef<ModuleOp> model = ModuleOp::create((*onnx)->getLoc());
     if (auto metadata =
@@ -230,29 +203,16 @@ public:
   }
 
 private:
-  /// The graph with the numbers of an entry point, simplified.
-  llvm::Expected<OwningOpRef<ModuleOp>> bindGraph(ModuleOp onnx,
-                                                  const RaiseOptions &entry) {
-    OwningOpRef<ModuleOp> bound = onnx.clone();
-    PassManager pm(&context);
-    OnnxBindPassOptions bind;
-    bind.batch = entry.batch;
-    bind.tokens = entry.tokens;
-    bind.past = entry.past;
-    bind.dims.assign(options.dims.begin(), options.dims.end());
-    pm.addPass(createOnnxBindPass(bind));
-    pm.addPass(createOnnxSimplifyPass());
-    if (llvm::Error error =
-            runPasses(pm, *bound, "simplifying the graph", observer.warning))
-      return std::move(error);
-    return bound;
-  }
-
   llvm::Error raiseEntry(ModuleOp onnx, ModuleOp model,
                          const RaiseOptions &entry, bool checkPast) {
-    auto bound = bindGraph(onnx, entry);
+    auto bound = frontend.bind(onnx, entry);
     if (!bound)
       return bound.takeError();
+    OwningOpRef<ModuleOp> literal;
+    if (options.verifyRaise)
+      literal = (*bound)->clone();
+    if (llvm::Error error = frontend.raiseScansOf(**bound))
+      return error;
     if (llvm::Error error = dump("onnx." + entryName(entry), **bound))
       return error;
     FailureOr<func::FuncOp> raised = failure();
@@ -262,15 +222,39 @@ private:
       if (failed(raised))
         return errors.take("raising the graph");
     }
+    if (literal) {
+      // A graph that keeps its states in another layout was checked when its
+      // scans were found.
+      bool same =
+          cast<func::FuncOp>(literal->lookupSymbol("main"))
+              .getArgumentTypes() ==
+          cast<func::FuncOp>((*bound)->lookupSymbol("main")).getArgumentTypes();
+      auto error =
+          compareWithGraph(same ? *literal : **bound, *raised, entry.past);
+      if (!error)
+        return error.takeError();
+      result.verified.push_back(
+          {entryName(entry), error->results, error->states});
+      if (!(error->results < mostRaiseError && error->states < mostRaiseError))
+        return makeError(
+            ErrorCode::CannotRaise,
+            "the raised model computes something else than the "
+            "graph",
+            entryName(entry),
+            "the results differ by " + std::to_string(error->results) +
+                ", the states by " + std::to_string(error->states));
+    }
     if (!checkPast)
       return llvm::Error::success();
     // The graph was bound to one past length; what it means must not depend on
     // which.
     RaiseOptions elsewhere = entry;
     elsewhere.past = entry.past + 1;
-    auto other = bindGraph(onnx, elsewhere);
+    auto other = frontend.bind(onnx, elsewhere);
     if (!other)
       return other.takeError();
+    if (llvm::Error error = frontend.raiseScansOf(**other))
+      return error;
     ErrorCatcher errors(context, observer.warning);
     if (failed(checkPastIsGone(*raised, **other, elsewhere)))
       return errors.take("raising the graph");
@@ -311,6 +295,7 @@ private:
   const CompileOptions &options;
   const CompileObserver &observer;
   CompileResult &result;
+  Frontend frontend;
   std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
 };
 

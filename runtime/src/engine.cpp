@@ -67,15 +67,22 @@ Status Engine::Impl::build() {
     return made.takeError();
   pool = made.take();
 
-  // One more slot than sequences: unused rows of a batch work on it.
   const eff_model &tables = model->tables();
-  Result<StateStore> store = StateStore::create(tables, options.sequences + 1);
+  const eff_variant &variant = model->variant();
+  // One more slot than sequences: unused rows of a batch work on it. Rows of a
+  // call with tensors start on empty slots of their own.
+  int spare = 1;
+  if (tables.state_count > 0)
+    for (uint32_t i = 0; i < variant.entry_count; ++i)
+      if (variant.entries[i].kind == EFF_ENTRY_FORWARD)
+        spare = std::max(spare, int(variant.entries[i].batch));
+  Result<StateStore> store =
+      StateStore::create(tables, options.sequences + spare);
   if (!store)
     return store.takeError();
   states = store.take();
   sequences.resize(size_t(options.sequences));
 
-  const eff_variant &variant = model->variant();
   uint64_t arenaBytes = 0;
   for (uint32_t i = 0; i < variant.entry_count; ++i)
     arenaBytes = std::max(arenaBytes, variant.entries[i].arena_bytes);
@@ -462,6 +469,12 @@ Status Engine::forward(const std::vector<TensorView> &inputs,
   std::vector<int32_t> past(size_t(entry.batch), 0),
       valid(size_t(entry.batch), entry.tokens),
       slot(size_t(entry.batch), int32_t(impl_ -> sequences.size()));
+  // Every call starts with empty states.
+  if (impl_->model->tables().state_count > 0)
+    for (size_t b = 0; b < slot.size(); ++b) {
+      slot[b] += int32_t(b);
+      impl_->states.reset(slot[b]);
+    }
   eff_call call;
   call.batch = entry.batch;
   call.tokens = entry.tokens;

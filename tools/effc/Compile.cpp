@@ -40,6 +40,8 @@ struct Flags {
   std::vector<int> batches{1}, prefill{16, 128, 512};
   int maxLength = 0, jobs = 0, group = 128;
   bool asJson = false, quiet = false, strictPaths = false, verbose = false;
+  bool relaxSequence = false, addStates = false, allowLiteralScan = false,
+       raiseCumsum = false, verifyRaise = false, reportRaise = false;
 };
 
 std::string defaultOutput(const Flags &flags) {
@@ -136,6 +138,32 @@ llvm::json::Value toJson(const effrt::ModelInfo &info,
       {"seconds", seconds}};
 }
 
+/// What --report-raise prints: one line for each scan and convolution.
+void printRaise(const CompileResult &result) {
+  for (const ScanReport &r : result.scans) {
+    std::printf("%-14s %-24s at %s", r.what.c_str(), r.form.c_str(),
+                r.anchor.c_str());
+    if (!r.why.empty()) {
+      std::printf(": kept as written, %s\n", r.why.c_str());
+      continue;
+    }
+    if (r.what == "causal_conv1d")
+      std::printf(": x = %s, w = %s", r.u.c_str(), r.a.c_str());
+    else
+      std::printf(
+          ": dt = %s, u = %s, B = %s, C = %s, A = %s; %lld nodes, error "
+          "%.1e",
+          r.dt.c_str(), r.u.c_str(), r.b.c_str(), r.c.c_str(), r.a.c_str(),
+          static_cast<long long>(r.nodes), r.error);
+    std::printf("%s\n", r.hasPast ? "; state from the file" : "");
+  }
+  if (result.scans.empty())
+    std::printf("no scan is spelled out\n");
+  for (const VerifiedEntry &e : result.verified)
+    std::printf("verified       %-24s results differ by %.1e, states by %.1e\n",
+                e.name.c_str(), e.results, e.states);
+}
+
 /// The program that --emit=exe puts before a model: beside effc itself.
 llvm::Expected<std::string> findRunner() {
   llvm::SmallString<128> path(llvm::sys::path::parent_path(
@@ -195,6 +223,11 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags,
     options.statePairs.emplace_back(pair.substr(0, equals),
                                     pair.substr(equals + 1));
   }
+  options.relaxSequence = flags.relaxSequence;
+  options.addStates = flags.addStates;
+  options.allowLiteralScan = flags.allowLiteralScan;
+  options.raiseCumulativeSums = flags.raiseCumsum;
+  options.verifyRaise = flags.verifyRaise;
   options.tokenizer = flags.tokenizer;
   options.jobs = unsigned(flags.jobs);
   options.stopAfter = *parseStage(flags.stopAfter);
@@ -248,6 +281,14 @@ int effc::driver::compileVerb(const Invocation &call) {
                "the size of a dimension that the file leaves open");
   command.list("state", 0, flags.states, "PAST=PRESENT,...",
                "an input and an output that are one state");
+  command.flag("relax-seq", 0, flags.relaxSequence,
+               "free a number of tokens that the file fixes (models of scans)");
+  command.flag("add-states", 0, flags.addStates,
+               "give scans that start at zero a state: the model generates");
+  command.flag("allow-literal-scan", 0, flags.allowLiteralScan,
+               "compile scans that are not recognised, however large");
+  command.flag("raise-cumsum", 0, flags.raiseCumsum,
+               "take scans written as cumulative sums (exact to 1e-3)");
   command.flag("strict-paths", 0, flags.strictPaths,
                "refuse links among the model's data files");
   command.section("looking inside");
@@ -259,6 +300,11 @@ int effc::driver::compileVerb(const Invocation &call) {
                  "write the IR after each level to DIR");
   command.choice("timing", 0, flags.timing, {"none", "text", "json"},
                  "time of each stage, on standard error");
+  command.flag("report-raise", 0, flags.reportRaise,
+               "print how each scan and convolution was found");
+  command.flag("verify-raise", 0, flags.verifyRaise,
+               "compare every entry point with the file's graph on random "
+               "numbers");
   command.flag("verbose", 'v', flags.verbose,
                "print every decision of every pass");
   command.section("running");
@@ -311,6 +357,8 @@ int effc::driver::compileVerb(const Invocation &call) {
         std::fprintf(stderr, " %s=%s", key.c_str(), value.c_str());
       std::fputc('\n', stderr);
     }
+  if (flags.reportRaise || (flags.verifyRaise && !flags.quiet))
+    printRaise(*result);
   if (options->stopAfter != Stage::File) {
     std::fputs(result->text.c_str(), stdout);
     return 0;

@@ -15,6 +15,7 @@
 #define EFFC_PIPELINES_COMPILE_H
 
 #include "effc/Artifact/ModelWriter.h"
+#include "effc/Conversion/OnnxToEff/RaiseScans.h"
 #include "effc/Frontend/ONNX/Import.h"
 #include "effc/Target/X86/X86Machine.h"
 
@@ -58,6 +59,16 @@ struct CompileOptions {
   std::vector<std::string> dims;
   /// Pairs of state names that the rules of naming do not find: past, present.
   std::vector<std::pair<std::string, std::string>> statePairs;
+  /// Free a number of tokens that the file fixes, and a batch of one.
+  bool relaxSequence = false;
+  /// Make the states of scans that start at zero the model's: it generates.
+  bool addStates = false;
+  /// Compile scans that are not recognised however large they are.
+  bool allowLiteralScan = false;
+  /// Take scans that are written as cumulative sums with a division.
+  bool raiseCumulativeSums = false;
+  /// Compare what was raised with the graph of the file on random numbers.
+  bool verifyRaise = false;
   /// tokenizer.json; empty: MODEL.tokenizer.json or tokenizer.json beside the
   /// model, if there.
   std::string tokenizer;
@@ -76,6 +87,12 @@ struct Decision {
   std::vector<std::pair<std::string, std::string>> values;
 };
 
+/// What --verify-raise found.
+struct VerifiedEntry {
+  std::string name;
+  double results = 0, states = 0; ///< largest relative differences
+};
+
 struct StageTime {
   std::string name;
   double seconds = 0;
@@ -89,6 +106,9 @@ struct CompileResult {
   /// Sorted by pass, place and name.
   std::vector<Decision> decisions;
   std::vector<StageTime> times;
+  /// Scans and convolutions that the file spells out.
+  std::vector<ScanReport> scans;
+  std::vector<VerifiedEntry> verified;
 };
 
 /// What the compilation tells while it runs; any part may be missing.

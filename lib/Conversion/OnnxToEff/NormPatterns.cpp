@@ -63,8 +63,51 @@ static LogicalResult emitLayerNorm(Emitter &e, Value out, Value x, Value weight,
   return success();
 }
 
-static Match rmsMatch(Value out, Value x, Value weight, double eps,
+/// The norm of `h * silu(z)` that nothing else reads, as Mamba-2 has it.
+static std::optional<Match> gatedMatch(Graph &g, Value out, Value x,
+                                       Value weight, double eps,
+                                       SmallVector<Operation *> covers) {
+  auto mul = g.node(x, "Mul");
+  SmallVector<Operation *> gateCovers;
+  Value z;
+  auto pair = g.either(mul, [&](Value v) {
+    gateCovers.clear();
+    return static_cast<bool>(z = matchSilu(g, v, gateCovers));
+  });
+  if (!pair || Graph::shape(pair->second) != Graph::shape(x) ||
+      Graph::shape(z) != Graph::shape(x) ||
+      llvm::any_of(mul->getUsers(), [&](Operation *user) {
+        return !llvm::is_contained(covers, user);
+      }))
+    return std::nullopt;
+  Value h = pair->second;
+  int64_t size = Graph::shape(x).back();
+  Match m;
+  m.needs = {h, z};
+  m.covers = std::move(covers);
+  m.covers.push_back(mul);
+  m.covers.append(gateCovers);
+  m.emit = [=](Emitter &e) {
+    Lowered l = e.rows(h);
+    if (!l.value)
+      return failure();
+    Value t = e.tensor(z), w = t ? e.weight(weight, {size}) : Value();
+    if (!w)
+      return failure();
+    Value gate =
+        e.reshape(t, cast<RankedTensorType>(l.value.getType()).getShape());
+    e.define(out, eff::GatedNormOp::create(e.builder, e.loc, l.value, gate, w,
+                                           APFloat(static_cast<float>(eps)), 0,
+                                           /*before=*/false));
+    return success();
+  };
+  return m;
+}
+
+static Match rmsMatch(Graph &g, Value out, Value x, Value weight, double eps,
                       SmallVector<Operation *> covers) {
+  if (auto gated = gatedMatch(g, out, x, weight, eps, covers))
+    return std::move(*gated);
   Match m;
   m.needs = {x};
   m.covers = std::move(covers);
@@ -86,7 +129,7 @@ static std::optional<Match> rmsOp(Graph &g, onnx::NodeOp root) {
   for (Value extra : root->getResults().drop_front())
     if (!extra.use_empty())
       return std::nullopt;
-  return rmsMatch(root->getResult(0), x, w, root.getFloat("epsilon", 1e-5f),
+  return rmsMatch(g, root->getResult(0), x, w, root.getFloat("epsilon", 1e-5f),
                   {root});
 }
 
@@ -169,7 +212,7 @@ static std::optional<Match> rmsDecomposed(Graph &g, onnx::NodeOp root) {
   Value x = normalised(g, pair->second, eps, covers);
   if (!x)
     return std::nullopt;
-  return rmsMatch(out, x, pair->first, eps, std::move(covers));
+  return rmsMatch(g, out, x, pair->first, eps, std::move(covers));
 }
 
 /// Skip(Simplified)LayerNormalization: the norm of a sum, and the sum.

@@ -44,8 +44,8 @@ Role roleOf(StringRef name) {
   auto any = [&](std::initializer_list<StringRef> names) {
     return llvm::is_contained(names, name);
   };
-  if (any({"input_ids", "inputs_embeds", "token_type_ids",
-           "decoder_input_ids"}))
+  if (any({"input_ids", "inputs_embeds", "token_type_ids", "decoder_input_ids",
+           "ids", "tokens"}))
     return Role::Ids;
   if (any({"attention_mask", "decoder_attention_mask"}))
     return Role::Mask;

@@ -9,6 +9,57 @@
 
 include "mlir/Pass/PassBase.td"
 
+def OnnxRaiseScansPass : Pass<"onnx-raise-scans", "::mlir::ModuleOp"> {
+  let summary = "Replaces scans and convolutions that exporters spelled out by nodes of ai.effc";
+  let description = [{
+    Works on a graph with static shapes, as `onnx-simplify` leaves it. A scan is found from the product of a constant
+    that is not positive (A) and step widths (dt) that an exponential reads; the nodes behind it up to the one value
+    that leaves are computed on random numbers, and so is the scan with each assignment of the values around it. Only
+    an assignment that gives every element (to 1e-5 of the mean) replaces the nodes. What is not found stays.
+
+    Depthwise convolutions that are padded and cut to their input's length, and single steps of one, become
+    `CausalConv1d`.
+
+    Before
+    ```mlir
+    %decays = onnx.node "Exp"(%dtA) since 18 : (tensor<1x64x4x8xf32>) -> tensor<1x64x4x8xf32>
+    %decay = onnx.node "Gather"(%decays, %zero) since 18 {axis = 2 : i64} : ...
+    ...
+    ```
+    after
+    ```mlir
+    %y, %state = onnx.node "SelectiveScan"(%u, %dt, %a, %b, %c, %zeros) domain "ai.effc" since 1 : ...
+    ```
+  }];
+  let dependentDialects = ["::effc::onnx::OnnxDialect"];
+  let options = [
+    Option<"cumulativeSums", "cumulative-sums", "bool", "false",
+           "take scans as cumulative sums with a division too, which agree to 1e-3 (default false)">,
+  ];
+}
+
+def OnnxRelaxPass : Pass<"onnx-relax", "::mlir::ModuleOp"> {
+  let summary = "Frees batch and tokens of a graph that was bound to one length";
+  let description = [{
+    After `onnx-raise-scans` nothing of a Mamba model depends on the number of tokens but shapes. Each shape is
+    computed from the first argument's again, so that `onnx-bind` can give it any number. With `states`, the states of
+    scans and convolutions that start at zero become arguments and results.
+
+    Before
+    ```mlir
+    func.func @main(%ids: tensor<1x16xi64> {onnx.name = "input_ids"}) -> ...
+    ```
+    after
+    ```mlir
+    func.func @main(%ids: tensor<?x?xi64> {onnx.dims = ["batch", "tokens"], onnx.name = "input_ids"}, ...) -> ...
+    ```
+  }];
+  let dependentDialects = ["::effc::onnx::OnnxDialect"];
+  let options = [
+    Option<"states", "states", "bool", "true", "make states that start at zero arguments (default true)">,
+  ];
+}
+
 def RaiseToEffPass : Pass<"raise-to-eff", "::mlir::ModuleOp"> {
   let summary = "Turns a bound onnx graph into an entry point of an eff module";
   let description = [{
