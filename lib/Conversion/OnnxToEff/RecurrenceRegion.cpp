@@ -245,22 +245,28 @@ std::optional<ClosedRegion> RegionFinder::close(ClosedRegion region,
 
   // What outside only prepares: products as large as all states, and moves.
   llvm::DenseSet<Operation *> outside;
+  // Products of leaves; a projection of one by a constant is a value of its own.
+  auto isProduct = [&](onnx::NodeOp node) {
+    if (node.is("MatMul") || node.is("Einsum"))
+      return llvm::none_of(node.getInputs(),
+                           [&](Value x) { return graph.isConstant(x); });
+    return node.is("Mul") || node.is("ReduceSum");
+  };
   // Whether a value is computed from leaves alone, by moves and products.
   std::function<bool(Value, unsigned)> derived = [&](Value v, unsigned depth) {
-    if (region.leaves.contains(v) || graph.isConstant(v))
+    if (isa<NoneType>(v.getType()) || region.leaves.contains(v) ||
+        graph.isConstant(v))
       return true;
     auto node = v.getDefiningOp<onnx::NodeOp>();
-    bool product =
-        node && (isMove(node) || node.is("Mul") || node.is("ReduceSum") ||
-                 node.is("MatMul") || node.is("Einsum") || node.is("Neg"));
-    return product && depth > 0 && llvm::all_of(node.getInputs(), [&](Value x) {
-             return isa<NoneType>(x.getType()) || derived(x, depth - 1);
-           });
+    return node && depth > 0 && (isMove(node) || isProduct(node)) &&
+           llvm::all_of(node.getInputs(),
+                        [&](Value x) { return derived(x, depth - 1); });
   };
   auto isShared = [&](Value v) {
     auto node = v.getDefiningOp<onnx::NodeOp>();
-    if (!node)
+    if (!node || !isProduct(node))
       return false;
+    // dt * u, where u need not be known yet.
     if (node.is("Mul") && llvm::any_of(node.getInputs(), [&](Value x) {
           while (!region.leaves.contains(x)) {
             auto from = x.getDefiningOp<onnx::NodeOp>();
@@ -271,11 +277,8 @@ std::optional<ClosedRegion> RegionFinder::close(ClosedRegion region,
           return true;
         }))
       return true;
-    bool product = node.is("Mul") || node.is("ReduceSum") ||
-                   node.is("MatMul") || node.is("Einsum");
-    return product && llvm::all_of(node.getInputs(), [&](Value x) {
-             return isa<NoneType>(x.getType()) || derived(x, 8);
-           });
+    return llvm::all_of(node.getInputs(),
+                        [&](Value x) { return derived(x, 8); });
   };
   std::function<bool(Value)> collect = [&](Value v) {
     auto node = v.getDefiningOp<onnx::NodeOp>();
