@@ -55,9 +55,9 @@ Value Emitter::lowerConstant(Value base) {
   bool isFloat = isa<FloatType>(element);
   bool splat =
       llvm::all_of(*numbers, [&](double x) { return x == numbers->front(); });
-  // A number of 64 bits may not be a double.
+  // Integers as they are: of 64 bits they may not be doubles.
   if (auto constant = base.getDefiningOp<onnx::ConstantOp>();
-      constant && element.isInteger(64))
+      constant && element.isInteger())
     if (auto exact = onnx::HostTensor::read(constant.getValue());
         succeeded(exact)) {
       exact->elementType = element;

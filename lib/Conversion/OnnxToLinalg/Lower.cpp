@@ -30,6 +30,8 @@ static const lower::Table &getTable() {
     lower::addNorms(table);
     lower::addLosses(table);
     lower::addProducts(table);
+    lower::addRecurrent(table);
+    lower::addContrib(table);
     return table;
   }();
   return table;

@@ -205,6 +205,8 @@ void addAttention(Table &table);
 void addLinearAttention(Table &table);
 void addQuantization(Table &table);
 void addResize(Table &table);
+void addRecurrent(Table &table);
+void addContrib(Table &table);
 
 /// One result, a failure when it is null.
 inline Results one(Value value) {

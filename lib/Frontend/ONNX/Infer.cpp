@@ -99,6 +99,8 @@ LogicalResult onnx::inferTypes(NodeOp node) {
   if (!rule)
     rule = findLayerRule(node);
   if (!rule)
+    rule = findRecurrentRule(node);
+  if (!rule)
     rule = findContribRule(node);
   if (!rule)
     return success();

@@ -70,6 +70,7 @@ mlir::LogicalResult inferTypes(NodeOp node);
 InferFn findElementwiseRule(NodeOp node);
 InferFn findMovementRule(NodeOp node);
 InferFn findLayerRule(NodeOp node);
+InferFn findRecurrentRule(NodeOp node);
 InferFn findContribRule(NodeOp node);
 
 } // namespace effc::onnx

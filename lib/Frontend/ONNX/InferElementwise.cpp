@@ -137,6 +137,7 @@ InferFn onnx::findElementwiseRule(NodeOp node) {
               "Tan",
               "Tanh",
               "ThresholdedRelu",
+              "CumProd",
               "CumSum",
               "Trilu",
               "LpNormalization",
