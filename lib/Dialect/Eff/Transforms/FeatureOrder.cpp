@@ -24,10 +24,9 @@ LogicalResult effc::eff::refuseReordering(Operation *op, const llvm::Twine &why,
       emitUserError(op->getLoc(), ErrorCode::CannotReorder,
                     "the heads and channels of the model cannot be reordered");
   noteWhy(diagnostic, why);
-  noteTry(diagnostic,
-          hint.isTriviallyEmpty()
-              ? llvm::Twine(defaultHint(ErrorCode::CannotReorder))
-              : hint);
+  noteTry(diagnostic, hint.isTriviallyEmpty()
+                          ? llvm::Twine(defaultHint(ErrorCode::CannotReorder))
+                          : hint);
   return failure();
 }
 
@@ -55,8 +54,7 @@ LogicalResult FeatureOrders::require(Value value, const Permutation &order,
   }
   auto type = llvm::dyn_cast<RankedTensorType>(value.getType());
   if (!type || type.getRank() == 0 || type.getShape().back() != order.size())
-    return refuseReordering(asker, nameOf(asker) +
-                                       " has a value without the " +
+    return refuseReordering(asker, nameOf(asker) + " has a value without the " +
                                        llvm::Twine(order.size()) +
                                        " features that are reordered");
   auto basis = llvm::dyn_cast_or_null<BasisAttr>(type.getEncoding());
@@ -102,8 +100,8 @@ LogicalResult FeatureOrders::visitElementwise(Operation *op,
     if (matchPattern(operand, m_Constant(&constant)) && constant.isSplat())
       continue;
     auto broadcast = operand.getDefiningOp<linalg::BroadcastOp>();
-    auto read = broadcast ? broadcast.getInput().getDefiningOp<ReadOp>()
-                          : ReadOp();
+    auto read =
+        broadcast ? broadcast.getInput().getDefiningOp<ReadOp>() : ReadOp();
     if (!read) {
       if (failed(require(operand, order, op)))
         return failure();
@@ -124,8 +122,8 @@ LogicalResult FeatureOrders::visitElementwise(Operation *op,
       if (user != broadcast) {
         auto other = llvm::dyn_cast<linalg::BroadcastOp>(user);
         if (!other || getFeatures(other->getResult(0)) != order.size())
-          return refuseReordering(user, nameOf(user) +
-                                            " reads a reordered vector");
+          return refuseReordering(user,
+                                  nameOf(user) + " reads a reordered vector");
         if (failed(require(other->getResult(0), order, user)))
           return failure();
       }
@@ -181,8 +179,7 @@ LogicalResult FeatureOrders::visitConv(CausalConv1DOp conv,
   states.insert({getSymbolOf(conv.getState()), order});
   if (failed(requireRows(conv.getWeightMutable(), order)))
     return failure();
-  if (conv.getBias() &&
-      failed(requireRows(conv.getBiasMutable()[0], order)))
+  if (conv.getBias() && failed(requireRows(conv.getBiasMutable()[0], order)))
     return failure();
   return failure(failed(require(conv.getInput(), order, conv)) ||
                  failed(require(conv.getResult(), order, conv)));

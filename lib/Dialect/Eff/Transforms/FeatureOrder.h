@@ -59,6 +59,7 @@ public:
   bool isReached(mlir::OpOperand &operand) const {
     return reached.contains(&operand);
   }
+  bool isOrdered(mlir::Value value) const { return orders.count(value); }
   /// Ops whose wiring is known without following: their operands are asked for
   /// with `require`.
   void setAnchor(mlir::Operation *op) { anchors.insert(op); }

@@ -228,6 +228,47 @@ def EffEraseBasesPass : Pass<"eff-erase-bases", "::mlir::ModuleOp"> {
   let dependentDialects = ["::effc::eff::EffDialect"];
 }
 
+def EffReorderPass : Pass<"eff-reorder", "::mlir::ModuleOp"> {
+  let summary = "Sorts and clusters the heads and channels of Mamba-2 scans";
+  let description = [{
+    The input of a scan has channels of very different magnitude, and which ones are large hardly depends on the text
+    (Quamba2, arXiv 2503.22879). The channels of each head are sorted by the largest magnitude that calibration saw, heads
+    are clustered inside their state-space group and channels inside each cluster of heads, so that each cluster can have
+    a scale of its own. The order is a permutation of heads inside their group and of channels inside their head, which
+    commutes with the block; weights take it in, so it costs nothing at run time: rows of `in_proj` (z, x and dt), of the
+    convolution and of its bias, the vectors of the scan, the weight of the gated norm, columns of `out_proj`.
+
+    The pass follows the order from each `eff.ssd_scan` through splits, convolutions, norms and elementwise ops; an op
+    that does not commute is an error. Refused are models without such a scan, fewer heads in a group or channels in a
+    head than clusters, and what is quantised, rotated or reordered already: behind a rotation there are no channels any
+    more, so reorder before eff-rotate.
+
+    The scan gets `clusters`, matrices an `order` basis named after the state. States of a reordered model are in its own
+    order: `eff.order` on a state says which channel of the source stands at each place (heads and head_dim of a scan's
+    state, channels of a convolution's); who exchanges states with the source permutes them by it, after `eff.perm`.
+
+    Before:
+    ```mlir
+    %y = eff.ssd_scan %x, %dt, %a, %b, %c, %s {heads = 2, groups = 1}
+      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
+    ```
+    After `head-clusters=1 channel-clusters=2`:
+    ```mlir
+    %y = eff.ssd_scan %x, %dt, %a, %b, %c, %s {heads = 2, groups = 1, clusters = #eff.clusters<heads = [2], channels = [3, 4]>}
+      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
+    ```
+
+    A remark for each scan gives its scales and how much less noise rounding makes than with one scale for all; one for
+    each weight says which sides moved.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+  let options = [
+    Option<"calibration", "calibration", "std::string", "", "File that effc calibrate wrote">,
+    Option<"headClusters", "head-clusters", "int64_t", "4", "Clusters of heads in each state-space group (default 4)">,
+    Option<"channelClusters", "channel-clusters", "int64_t", "4", "Clusters of channels in each cluster of heads (default 4)">,
+  ];
+}
+
 def EffRotatePass : Pass<"eff-rotate", "::mlir::ModuleOp"> {
   let summary = "Rotates activations and weights by Hadamard matrices";
   let description = [{
