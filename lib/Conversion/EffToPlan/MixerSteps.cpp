@@ -6,10 +6,12 @@
 
 #include "ProgramBuilder.h"
 
+#include "effc/Support/Error.h"
+
 using namespace mlir;
 using namespace effc;
 
-using Pairs = llvm::SmallVector<std::pair<llvm::StringRef, int64_t>, 16>;
+using Pairs = llvm::SmallVector<std::pair<llvm::StringRef, int64_t>, 24>;
 
 static int64_t getDim(Value value, int64_t dim) {
   return llvm::cast<RankedTensorType>(value.getType()).getShape()[dim];
@@ -82,81 +84,118 @@ LogicalResult ProgramBuilder::convert(eff::RopeOp op) {
 }
 
 LogicalResult ProgramBuilder::convert(eff::CausalConv1DOp op) {
-  Matrix x = getMatrix(op.getInput());
-  Matrix y = allocateMatrix(op.getResult());
+  Reading x = getReading(op.getInputMutable());
+  Writing y = getStaticWriting(op.getResult());
   auto weight = llvm::cast<eff::WeightType>(op.getWeight().getType());
-  addStep(op, "causal_conv1d",
-          {{"batch", getDim(op.getInput(), 0)},
-           {"tokens", getDim(op.getInput(), 1)},
-           {"channels", x.columns},
-           {"kernel", weight.getShape()[1]},
-           {"ldx", x.ld},
-           {"ldy", y.ld},
-           {"silu", op.getActivation() == eff::Activation::SiLU}},
-          {x.ref, getResource(op.getWeight()), getResource(op.getBias()),
-           getResource(op.getState()), y.ref},
+  Pairs constants = {{"batch", getDim(op.getInput(), 0)},
+                     {"tokens", getDim(op.getInput(), 1)},
+                     {"channels", x.matrix.columns},
+                     {"kernel", weight.getShape()[1]},
+                     {"ldx", x.matrix.ld},
+                     {"ldy", y.matrix.ld},
+                     {"silu", op.getActivation() == eff::Activation::SiLU}};
+  if (op.getStateScale() && !x.isInt8) {
+    auto diagnostic =
+        emitUserError(op.getLoc(), ErrorCode::CodeGen,
+                      "no kernel keeps an int8 state of float activations");
+    noteTry(diagnostic, "quantise the convolution's input by the same scales");
+    return failure();
+  }
+  addReading(constants, x, "x_i8", "xscale_each");
+  addQuantization(constants, y);
+  addStep(op, "causal_conv1d", constants,
+          {x.matrix.ref, getResource(op.getWeight()), getResource(op.getBias()),
+           getResource(op.getState()), y.matrix.ref, x.scale, y.scale},
           getCost(op));
   return success();
 }
 
+/// How the state of a scan is kept.
+static void addState(llvm::SmallVectorImpl<std::pair<llvm::StringRef, int64_t>>
+                         &constants,
+                     Value state) {
+  eff::Int8StateAttr int8 =
+      llvm::cast<eff::StateType>(state.getType()).getInt8();
+  if (!int8)
+    return;
+  bool isStatic = int8.getScaling() == eff::StateScaling::Static;
+  constants.push_back({"state_format", isStatic ? 1 : 2});
+  if (int8.getRounding() == eff::StateRounding::Stochastic)
+    constants.push_back({"state_rounding", 1});
+  if (int8.getResidual())
+    constants.push_back({"state_residual", int8.getResidual()});
+}
+
 LogicalResult ProgramBuilder::convert(eff::SsdScanOp op) {
-  Matrix x = getMatrix(op.getInput());
-  Matrix dt = getMatrix(op.getDt());
-  Matrix b = getMatrix(op.getB());
-  Matrix c = getMatrix(op.getC());
+  Reading x = getReading(op.getInputMutable());
+  Reading dt = getReading(op.getDtMutable());
+  Reading b = getReading(op.getBMutable());
+  Reading c = getReading(op.getCMutable());
   Matrix y = allocateMatrix(op.getResult());
   int64_t heads = op.getHeads(), groups = op.getGroups();
   Pairs constants = {{"batch", getDim(op.getInput(), 0)},
                      {"tokens", getDim(op.getInput(), 1)},
                      {"heads", heads},
-                     {"head_dim", x.columns / heads},
-                     {"n", b.columns / groups},
+                     {"head_dim", x.matrix.columns / heads},
+                     {"n", b.matrix.columns / groups},
                      {"groups", groups},
                      {"chunk", op.getChunk()},
-                     {"ldx", x.ld},
-                     {"lddt", dt.ld},
-                     {"ldb", b.ld},
-                     {"ldc", c.ld},
+                     {"ldx", x.matrix.ld},
+                     {"lddt", dt.matrix.ld},
+                     {"ldb", b.matrix.ld},
+                     {"ldc", c.matrix.ld},
                      {"ldy", y.ld}};
   if (op.getDtSoftplus())
     constants.emplace_back("dt_softplus", 1);
+  addReading(constants, x, "x_i8", "xscale_each");
+  addReading(constants, dt, "dt_i8", "dtscale_each");
+  addReading(constants, b, "b_i8", "bscale_each");
+  addReading(constants, c, "c_i8", "cscale_each");
+  addState(constants, op.getState());
   addStep(op, "ssd_scan", constants,
-          {x.ref, dt.ref, getResource(op.getA()), b.ref, c.ref,
-           getResource(op.getSkip()), getResource(op.getState()), y.ref,
-           getResource(op.getDtBias()), getNull(), getNull(), getNull(),
-           getNull()},
+          {x.matrix.ref, dt.matrix.ref, getResource(op.getA()), b.matrix.ref,
+           c.matrix.ref, getResource(op.getSkip()), getResource(op.getState()),
+           y.ref, getResource(op.getDtBias()), x.scale, dt.scale, b.scale,
+           c.scale, getResource(op.getStateScale())},
           getCost(op));
   return success();
 }
 
 LogicalResult ProgramBuilder::convert(eff::SsmScanOp op) {
-  Matrix u = getMatrix(op.getInput());
-  Matrix dt = getMatrix(op.getDt());
-  Matrix b = getMatrix(op.getB());
-  Matrix c = getMatrix(op.getC());
-  Matrix gate = {getNull(), 0, 0, 0};
+  Reading u = getReading(op.getInputMutable());
+  Reading dt = getReading(op.getDtMutable());
+  Reading b = getReading(op.getBMutable());
+  Reading c = getReading(op.getCMutable());
+  Reading gate = {{getNull(), 0, 0, 0}, false, getNull(), false};
   if (op.getGate())
-    gate = getMatrix(op.getGate());
+    gate = getReading(*op.getGateMutable().begin());
   Matrix y = allocateMatrix(op.getResult());
   int64_t groups = op.getGroups();
   Pairs constants = {{"batch", getDim(op.getInput(), 0)},
                      {"tokens", getDim(op.getInput(), 1)},
-                     {"channels", u.columns},
-                     {"n", b.columns / groups},
+                     {"channels", u.matrix.columns},
+                     {"n", b.matrix.columns / groups},
                      {"groups", groups},
-                     {"ldu", u.ld},
-                     {"lddt", dt.ld},
-                     {"ldb", b.ld},
-                     {"ldc", c.ld},
-                     {"ldz", gate.ld},
+                     {"ldu", u.matrix.ld},
+                     {"lddt", dt.matrix.ld},
+                     {"ldb", b.matrix.ld},
+                     {"ldc", c.matrix.ld},
+                     {"ldz", gate.matrix.ld},
                      {"ldy", y.ld}};
   if (op.getDtSoftplus())
     constants.emplace_back("dt_softplus", 1);
+  addReading(constants, u, "u_i8", "uscale_each");
+  addReading(constants, dt, "dt_i8", "dtscale_each");
+  addReading(constants, b, "b_i8", "bscale_each");
+  addReading(constants, c, "c_i8", "cscale_each");
+  addReading(constants, gate, "z_i8", "zscale_each");
+  addState(constants, op.getState());
   addStep(op, "ssm_scan", constants,
-          {u.ref, dt.ref, getResource(op.getA()), b.ref, c.ref,
-           getResource(op.getSkip()), gate.ref, getResource(op.getState()),
-           y.ref, getResource(op.getDtBias()), getNull(), getNull(), getNull(),
-           getNull(), getNull()},
+          {u.matrix.ref, dt.matrix.ref, getResource(op.getA()), b.matrix.ref,
+           c.matrix.ref, getResource(op.getSkip()), gate.matrix.ref,
+           getResource(op.getState()), y.ref, getResource(op.getDtBias()),
+           u.scale, dt.scale, b.scale, c.scale, gate.scale,
+           getResource(op.getStateScale())},
           getCost(op));
   return success();
 }

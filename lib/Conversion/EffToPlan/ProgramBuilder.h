@@ -58,7 +58,9 @@ private:
   mlir::LogicalResult convert(eff::LinearOp op);
   mlir::LogicalResult convert(eff::Conv2DOp op);
   mlir::LogicalResult convert(eff::QuantizeOp op);
+  mlir::LogicalResult convert(eff::QuantizeStaticOp op);
   mlir::LogicalResult convert(eff::DequantizeOp op);
+  mlir::LogicalResult convert(eff::HadamardOp op);
   mlir::LogicalResult convert(eff::SelectRowsOp op);
   mlir::LogicalResult convert(eff::SampleOp op);
   mlir::LogicalResult convert(eff::RmsNormOp op);
@@ -103,6 +105,34 @@ private:
                mlir::Region &epilogue, llvm::ArrayRef<mlir::Value> operands,
                Cost cost);
   Cost getCost(mlir::Operation *op);
+
+  // Int8 operands and results (Folding.cpp).
+  using ConstantList =
+      llvm::SmallVectorImpl<std::pair<llvm::StringRef, int64_t>>;
+  /// An operand as a kernel reads it: its values, or codes and their scales.
+  struct Reading {
+    Matrix matrix;
+    bool isInt8;
+    mlir::Value scale;
+    bool isEach;
+  };
+  Reading getReading(mlir::OpOperand &use);
+  /// Where a kernel writes its result: values, or codes of the static scales
+  /// that it reads (quant 1) or of the dynamic ones that it writes (2).
+  struct Writing {
+    Matrix matrix;
+    int64_t quant;
+    mlir::Value scale;
+    bool isEach;
+  };
+  Writing getWriting(mlir::Value result);
+  /// For kernels without dynamic scales.
+  Writing getStaticWriting(mlir::Value result);
+  static void addQuantization(ConstantList &constants, const Writing &writing);
+  static void addReading(ConstantList &constants, const Reading &reading,
+                         llvm::StringRef isInt8, llvm::StringRef isEach);
+  /// Whether every reader takes the codes.
+  static bool isFolded(eff::DequantizeOp op);
 
   // Generic code (GenericCode.cpp).
   struct Group {

@@ -1,0 +1,84 @@
+//===- Recipe.h - compression as a list of steps ----------------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// A recipe is a small text: one step on a line, a name and its options
+/// (`NAME`, `NAME=VALUE`; a bare name means `=true`), `#` begins a comment.
+///
+///   require ssd_scan          the model must have such an op
+///   calibrate hessian         run the model on samples, see CalibrateStep
+///   rotate residual online    the pass eff-rotate{residual=true online=true}
+///
+/// Every other name is that of a pass of the eff dialect without its `eff-`;
+/// passes that take a calibration get what the last `calibrate` has seen.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_PIPELINES_RECIPE_H
+#define EFFC_PIPELINES_RECIPE_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace effc {
+
+struct RecipeStep {
+  std::string name;
+  std::vector<std::pair<std::string, std::string>> options;
+  unsigned line;
+
+  /// The value of an option, or nothing.
+  std::optional<llvm::StringRef> get(llvm::StringRef option) const;
+  bool has(llvm::StringRef option) const { return get(option).has_value(); }
+};
+
+struct Recipe {
+  /// As it was asked for: a known name or a path.
+  std::string name;
+  std::string text;
+  std::vector<RecipeStep> steps;
+
+  bool needsCalibration() const;
+};
+
+/// The recipes that effc knows, by name.
+std::vector<llvm::StringRef> listRecipes();
+/// A known recipe, or the one in a file. Unknown names list the known ones.
+llvm::Expected<Recipe> findRecipe(llvm::StringRef nameOrPath);
+/// A recipe from its text; `name` is for messages.
+llvm::Expected<Recipe> parseRecipe(llvm::StringRef text, llvm::StringRef name);
+
+/// What the steps that are no passes need from the compilation.
+struct RecipeActions {
+  /// Runs the model on samples and returns the path of what was seen.
+  std::function<llvm::Expected<std::string>(mlir::ModuleOp,
+                                            const RecipeStep &)>
+      calibrate;
+  /// Chooses what a step leaves open (a precision file, layers), by trying;
+  /// returns options that the passes behind get.
+  std::function<llvm::Expected<std::vector<std::pair<std::string, std::string>>>(
+      mlir::ModuleOp, const RecipeStep &, llvm::StringRef calibration)>
+      search;
+  std::function<void(const std::string &text)> warn;
+  std::function<void(llvm::StringRef stage, uint64_t done, uint64_t total)>
+      progress;
+};
+
+/// Applies a recipe to a raised model. A model that it does not fit is an
+/// error.
+llvm::Error applyRecipe(mlir::ModuleOp model, const Recipe &recipe,
+                        const RecipeActions &actions);
+
+} // namespace effc
+
+#endif // EFFC_PIPELINES_RECIPE_H

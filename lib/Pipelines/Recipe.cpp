@@ -1,0 +1,247 @@
+//===- Recipe.cpp - compression as a list of steps ------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effc/Pipelines/Recipe.h"
+
+#include "effc/Dialect/Eff/Eff.h"
+#include "effc/Pipelines/Lower.h"
+#include "effc/Support/Error.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+using namespace effc;
+using namespace mlir;
+
+namespace {
+struct KnownRecipe {
+  llvm::StringLiteral name, text;
+};
+constexpr KnownRecipe kRecipes[] = {
+#include "RecipeTexts.inc"
+};
+} // namespace
+
+std::optional<llvm::StringRef> RecipeStep::get(llvm::StringRef option) const {
+  for (const auto &[name, value] : options)
+    if (name == option)
+      return llvm::StringRef(value);
+  return std::nullopt;
+}
+
+bool Recipe::needsCalibration() const {
+  return llvm::any_of(steps, [](const RecipeStep &step) {
+    return step.name == "calibrate";
+  });
+}
+
+std::vector<llvm::StringRef> effc::listRecipes() {
+  std::vector<llvm::StringRef> names;
+  for (const KnownRecipe &recipe : kRecipes)
+    names.push_back(recipe.name);
+  return names;
+}
+
+/// Words that are steps but no passes.
+static bool isAction(llvm::StringRef name) {
+  return name == "require" || name == "calibrate" || name == "search-precision";
+}
+
+static llvm::Error badStep(llvm::StringRef recipe, unsigned line,
+                           const llvm::Twine &why, const llvm::Twine &hint) {
+  return makeError(ErrorCode::BadRecipe, "a recipe cannot be read",
+                   recipe + ":" + llvm::Twine(line), why, hint);
+}
+
+llvm::Expected<Recipe> effc::parseRecipe(llvm::StringRef text,
+                                         llvm::StringRef name) {
+  Recipe recipe{name.str(), text.str(), {}};
+  unsigned line = 0;
+  while (!text.empty()) {
+    llvm::StringRef row;
+    std::tie(row, text) = text.split('\n');
+    ++line;
+    llvm::SmallVector<llvm::StringRef> words;
+    row.split('#').first.trim().split(words, ' ', -1, /*KeepEmpty=*/false);
+    if (words.empty())
+      continue;
+    RecipeStep step{words.front().str(), {}, line};
+    if (!isAction(step.name) && !PassInfo::lookup("eff-" + step.name))
+      return badStep(name, line, "there is no step '" + words.front() + "'",
+                     "steps are require, calibrate, search-precision and the "
+                     "passes eff-... of docs/reference/passes.md");
+    for (llvm::StringRef word : llvm::drop_begin(words)) {
+      auto [option, value] = word.split('=');
+      bool hasValue = word.contains('=');
+      if (option.empty() || (hasValue && value.empty()))
+        return badStep(name, line, "'" + word + "' is no option",
+                       "options are NAME or NAME=VALUE, without spaces");
+      step.options.emplace_back(option.str(), hasValue ? value.str() : "true");
+    }
+    recipe.steps.push_back(std::move(step));
+  }
+  if (recipe.steps.empty())
+    return badStep(name, line, "it has no steps",
+                   "effc compile --print-recipe shows known recipes");
+  return recipe;
+}
+
+llvm::Expected<Recipe> effc::findRecipe(llvm::StringRef nameOrPath) {
+  for (const KnownRecipe &known : kRecipes)
+    if (known.name == nameOrPath)
+      return parseRecipe(known.text, known.name);
+  std::string names = llvm::join(listRecipes(), ", ");
+  if (!llvm::sys::fs::exists(nameOrPath))
+    return makeError(ErrorCode::BadRecipe,
+                     "there is no recipe '" + nameOrPath + "'", {},
+                     "it is neither a known recipe nor a file",
+                     "known recipes: " + names);
+  auto buffer = llvm::MemoryBuffer::getFile(nameOrPath, /*IsText=*/true);
+  if (!buffer)
+    return makeError(ErrorCode::BadRecipe, "a recipe cannot be read",
+                     nameOrPath, buffer.getError().message(),
+                     "known recipes: " + names);
+  return parseRecipe((*buffer)->getBuffer(), nameOrPath);
+}
+
+//===----------------------------------------------------------------------===//
+// Applying a recipe
+//===----------------------------------------------------------------------===//
+
+namespace {
+class Application {
+public:
+  Application(ModuleOp model, const Recipe &recipe,
+              const RecipeActions &actions)
+      : model(model), recipe(recipe), actions(actions) {}
+  llvm::Error run();
+
+private:
+  llvm::Error checkIsFloat();
+  llvm::Error require(const RecipeStep &step);
+  llvm::Error runPass(const RecipeStep &step);
+
+  ModuleOp model;
+  const Recipe &recipe;
+  const RecipeActions &actions;
+  std::string calibration;
+  std::vector<std::pair<std::string, std::string>> found;
+};
+} // namespace
+
+llvm::Error Application::checkIsFloat() {
+  for (auto weight : model.getOps<eff::WeightOp>())
+    if (!weight.getType().getFloatFormat())
+      return makeError(ErrorCode::RecipeDoesNotFit,
+                       "the recipe '" + recipe.name +
+                           "' does not fit the model",
+                       weight.getSymName(), "the model is quantised already",
+                       "compile it without a recipe, or start from the float "
+                       "model");
+  return llvm::Error::success();
+}
+
+llvm::Error Application::require(const RecipeStep &step) {
+  for (const auto &[name, value] : step.options) {
+    std::string op = "eff." + name;
+    bool has = false;
+    model.walk([&](Operation *other) {
+      has |= other->getName().getStringRef() == op;
+      return has ? WalkResult::interrupt() : WalkResult::advance();
+    });
+    if (!has)
+      return makeError(ErrorCode::RecipeDoesNotFit,
+                       "the recipe '" + recipe.name +
+                           "' does not fit the model",
+                       {}, "the model has no " + op,
+                       "effc compile --stop-after=eff shows what was "
+                       "recognised; known recipes: " +
+                           llvm::join(listRecipes(), ", "));
+  }
+  return llvm::Error::success();
+}
+
+/// Whether a pass has an option.
+static bool takes(StringRef pass, StringRef option) {
+  constexpr std::pair<llvm::StringLiteral, llvm::StringLiteral> kOptions[] = {
+      {"reorder", "calibration"},
+      {"quantize", "calibration"},
+      {"quantize-activations", "calibration"},
+      {"quantize-states", "calibration"},
+      {"quantize", "precision"},
+      {"quantize-activations", "precision"},
+      {"collapse-channels", "layers"},
+  };
+  return llvm::is_contained(kOptions, std::pair(pass, option));
+}
+
+llvm::Error Application::runPass(const RecipeStep &step) {
+  std::string options;
+  auto add = [&](StringRef name, StringRef value) {
+    if (step.has(name) && value != *step.get(name))
+      return;
+    options += (options.empty() ? "" : " ") + name.str() + "=" + value.str();
+  };
+  for (const auto &[name, value] : step.options)
+    add(name, value);
+  if (!calibration.empty() && takes(step.name, "calibration") &&
+      !step.has("calibration"))
+    add("calibration", calibration);
+  for (const auto &[name, value] : found)
+    if (takes(step.name, name) && !step.has(name))
+      add(name, value);
+  PassManager pm(model->getContext(), ModuleOp::getOperationName());
+  const PassInfo *info = PassInfo::lookup("eff-" + step.name);
+  auto report = [&](const Twine &text) {
+    // The message is for the terminal; the error below says what went wrong.
+    if (actions.warn)
+      actions.warn(text.str());
+    return failure();
+  };
+  OpPassManager &nested = pm;
+  if (failed(info->addToPipeline(nested, options, report)))
+    return badStep(recipe.name, step.line,
+                   "the step '" + step.name + "' does not take '" + options +
+                       "'",
+                   "docs/reference/passes.md lists the options of eff-" +
+                       step.name);
+  return runPasses(pm, model, "applying the recipe's step " + step.name,
+                   actions.warn);
+}
+
+llvm::Error Application::run() {
+  if (llvm::Error error = checkIsFloat())
+    return error;
+  for (auto [index, step] : llvm::enumerate(recipe.steps)) {
+    if (actions.progress)
+      actions.progress(step.name, index, recipe.steps.size());
+    if (step.name == "require") {
+      if (llvm::Error error = require(step))
+        return error;
+    } else if (step.name == "calibrate") {
+      llvm::Expected<std::string> path = actions.calibrate(model, step);
+      if (!path)
+        return path.takeError();
+      calibration = std::move(*path);
+    } else if (step.name == "search-precision") {
+      auto options = actions.search(model, step, calibration);
+      if (!options)
+        return options.takeError();
+      found = std::move(*options);
+    } else if (llvm::Error error = runPass(step)) {
+      return error;
+    }
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error effc::applyRecipe(ModuleOp model, const Recipe &recipe,
+                              const RecipeActions &actions) {
+  return Application(model, recipe, actions).run();
+}
