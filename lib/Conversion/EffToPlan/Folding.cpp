@@ -19,8 +19,7 @@
 using namespace mlir;
 using namespace effc;
 
-/// Whether scales differ from one feature to the next.
-static bool isEach(Value scale) {
+bool ProgramBuilder::hasScaleEach(Value scale) {
   return llvm::cast<eff::WeightType>(scale.getType()).getShape()[0] != 1;
 }
 
@@ -55,7 +54,7 @@ ProgramBuilder::Reading ProgramBuilder::getReading(OpOperand &use) {
   if (!op || !readsInt8(use))
     return {getMatrix(use.get()), false, getNull(), false};
   return {getMatrix(op.getInput()), true, getResource(op.getScale()),
-          isEach(op.getScale())};
+          hasScaleEach(op.getScale())};
 }
 
 ProgramBuilder::Writing ProgramBuilder::getWriting(Value result) {
@@ -63,7 +62,7 @@ ProgramBuilder::Writing ProgramBuilder::getWriting(Value result) {
     Operation *user = *result.user_begin();
     if (auto op = llvm::dyn_cast<eff::QuantizeStaticOp>(user))
       return {allocateMatrix(op.getResult()), 1, getResource(op.getScale()),
-              isEach(op.getScale())};
+              hasScaleEach(op.getScale())};
     if (auto op = llvm::dyn_cast<eff::QuantizeOp>(user)) {
       Matrix y = allocateMatrix(op.getResult());
       return {y, 2, allocateMatrix(op.getScale()).ref, false};

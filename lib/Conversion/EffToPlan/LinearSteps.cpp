@@ -1,4 +1,4 @@
-//===- LinearSteps.cpp - linears, embeddings, norms as steps --------------===//
+//===- LinearSteps.cpp - linears and embeddings as steps ------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -9,7 +9,6 @@
 #include "effc/Dialect/Eff/Layout.h"
 #include "effc/Support/Error.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace effc;
@@ -27,7 +26,7 @@ static llvm::StringRef getLinearFamily(eff::WeightType weight,
            : type.isBF16() ? "linear_bf16"
                            : "linear_f16";
   if (weight.getGroup() > 0)
-    return "linear_i4";
+    return int8Activations ? "linear_i4a8" : "linear_i4";
   return int8Activations ? "linear_i8a8" : "linear_i8";
 }
 
@@ -98,17 +97,6 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
   if (family.empty())
     return reportLayout(op, weight);
   Matrix x = getMatrix(op.getInput());
-  // A single row need not be padded: weights are zero beyond k.
-  int64_t ldq = llvm::alignTo(x.columns, 4);
-  if (isInt8 && x.rows > 1 && x.ld != ldq) {
-    auto diagnostic =
-        emitUserError(op.getLoc(), ErrorCode::CodeGen,
-                      "no kernel reads int8 rows of this distance");
-    noteWhy(diagnostic, "they start " + llvm::Twine(x.ld) +
-                            " bytes apart, a linear reads rows of " +
-                            llvm::Twine(ldq));
-    return failure();
-  }
   // Rows of extras whose distances differ from one another are copied first,
   // before the result has a place.
   llvm::SmallVector<Value> extraRefs;
@@ -123,13 +111,16 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
     extraRefs.push_back(matrix.ref);
     extraLds.push_back(matrix.ld);
   }
-  Matrix y = allocateMatrix(op.getResult());
+  Writing writing = isInt8 ? getStaticWriting(op.getResult())
+                           : Writing{allocateMatrix(op.getResult()), 0, {}, false};
+  Matrix y = writing.matrix;
   Pairs constants = {{"rows", getRows(op.getInput(), y.rows)},
                      {"n", y.columns},
                      {"k", x.columns},
                      {"ldy", y.ld},
-                     {"extras", extraRefs.size()}};
-  constants.push_back({isInt8 ? "ldq" : "ldx", x.ld});
+                     {"extras", extraRefs.size()},
+                     {isInt8 ? "ldq" : "ldx", x.ld}};
+  addQuantization(constants, writing);
   if (weight.getGroup() > 0)
     constants.push_back({"group", weight.getGroup()});
   llvm::SmallVector<std::string> names;
@@ -138,11 +129,16 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
   for (auto [name, ld] : llvm::zip(names, extraLds))
     constants.push_back({name, ld});
   llvm::SmallVector<Value> operands = {x.ref};
+  bool isStatic =
+      isInt8 && llvm::isa<eff::WeightType>(op.getScale().getType());
+  if (isStatic)
+    constants.push_back({"static_scale", 1});
   if (isInt8)
-    operands.push_back(getMatrix(op.getScale()).ref);
+    operands.push_back(isStatic ? getResource(op.getScale())
+                                : getMatrix(op.getScale()).ref);
   operands.append({getResource(op.getWeight()), y.ref});
   if (isInt8)
-    operands.push_back(getNull());
+    operands.push_back(writing.scale);
   operands.append(extraRefs);
   Region epilogue;
   cloneEpilogue(op, epilogue);
@@ -202,38 +198,6 @@ LogicalResult ProgramBuilder::convert(eff::Conv2DOp op) {
   return success();
 }
 
-LogicalResult ProgramBuilder::convert(eff::QuantizeOp op) {
-  Matrix x = getMatrix(op.getInput());
-  // Rows of q are padded to whole words of four bytes.
-  auto type = llvm::cast<RankedTensorType>(op.getResult().getType());
-  int64_t ldq = llvm::alignTo(x.columns, 4);
-  Place q = Place::contiguous(createBuffer(x.rows * ldq), type);
-  q.strides[1] = ldq;
-  q.strides[0] = type.getShape()[1] * ldq;
-  places[op.getResult()] = q;
-  Matrix scale = allocateMatrix(op.getScale());
-  addStep(op, "quantize_rows",
-          {{"rows", getRows(op.getInput(), x.rows)},
-           {"k", x.columns},
-           {"ldx", x.ld},
-           {"ldq", ldq}},
-          {x.ref, q.base, scale.ref}, getCost(op));
-  return success();
-}
-
-LogicalResult ProgramBuilder::convert(eff::DequantizeOp op) {
-  Matrix q = getMatrix(op.getInput());
-  Matrix scale = getMatrix(op.getScale());
-  Matrix y = allocateMatrix(op.getResult());
-  addStep(op, "dequantize_rows",
-          {{"rows", getRows(op.getInput(), q.rows)},
-           {"k", q.columns},
-           {"ldq", q.ld},
-           {"ldy", y.ld}},
-          {q.ref, scale.ref, y.ref}, getCost(op));
-  return success();
-}
-
 LogicalResult ProgramBuilder::convert(eff::SelectRowsOp op) {
   auto type = llvm::cast<RankedTensorType>(op.getInput().getType());
   Matrix x = getMatrix(op.getInput());
@@ -256,53 +220,5 @@ LogicalResult ProgramBuilder::convert(eff::SampleOp op) {
            {"vocab", logits.columns},
            {"ld", logits.ld}},
           {logits.ref, getRef(ids)}, getCost(op));
-  return success();
-}
-
-LogicalResult ProgramBuilder::convert(eff::RmsNormOp op) {
-  Matrix x = getMatrix(op.getInput());
-  Matrix y = allocateMatrix(op.getResult());
-  int64_t group = op.getGroup() ? op.getGroup() : x.columns;
-  addStep(op, "rms_norm",
-          {{"rows", getRows(op.getInput(), x.rows)},
-           {"d", x.columns},
-           {"ldx", x.ld},
-           {"ldy", y.ld},
-           {"group", group},
-           {"eps_bits", getBits(op.getEps())}},
-          {x.ref, getResource(op.getWeight()), y.ref}, getCost(op));
-  return success();
-}
-
-LogicalResult ProgramBuilder::convert(eff::LayerNormOp op) {
-  Matrix x = getMatrix(op.getInput());
-  Matrix y = allocateMatrix(op.getResult());
-  addStep(
-      op, "layer_norm",
-      {{"rows", getRows(op.getInput(), x.rows)},
-       {"d", x.columns},
-       {"ldx", x.ld},
-       {"ldy", y.ld},
-       {"eps_bits", getBits(op.getEps())}},
-      {x.ref, getResource(op.getWeight()), getResource(op.getBias()), y.ref},
-      getCost(op));
-  return success();
-}
-
-LogicalResult ProgramBuilder::convert(eff::GatedNormOp op) {
-  Matrix x = getMatrix(op.getInput());
-  Matrix z = getMatrix(op.getGate());
-  Matrix y = allocateMatrix(op.getResult());
-  int64_t group = op.getGroup() ? op.getGroup() : x.columns;
-  addStep(op, "gated_norm",
-          {{"rows", getRows(op.getInput(), x.rows)},
-           {"d", x.columns},
-           {"ldx", x.ld},
-           {"ldz", z.ld},
-           {"ldy", y.ld},
-           {"group", group},
-           {"norm_before_gate", op.getNormBeforeGate()},
-           {"eps_bits", getBits(op.getEps())}},
-          {x.ref, z.ref, getResource(op.getWeight()), y.ref}, getCost(op));
   return success();
 }

@@ -137,8 +137,8 @@ LogicalResult ProgramBuilder::convertKernel(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
             eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp, eff::GatedNormOp,
-            eff::LayerNormOp, eff::LinearOp, eff::QuantizeOp, eff::RmsNormOp,
-            eff::RopeOp, eff::SampleOp, eff::SelectRowsOp, eff::SsdScanOp,
+            eff::HadamardOp, eff::LayerNormOp, eff::LinearOp, eff::QuantizeOp,
+            eff::QuantizeStaticOp, eff::RmsNormOp, eff::RopeOp, eff::SampleOp, eff::SelectRowsOp, eff::SsdScanOp,
             eff::SsmScanOp>([&](auto typed) { return convert(typed); })
       .Default([&](Operation *other) {
         auto diagnostic = emitUserError(other->getLoc(), ErrorCode::CodeGen,

@@ -53,7 +53,7 @@ private:
   mlir::LogicalResult convertKernel(mlir::Operation *op);
   mlir::LogicalResult finish(mlir::func::ReturnOp ret);
 
-  // Linears and what surrounds them (LinearSteps.cpp).
+  // Linears and what surrounds them (LinearSteps.cpp, NormSteps.cpp).
   mlir::LogicalResult convert(eff::EmbedOp op);
   mlir::LogicalResult convert(eff::LinearOp op);
   mlir::LogicalResult convert(eff::Conv2DOp op);
@@ -133,6 +133,8 @@ private:
                          llvm::StringRef isInt8, llvm::StringRef isEach);
   /// Whether every reader takes the codes.
   static bool isFolded(eff::DequantizeOp op);
+  /// Whether static scales differ from one feature to the next.
+  static bool hasScaleEach(mlir::Value scale);
 
   // Generic code (GenericCode.cpp).
   struct Group {
@@ -157,6 +159,8 @@ private:
   llvm::DenseMap<mlir::Value, plan::OutputOp> outputs;
   llvm::MapVector<mlir::Attribute, mlir::Value> resources;
   llvm::DenseSet<mlir::Value> selected;
+  /// Ops that a step before them computes.
+  llvm::DenseSet<mlir::Operation *> done;
   mlir::Value null;
   std::vector<std::unique_ptr<Group>> groups;
   llvm::DenseMap<mlir::Operation *, Group *> groupOf;

@@ -38,6 +38,8 @@ def Eff_Dialect : Dialect {
   let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
   let extraClassDeclaration = [{
+    /// Hears how far passes are that take long: what they do, items done, items in all. May be empty.
+    std::function<void(::llvm::StringRef, uint64_t, uint64_t)> progress;
     void registerTypes();
     void registerAttributes();
     /// Attribute of an entry point function: `#eff.entry<...>`.

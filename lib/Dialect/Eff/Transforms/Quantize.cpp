@@ -5,7 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Precision.h"
-#include "Statistics.h"
+#include "RoundWeights.h"
 #include "WeightUses.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Support/Error.h"
@@ -38,6 +38,7 @@ private:
   Choice chooseLinear(llvm::StringRef name, WeightType type);
   Choice chooseTable(WeightType type);
   void quantizeActivations(func::FuncOp func);
+  llvm::Error roundWeights();
 
   Precision layers;
 };
@@ -49,10 +50,12 @@ static LayerFormat getDefault(QuantFormat format) {
   case QuantFormat::W8A16:
     return {8, 16};
   case QuantFormat::W8A8Dynamic:
+  case QuantFormat::W8A8:
     return {8, 8};
   case QuantFormat::W4A16:
     return {4, 16};
   case QuantFormat::W4A8Dynamic:
+  case QuantFormat::W4A8:
     return {4, 8};
   default:
     return {16, 16};
@@ -146,6 +149,35 @@ void EffQuantizePass::quantizeActivations(func::FuncOp func) {
   }
 }
 
+/// Chooses the integers of linears by GPTQ where calibration has seen what they
+/// read.
+llvm::Error EffQuantizePass::roundWeights() {
+  llvm::Expected<Statistics> statistics = Statistics::load(calibration);
+  if (!statistics)
+    return statistics.takeError();
+  llvm::SmallVector<WeightOp> weights;
+  for (auto &[weight, use] : findWeightUses(getOperation())) {
+    WeightOp op = weight;
+    if (use.linear && !op.getType().getFloatFormat())
+      weights.push_back(op);
+  }
+  auto rounded = roundWithFeedback(weights, *statistics);
+  if (!rounded)
+    return rounded.takeError();
+  if (rounded->empty() && !weights.empty())
+    return effc::makeError(effc::ErrorCode::BadOption,
+                           "gptq needs the Hessians of what linears read",
+                           calibration, "the calibration has none",
+                           "calibrate with the kind hessian");
+  for (RoundedWeight &one : *rounded)
+    remark::passed(one.op.getLoc(), remark::RemarkOpts::name("Rounded")
+                                        .category("eff-quantize")
+                                        .function(one.op.getSymName()))
+        << remark::add("{0}", one.op.getSymName())
+        << remark::metric("OutputError", float(one.error));
+  return llvm::Error::success();
+}
+
 void EffQuantizePass::runOnOperation() {
   if (group <= 0 || group % 8 != 0) {
     auto diagnostic = effc::emitUserError(
@@ -178,6 +210,11 @@ void EffQuantizePass::runOnOperation() {
         << remark::metric("BytesAfter", chosen.getPackedBytes())
         << remark::reason("{0}", choice.reason);
   }
+  if (gptq)
+    if (llvm::Error error = roundWeights()) {
+      (void)effc::emit(getOperation().getLoc(), std::move(error));
+      return signalPassFailure();
+    }
   if (format == QuantFormat::W8A8Dynamic || format == QuantFormat::W4A8Dynamic)
     for (func::FuncOp func : getOperation().getOps<func::FuncOp>())
       quantizeActivations(func);

@@ -21,8 +21,10 @@ enum class QuantFormat {
   BF16,
   W8A16,
   W8A8Dynamic,
+  W8A8,
   W4A16,
-  W4A8Dynamic
+  W4A8Dynamic,
+  W4A8
 };
 /// Formats of tables and heads.
 enum class TableFormat { Keep, Int8, Int4 };

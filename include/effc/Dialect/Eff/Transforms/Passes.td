@@ -97,6 +97,7 @@ def EffQuantizePass : Pass<"eff-quantize", "::mlir::ModuleOp"> {
     | `w8a16`        | int8 per row           | int8 per row                      | f32                    |
     | `w8a8-dynamic` | int8 per row           | int8 per row                      | int8 per token, except heads |
     | `w4a16`        | int4, groups of `group`| int8 per row                      | f32                    |
+    | `w8a8`, `w4a8` | int8 per row, int4     | int8 per row                      | f32: run eff-quantize-activations afterwards |
     | `w4a8-dynamic` | int4, groups of `group`| int8 per row                      | int8 per token, except heads |
 
     With dynamic activations, linears of the same input share one `eff.quantize`. `tables` gives tables and heads
@@ -125,7 +126,9 @@ def EffQuantizePass : Pass<"eff-quantize", "::mlir::ModuleOp"> {
              clEnumValN(::effc::eff::QuantFormat::BF16, "bf16", "bfloat16"),
              clEnumValN(::effc::eff::QuantFormat::W8A16, "w8a16", "int8 weights, float activations"),
              clEnumValN(::effc::eff::QuantFormat::W8A8Dynamic, "w8a8-dynamic", "int8 weights and activations"),
+             clEnumValN(::effc::eff::QuantFormat::W8A8, "w8a8", "int8 weights, for eff-quantize-activations"),
              clEnumValN(::effc::eff::QuantFormat::W4A16, "w4a16", "int4 weights, float activations"),
+             clEnumValN(::effc::eff::QuantFormat::W4A8, "w4a8", "int4 weights, for eff-quantize-activations"),
              clEnumValN(::effc::eff::QuantFormat::W4A8Dynamic, "w4a8-dynamic", "int4 weights, int8 activations"))}]>,
     Option<"group", "group", "int64_t", "128", "Columns that share a scale with int4: a multiple of 8 (default 128)">,
     Option<"tables", "tables", "::effc::eff::TableFormat", "::effc::eff::TableFormat::Int8",
