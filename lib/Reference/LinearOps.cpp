@@ -211,13 +211,19 @@ template <typename T> llvm::Error evaluate(eff::SplitOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   int64_t columns = input.getColumns(), begin = 0;
   for (Value part : op.getResults()) {
-    Tensor<T> result(cast<RankedTensorType>(part.getType()).getShape());
+    Tensor<T> result(cast<RankedTensorType>(part.getType()).getShape(),
+                     input.isInteger);
     result.definedRows = input.definedRows;
     int64_t width = result.getColumns();
-    for (int64_t row = 0; row < input.getDefinedRows(); ++row) {
-      auto first = input.floats.begin() + row * columns + begin;
-      std::copy(first, first + width, result.floats.begin() + row * width);
-    }
+    auto slice = [&](const auto &from, auto &to) {
+      for (int64_t row = 0; row < input.getDefinedRows(); ++row)
+        std::copy_n(from.begin() + row * columns + begin, width,
+                    to.begin() + row * width);
+    };
+    if (input.isInteger)
+      slice(input.integers, result.integers);
+    else
+      slice(input.floats, result.floats);
     begin += width;
     call.set(part, std::move(result));
   }

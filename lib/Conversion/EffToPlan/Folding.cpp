@@ -44,15 +44,24 @@ static bool readsInt8(OpOperand &use) {
       .Default([](Operation *) { return false; });
 }
 
-bool ProgramBuilder::isFolded(eff::DequantizeOp op) {
-  return getDequantize(op.getResult()) &&
-         llvm::all_of(op.getResult().getUses(), readsInt8);
+Value ProgramBuilder::getSource(OpOperand &use) {
+  eff::DequantizeOp op = getDequantize(use.get());
+  return op && readsInt8(use) ? op.getInput() : use.get();
+}
+
+bool ProgramBuilder::isDone(Operation *op) {
+  if (done.contains(op))
+    return true;
+  if (llvm::isa<eff::QuantizeOp, eff::QuantizeStaticOp>(op))
+    return places.count(op->getResult(0));
+  return llvm::isa<eff::DequantizeOp>(op) && getDequantize(op->getResult(0)) &&
+         llvm::all_of(op->getResult(0).getUses(), readsInt8);
 }
 
 ProgramBuilder::Reading ProgramBuilder::getReading(OpOperand &use) {
-  eff::DequantizeOp op = getDequantize(use.get());
-  if (!op || !readsInt8(use))
+  if (getSource(use) == use.get())
     return {getMatrix(use.get()), false, getNull(), false};
+  eff::DequantizeOp op = getDequantize(use.get());
   return {getMatrix(op.getInput()), true, getResource(op.getScale()),
           hasScaleEach(op.getScale())};
 }

@@ -19,9 +19,6 @@ using Pairs = llvm::SmallVector<std::pair<llvm::StringRef, int64_t>, 16>;
 //===----------------------------------------------------------------------===//
 
 LogicalResult ProgramBuilder::convert(eff::QuantizeOp op) {
-  // The step that computes the input may have done it.
-  if (places.count(op.getResult()))
-    return success();
   Matrix x = getMatrix(op.getInput());
   Matrix q = allocateMatrix(op.getResult());
   Matrix scale = allocateMatrix(op.getScale());
@@ -35,8 +32,6 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeOp op) {
 }
 
 LogicalResult ProgramBuilder::convert(eff::QuantizeStaticOp op) {
-  if (places.count(op.getResult()))
-    return success();
   Matrix x = getMatrix(op.getInput());
   Matrix q = allocateMatrix(op.getResult());
   addStep(op, "quantize_static",
@@ -50,8 +45,6 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeStaticOp op) {
 }
 
 LogicalResult ProgramBuilder::convert(eff::DequantizeOp op) {
-  if (isFolded(op))
-    return success();
   Matrix q = getMatrix(op.getInput());
   bool isStatic = llvm::isa<eff::WeightType>(op.getScale().getType());
   Value scale = isStatic ? getResource(op.getScale())
@@ -148,8 +141,6 @@ LogicalResult ProgramBuilder::convert(eff::GatedNormOp op) {
 }
 
 LogicalResult ProgramBuilder::convert(eff::HadamardOp op) {
-  if (done.contains(op))
-    return success();
   Matrix x = getMatrix(op.getInput());
   Writing y = getWriting(op.getResult());
   Pairs constants = {{"rows", getRows(op.getInput(), x.rows)},

@@ -122,12 +122,16 @@ LogicalResult ProgramBuilder::convert(Operation *op) {
       return convertView(op);
   }
   if (llvm::isa<eff::EffDialect>(op->getDialect())) {
+    if (isDone(op))
+      return success();
     if (failed(closeGroups(op->getOperands())))
       return failure();
-    for (Value operand : op->getOperands())
+    for (OpOperand &use : op->getOpOperands()) {
+      Value operand = getSource(use);
       if (llvm::isa<RankedTensorType>(operand.getType()) &&
           !places.count(operand) && failed(placeConstant(operand)))
         return failure();
+    }
     return convertKernel(op);
   }
   return addGeneric(op);

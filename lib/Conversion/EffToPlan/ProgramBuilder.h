@@ -131,8 +131,11 @@ private:
   static void addQuantization(ConstantList &constants, const Writing &writing);
   static void addReading(ConstantList &constants, const Reading &reading,
                          llvm::StringRef isInt8, llvm::StringRef isEach);
-  /// Whether every reader takes the codes.
-  static bool isFolded(eff::DequantizeOp op);
+  /// What a kernel reads of an operand: the codes instead of the values that
+  /// they stand for.
+  static mlir::Value getSource(mlir::OpOperand &use);
+  /// Whether other steps do the work of an op.
+  bool isDone(mlir::Operation *op);
   /// Whether static scales differ from one feature to the next.
   static bool hasScaleEach(mlir::Value scale);
 

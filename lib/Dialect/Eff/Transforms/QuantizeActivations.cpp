@@ -51,6 +51,7 @@ private:
   bool takesInt8(LinearOp linear) const;
   llvm::Error quantizeResult(Operation *producer);
   llvm::Error quantizeInput(LinearOp linear);
+  llvm::Error quantizeScan(Operation *scan);
   void replaceUses(Value part, Value q, Value scale, bool isUniform);
 
   func::FuncOp func;
@@ -98,7 +99,7 @@ void Quantizer::replaceUses(Value part, Value q, Value scale, bool isUniform) {
     }
     if (!plain) {
       OpBuilder builder(func.getContext());
-      builder.setInsertionPointAfterValue(q);
+      builder.setInsertionPointAfterValue(scale);
       plain =
           DequantizeOp::create(builder, q.getLoc(), part.getType(), q, scale);
     }
@@ -181,6 +182,31 @@ llvm::Error Quantizer::quantizeInput(LinearOp linear) {
   return llvm::Error::success();
 }
 
+/// Quantises what a scan reads from ops that are no linears or convolutions, if
+/// some of its operands are int8 already.
+llvm::Error Quantizer::quantizeScan(Operation *scan) {
+  auto isInt8 = [](Value value) {
+    return static_cast<bool>(value.getDefiningOp<DequantizeOp>());
+  };
+  if (!llvm::any_of(scan->getOperands(), isInt8))
+    return llvm::Error::success();
+  for (OpOperand &use : scan->getOpOperands()) {
+    auto type = llvm::dyn_cast<RankedTensorType>(use.get().getType());
+    if (!type || isInt8(use.get()))
+      continue;
+    OpBuilder builder(scan);
+    llvm::Expected<Value> scale = scales.getOperand(builder, use);
+    if (!scale)
+      return scale.takeError();
+    auto q = QuantizeStaticOp::create(builder, scan->getLoc(),
+                                      type.clone(builder.getI8Type()),
+                                      use.get(), *scale);
+    use.set(DequantizeOp::create(builder, scan->getLoc(), type, q, *scale));
+    ++count;
+  }
+  return llvm::Error::success();
+}
+
 llvm::Error Quantizer::run() {
   llvm::SmallVector<Operation *> producers;
   llvm::SmallVector<LinearOp> linears;
@@ -205,6 +231,14 @@ llvm::Error Quantizer::run() {
     }
   for (LinearOp linear : linears)
     if (llvm::Error error = quantizeInput(linear))
+      return error;
+  llvm::SmallVector<Operation *> scans;
+  func.walk([&](Operation *op) {
+    if (mixers && llvm::isa<SsmScanOp, SsdScanOp>(op))
+      scans.push_back(op);
+  });
+  for (Operation *scan : scans)
+    if (llvm::Error error = quantizeScan(scan))
       return error;
   return llvm::Error::success();
 }

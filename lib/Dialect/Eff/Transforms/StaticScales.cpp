@@ -142,6 +142,36 @@ StaticScales::choose(Operation *producer, ValueRange parts) {
   return scales;
 }
 
+/// The kind of a scan, its state, and what an operand is called there.
+static std::string getOperandName(OpOperand &use) {
+  if (auto scan = llvm::dyn_cast<SsmScanOp>(use.getOwner())) {
+    llvm::StringRef port = use.get() == scan.getInput() ? "u"
+                           : use.get() == scan.getDt()  ? "dt"
+                           : use.get() == scan.getB()   ? "b"
+                           : use.get() == scan.getC()   ? "c"
+                                                        : "z";
+    return getObservedName("ssm", scan.getState(), port);
+  }
+  auto scan = llvm::cast<SsdScanOp>(use.getOwner());
+  llvm::StringRef port = use.get() == scan.getInput() ? "x"
+                         : use.get() == scan.getDt()  ? "dt"
+                         : use.get() == scan.getB()   ? "b"
+                                                      : "c";
+  return getObservedName("ssd", scan.getState(), port);
+}
+
+llvm::Expected<Value> StaticScales::getOperand(OpBuilder &builder,
+                                               OpOperand &use) {
+  std::string name = getOperandName(use);
+  auto maxima = statistics.getChannelMax(name, getFeatures(use.get()));
+  if (!maxima)
+    return maxima.takeError();
+  auto values = choosePart(use.get(), *maxima);
+  if (!values)
+    return values.takeError();
+  return declare(builder, use.getOwner()->getLoc(), name + ".scale", *values);
+}
+
 Value StaticScales::declare(OpBuilder &builder, Location loc,
                             const llvm::Twine &name,
                             llvm::ArrayRef<float> values) {
@@ -150,7 +180,9 @@ Value StaticScales::declare(OpBuilder &builder, Location loc,
     values = values.take_front();
   auto type = WeightType::get(builder.getContext(), {int64_t(values.size())},
                               TypeAttr::get(builder.getF32Type()));
+  // Names of observed values hold an '@', those of weights none.
   std::string symbol = name.str();
+  llvm::erase(symbol, '@');
   if (!symbols.lookup(symbol)) {
     auto tensor = RankedTensorType::get(type.getShape(), builder.getF32Type());
     OpBuilder top = OpBuilder::atBlockBegin(module.getBody());

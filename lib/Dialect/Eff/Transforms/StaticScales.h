@@ -45,8 +45,12 @@ public:
   llvm::Expected<mlir::Value> getSingle(mlir::OpBuilder &builder,
                                         LinearOp linear,
                                         llvm::StringRef observed);
+  /// Of what a scan reads, whatever makes it.
+  llvm::Expected<mlir::Value> getOperand(mlir::OpBuilder &builder,
+                                         mlir::OpOperand &use);
 
 private:
+  /// By what reads the part. `maxima` are those of its channels.
   llvm::Expected<std::vector<float>> choosePart(mlir::Value part,
                                                 llvm::ArrayRef<float> maxima);
   mlir::Value declare(mlir::OpBuilder &builder, mlir::Location loc,

@@ -48,7 +48,7 @@ Statistics::find(llvm::StringRef name,
                  llvm::ArrayRef<ObserverKind> kinds) const {
   for (ObserverKind kind : kinds)
     if (const compress::Observer *observer =
-            calibration.find((name + "#" + compress::getName(kind)).str()))
+            calibration.find((name + "/" + compress::getName(kind)).str()))
       return observer;
   return nullptr;
 }
