@@ -169,7 +169,7 @@ llvm::Error Application::require(const RecipeStep &step) {
 
 /// Whether a pass has an option.
 static bool takes(StringRef pass, StringRef option) {
-  constexpr std::pair<llvm::StringLiteral, llvm::StringLiteral> kOptions[] = {
+  const std::pair<StringRef, StringRef> kOptions[] = {
       {"reorder", "calibration"},
       {"quantize", "calibration"},
       {"quantize-activations", "calibration"},
