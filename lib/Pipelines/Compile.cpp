@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "effc/Pipelines/Compile.h"
+#include "effc/Pipelines/Compress.h"
 
 #include "Decisions.h"
 #include "ErrorCatcher.h"
@@ -70,6 +71,8 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options,
   write.model["name"] = llvm::sys::path::stem(options.input);
   write.manifest["recipe"] =
       llvm::json::Object{{"quant", options.quant}, {"group", options.group}};
+  if (!options.recipe.empty())
+    write.manifest["recipe"] = llvm::json::Object{{"name", options.recipe}};
   llvm::json::Object config = describeConfig(model);
   // generation_config.json knows better than config.json which tokens end a
   // text.
@@ -158,25 +161,11 @@ public:
     return model;
   }
 
-  llvm::Error lower(ModuleOp model) {
-    begin("planning");
-    PassManager pm(&context);
-    pm.addNestedPass<func::FuncOp>(eff::createEffFuseDtPass());
-    pm.addPass(eff::createEffQuantizePass([&] {
-      eff::EffQuantizePassOptions quantize;
-      quantize.format = llvm::StringSwitch<eff::QuantFormat>(options.quant)
-                            .Case("f32", eff::QuantFormat::F32)
-                            .Case("bf16", eff::QuantFormat::BF16)
-                            .Case("w8a16", eff::QuantFormat::W8A16)
-                            .Case("w8a8-dynamic", eff::QuantFormat::W8A8Dynamic)
-                            .Case("w4a16", eff::QuantFormat::W4A16)
-                            .Default(eff::QuantFormat::None);
-      quantize.group = options.group;
-      return quantize;
-    }()));
-    if (llvm::Error error =
-            runPasses(pm, model, "compressing the model", observer.warning))
+  llvm::Error lower(ModuleOp model, llvm::StringRef tokenizer) {
+    begin(options.recipe.empty() ? "planning" : "compressing");
+    if (llvm::Error error = compressModel(model, options, tokenizer, observer))
       return error;
+    begin("planning");
     if (llvm::Error error = prepareForPlan(model, observer.warning))
       return error;
     finish("compress");
@@ -369,7 +358,7 @@ effc::compileModel(const CompileOptions &options,
   };
   if (options.stopAfter <= Stage::Eff)
     return done();
-  if (llvm::Error error = compilation.lower(**model))
+  if (llvm::Error error = compilation.lower(**model, *tokenizer))
     return std::move(error);
   if (options.stopAfter == Stage::Plan)
     return done();

@@ -6,7 +6,7 @@
 
 #include "effc/Pipelines/Recipe.h"
 
-#include "effc/Dialect/Eff/Eff.h"
+#include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Pipelines/Lower.h"
 #include "effc/Support/Error.h"
 
@@ -50,7 +50,7 @@ std::vector<llvm::StringRef> effc::listRecipes() {
 
 /// Words that are steps but no passes.
 static bool isAction(llvm::StringRef name) {
-  return name == "require" || name == "calibrate" || name == "search-precision";
+  return name == "require" || name == "calibrate";
 }
 
 static llvm::Error badStep(llvm::StringRef recipe, unsigned line,
@@ -61,6 +61,9 @@ static llvm::Error badStep(llvm::StringRef recipe, unsigned line,
 
 llvm::Expected<Recipe> effc::parseRecipe(llvm::StringRef text,
                                          llvm::StringRef name) {
+  // Steps are looked up among all passes.
+  static const bool registered = (eff::registerEffPasses(), true);
+  (void)registered;
   Recipe recipe{name.str(), text.str(), {}};
   unsigned line = 0;
   while (!text.empty()) {
@@ -74,7 +77,7 @@ llvm::Expected<Recipe> effc::parseRecipe(llvm::StringRef text,
     RecipeStep step{words.front().str(), {}, line};
     if (!isAction(step.name) && !PassInfo::lookup("eff-" + step.name))
       return badStep(name, line, "there is no step '" + words.front() + "'",
-                     "steps are require, calibrate, search-precision and the "
+                     "steps are require, calibrate and the "
                      "passes eff-... of docs/reference/passes.md");
     for (llvm::StringRef word : llvm::drop_begin(words)) {
       auto [option, value] = word.split('=');
@@ -131,7 +134,6 @@ private:
   const Recipe &recipe;
   const RecipeActions &actions;
   std::string calibration;
-  std::vector<std::pair<std::string, std::string>> found;
 };
 } // namespace
 
@@ -193,10 +195,10 @@ llvm::Error Application::runPass(const RecipeStep &step) {
   if (!calibration.empty() && takes(step.name, "calibration") &&
       !step.has("calibration"))
     add("calibration", calibration);
-  for (const auto &[name, value] : found)
+  for (const auto &[name, value] : actions.settings)
     if (takes(step.name, name) && !step.has(name))
       add(name, value);
-  PassManager pm(model->getContext(), ModuleOp::getOperationName());
+  PassManager pm(model.getContext(), ModuleOp::getOperationName());
   const PassInfo *info = PassInfo::lookup("eff-" + step.name);
   auto report = [&](const Twine &text) {
     // The message is for the terminal; the error below says what went wrong.
@@ -216,8 +218,9 @@ llvm::Error Application::runPass(const RecipeStep &step) {
 }
 
 llvm::Error Application::run() {
-  if (llvm::Error error = checkIsFloat())
-    return error;
+  if (!actions.isQuantFlag)
+    if (llvm::Error error = checkIsFloat())
+      return error;
   for (auto [index, step] : llvm::enumerate(recipe.steps)) {
     if (actions.progress)
       actions.progress(step.name, index, recipe.steps.size());
@@ -229,11 +232,6 @@ llvm::Error Application::run() {
       if (!path)
         return path.takeError();
       calibration = std::move(*path);
-    } else if (step.name == "search-precision") {
-      auto options = actions.search(model, step, calibration);
-      if (!options)
-        return options.takeError();
-      found = std::move(*options);
     } else if (llvm::Error error = runPass(step)) {
       return error;
     }

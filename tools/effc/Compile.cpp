@@ -12,6 +12,7 @@
 #include "common.h"
 
 #include "effc/Pipelines/Compile.h"
+#include "effc/Pipelines/Recipe.h"
 #include "effc/Support/Error.h"
 #include "effrt/cpu.h"
 #include "effrt/loader.h"
@@ -38,6 +39,9 @@ struct Flags {
                              dumpDir, tokenizer, timing = "none";
   std::vector<std::string> targets{"native"}, dims, states;
   std::vector<int> batches{1}, prefill{16, 128, 512};
+  std::string recipe, precision, calib, calibIn, calibOut;
+  bool printRecipe = false;
+  int calibSamples = 128, calibTokens = 512;
   int maxLength = 0, jobs = 0, group = 128;
   bool asJson = false, quiet = false, strictPaths = false, verbose = false;
   bool relaxSequence = false, addStates = false, allowLiteralScan = false,
@@ -211,6 +215,13 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags,
   });
   options.quant = flags.quant;
   options.group = flags.group;
+  options.recipe = flags.recipe;
+  options.precision = flags.precision;
+  options.calibration.samples = flags.calib;
+  options.calibration.count = flags.calibSamples;
+  options.calibration.tokens = flags.calibTokens;
+  options.calibration.load = flags.calibIn;
+  options.calibration.save = flags.calibOut;
   options.batches.assign(flags.batches.begin(), flags.batches.end());
   options.prefill.assign(flags.prefill.begin(), flags.prefill.end());
   options.maxLength = flags.maxLength;
@@ -245,6 +256,7 @@ int effc::driver::compileVerb(const Invocation &call) {
       "MODEL.onnx [-o FILE]",
       {"effc compile model.onnx -o model.eff",
        "effc compile model.onnx --quant w4a16 --max-length 4096",
+       "effc compile model.onnx --recipe quamba2-w4a8 --calib text.txt",
        "effc compile model.onnx --target=x86-64-v3,x86-64-v4   # both in one "
        "file",
        "effc compile model.onnx --emit=exe -o writer && ./writer -p \"The "
@@ -263,10 +275,31 @@ int effc::driver::compileVerb(const Invocation &call) {
                  "tokenizer.json beside the model");
   command.section("model");
   command.choice("quant", 0, flags.quant,
-                 {"none", "f32", "bf16", "w8a16", "w8a8-dynamic", "w4a16"},
+                 {"none", "f32", "bf16", "w8a16", "w8a8-dynamic", "w4a16", "w4a8-dynamic"},
                  "format of the weights; none: as stored");
   command.option("group", 0, flags.group, "N",
                  "columns that share a scale with w4a16", 8, 1 << 20);
+  command.option("recipe", 0, flags.recipe, "NAME",
+                 "compress by a recipe instead: " +
+                     llvm::join(listRecipes(), ", ") +
+                     ", or a file (docs/recipes.md)");
+  command.flag("print-recipe", 0, flags.printRecipe,
+               "print the recipe, to be changed and given back as a file");
+  command.option("precision", 0, flags.precision, "FILE",
+                 "JSON with formats of layers: {\"layers.0.\": \"w4a16\"}");
+  command.section("samples for recipes");
+  command.option("calib", 0, flags.calib, "FILE",
+                 "text, .npz of images, .npz or .npy of token ids");
+  command.option("calib-samples", 0, flags.calibSamples, "N",
+                 "at most so many samples, spread evenly over the file", 1,
+                 1 << 20);
+  command.option("calib-tokens", 0, flags.calibTokens, "N",
+                 "tokens of a sample", 1, 1 << 20);
+  command.option("calib-out", 0, flags.calibOut, "FILE",
+                 "keep what was seen: FILE, and FILE.1 of a second time");
+  command.option("calib-in", 0, flags.calibIn, "FILE",
+                 "take what was kept instead of running the model");
+  command.section("entry points");
   command.list("batch", 0, flags.batches, "N,...",
                "sequences that decode together, an entry point each", 1, 4096);
   command.list(
@@ -315,6 +348,13 @@ int effc::driver::compileVerb(const Invocation &call) {
   command.flag("quiet", 'q', flags.quiet, "no progress on standard error");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
+  if (flags.printRecipe) {
+    auto recipe = findRecipe(flags.recipe);
+    if (!recipe)
+      return report(recipe.takeError());
+    std::fputs(recipe->text.c_str(), stdout);
+    return 0;
+  }
   if (flags.output.empty())
     flags.output = defaultOutput(flags);
 

@@ -48,6 +48,17 @@ struct CompileOptions {
   std::string quant = "none";
   /// Columns that share a scale with w4a16.
   int64_t group = 128;
+  /// A known recipe or a file with one, instead of `quant`.
+  std::string recipe;
+  /// A JSON file with formats of layers, for recipes that quantise.
+  std::string precision;
+  /// Samples for recipes that calibrate, see CalibrateOptions.
+  struct {
+    std::string samples;
+    int64_t count = 128, tokens = 512;
+    /// Where calibrations are read from, or written to.
+    std::string load, save;
+  } calibration;
 
   /// Sequences that decode together; each gives an entry point.
   std::vector<int64_t> batches{1};

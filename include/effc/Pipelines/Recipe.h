@@ -9,7 +9,7 @@
 /// (`NAME`, `NAME=VALUE`; a bare name means `=true`), `#` begins a comment.
 ///
 ///   require ssd_scan          the model must have such an op
-///   calibrate hessian         run the model on samples, see CalibrateStep
+///   calibrate hessian         run the model on samples and observe its values
 ///   rotate residual online    the pass eff-rotate{residual=true online=true}
 ///
 /// Every other name is that of a pass of the eff dialect without its `eff-`;
@@ -64,11 +64,12 @@ struct RecipeActions {
   std::function<llvm::Expected<std::string>(mlir::ModuleOp,
                                             const RecipeStep &)>
       calibrate;
-  /// Chooses what a step leaves open (a precision file, layers), by trying;
-  /// returns options that the passes behind get.
-  std::function<llvm::Expected<std::vector<std::pair<std::string, std::string>>>(
-      mlir::ModuleOp, const RecipeStep &, llvm::StringRef calibration)>
-      search;
+  /// Options of passes that do not stand in the recipe, for those that have
+  /// them: `precision`.
+  std::vector<std::pair<std::string, std::string>> settings;
+  /// The recipe stands for --quant, which a model that is quantised already may
+  /// have too.
+  bool isQuantFlag = false;
   std::function<void(const std::string &text)> warn;
   std::function<void(llvm::StringRef stage, uint64_t done, uint64_t total)>
       progress;

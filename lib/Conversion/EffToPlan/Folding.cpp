@@ -40,6 +40,7 @@ static bool readsInt8(OpOperand &use) {
         return op.getInput() == value && !state.isF32() &&
                getDequantize(value).getScale() == op.getStateScale();
       })
+      .Case([&](eff::GatedNormOp op) { return op.getGate() == value; })
       .Case<eff::SsmScanOp, eff::SsdScanOp>([](auto) { return true; })
       .Default([](Operation *) { return false; });
 }

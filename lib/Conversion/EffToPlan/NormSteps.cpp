@@ -117,13 +117,13 @@ static eff::HadamardOp getRotation(Value value) {
 
 LogicalResult ProgramBuilder::convert(eff::GatedNormOp op) {
   Matrix x = getMatrix(op.getInput());
-  Matrix z = getMatrix(op.getGate());
+  Reading z = getReading(op.getGateMutable());
   eff::HadamardOp rotation = getRotation(op.getResult());
   Writing y = getWriting(rotation ? rotation.getResult() : op.getResult());
   Pairs constants = {{"rows", getRows(op.getInput(), x.rows)},
                      {"d", x.columns},
                      {"ldx", x.ld},
-                     {"ldz", z.ld},
+                     {"ldz", z.matrix.ld},
                      {"ldy", y.matrix.ld},
                      {"group", op.getGroup() ? op.getGroup() : x.columns},
                      {"norm_before_gate", op.getNormBeforeGate()},
@@ -133,9 +133,11 @@ LogicalResult ProgramBuilder::convert(eff::GatedNormOp op) {
     addRotation(constants, x.columns);
     done.insert(rotation);
   }
+  addReading(constants, z, "z_i8", "zscale_each");
   addQuantization(constants, y);
   addStep(op, "gated_norm", constants,
-          {x.ref, z.ref, getResource(op.getWeight()), y.matrix.ref, y.scale},
+          {x.ref, z.matrix.ref, getResource(op.getWeight()), y.matrix.ref,
+           y.scale, z.scale},
           getCost(op));
   return success();
 }

@@ -1,0 +1,22 @@
+//===- Compress.h - the recipe of a compilation -----------------*- C++ -*-===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef EFFC_PIPELINES_COMPRESS_H
+#define EFFC_PIPELINES_COMPRESS_H
+
+#include "effc/Pipelines/Compile.h"
+
+namespace effc {
+
+/// Applies what `options` ask for (a recipe, or a format of weights) to a
+/// raised model. `tokenizer` is its text, for samples of text.
+llvm::Error compressModel(mlir::ModuleOp model, const CompileOptions &options,
+                          llvm::StringRef tokenizer,
+                          const CompileObserver &observer);
+
+} // namespace effc
+
+#endif // EFFC_PIPELINES_COMPRESS_H

@@ -1,0 +1,170 @@
+//===- Compress.cpp - the recipe of a compilation -------------------------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effc/Pipelines/Compress.h"
+
+#include "effc/Calibrate/Calibrate.h"
+#include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Pipelines/Lower.h"
+#include "effc/Pipelines/Recipe.h"
+#include "effc/Support/Error.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
+using namespace effc;
+using namespace mlir;
+
+namespace {
+/// A directory that goes with its object.
+class TemporaryDirectory {
+public:
+  TemporaryDirectory() = default;
+  TemporaryDirectory(const TemporaryDirectory &) = delete;
+  TemporaryDirectory &operator=(const TemporaryDirectory &) = delete;
+  ~TemporaryDirectory() {
+    if (!path.empty())
+      llvm::sys::fs::remove_directories(path);
+  }
+
+  llvm::Expected<std::string> getFile(const llvm::Twine &name) {
+    if (path.empty())
+      if (std::error_code error =
+              llvm::sys::fs::createUniqueDirectory("effc-calibration", path))
+        return makeError(ErrorCode::CannotWrite,
+                         "a calibration cannot be kept", {}, error.message());
+    llvm::SmallString<128> file(path);
+    llvm::sys::path::append(file, name);
+    return file.str().str();
+  }
+
+private:
+  llvm::SmallString<128> path;
+};
+
+/// The calibrations of one compilation.
+class Calibrator {
+public:
+  Calibrator(const CompileOptions &options, llvm::StringRef tokenizer,
+             const CompileObserver &observer)
+      : options(options), tokenizer(tokenizer), observer(observer) {}
+
+  llvm::Expected<std::string> run(ModuleOp model, const RecipeStep &step);
+
+private:
+  llvm::Expected<CalibrateOptions> getSettings(const RecipeStep &step);
+
+  const CompileOptions &options;
+  llvm::StringRef tokenizer;
+  const CompileObserver &observer;
+  TemporaryDirectory directory;
+  unsigned count = 0;
+};
+} // namespace
+
+/// The options of the step `calibrate`: `hessian`, `states`,
+/// `percentile=ALPHA`, and any of --observe.
+llvm::Expected<CalibrateOptions>
+Calibrator::getSettings(const RecipeStep &step) {
+  CalibrateOptions settings;
+  settings.samples = options.calibration.samples;
+  settings.sampleCount = options.calibration.count;
+  settings.sampleTokens = options.calibration.tokens;
+  settings.tokenizer = tokenizer.str();
+  settings.threads = options.jobs;
+  settings.progress = observer.progress;
+  settings.warning = observer.warning;
+  std::vector<std::string> requests;
+  for (const auto &[name, value] : step.options) {
+    if (name == "hessian") {
+      requests.push_back("linear:*:in=hessian");
+    } else if (name == "states") {
+      requests.push_back("state:*=channel-abs-max");
+    } else if (name == "percentile") {
+      for (const char *input : {"ssm:*:u", "ssd:*:x"})
+        requests.push_back(std::string(input) +
+                           "=running-percentile:alpha=" + value);
+    } else {
+      return makeError(ErrorCode::BadRecipe,
+                       "the step calibrate does not take '" + name + "'", {},
+                       {}, "it takes hessian, states and percentile=ALPHA");
+    }
+  }
+  for (const std::string &text : requests) {
+    llvm::Expected<ObserveRequest> request = parseObserveRequest(text);
+    if (!request)
+      return request.takeError();
+    request->optional = true;
+    settings.observe.push_back(std::move(*request));
+  }
+  return settings;
+}
+
+llvm::Expected<std::string> Calibrator::run(ModuleOp model,
+                                            const RecipeStep &step) {
+  // A recipe may calibrate more than once: after the first, names get a number.
+  std::string suffix = count ? "." + std::to_string(count) : "";
+  ++count;
+  if (!options.calibration.load.empty()) {
+    std::string path = options.calibration.load + suffix;
+    auto loaded = loadCalibration(path, model);
+    return loaded ? llvm::Expected<std::string>(path) : loaded.takeError();
+  }
+  if (options.calibration.samples.empty())
+    return makeError(
+        ErrorCode::NeedsCalibration,
+        "the recipe '" + options.recipe + "' needs samples", {},
+        "it chooses scales by what the model computes",
+        "give --calib FILE: a text of some 50,000 words of the kind that the "
+        "model will read, or an .npz of images");
+  llvm::Expected<CalibrateOptions> settings = getSettings(step);
+  if (!settings)
+    return settings.takeError();
+  auto calibration = calibrate(model, *settings);
+  if (!calibration)
+    return calibration.takeError();
+  auto path = options.calibration.save.empty()
+                  ? directory.getFile("calibration" + suffix)
+                  : options.calibration.save + suffix;
+  if (!path)
+    return path.takeError();
+  if (llvm::Error error = saveCalibration(*calibration, *path))
+    return std::move(error);
+  return *path;
+}
+
+llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
+                                llvm::StringRef tokenizer,
+                                const CompileObserver &observer) {
+  PassManager pm(model.getContext());
+  pm.addNestedPass<func::FuncOp>(eff::createEffFuseDtPass());
+  if (llvm::Error error =
+          runPasses(pm, model, "simplifying the model", observer.warning))
+    return error;
+  auto recipe = options.recipe.empty()
+                    ? parseRecipe("quantize format=" + options.quant +
+                                      " group=" + std::to_string(options.group),
+                                  "--quant")
+                    : findRecipe(options.recipe);
+  if (!recipe)
+    return recipe.takeError();
+  auto *dialect = model.getContext()->getLoadedDialect<eff::EffDialect>();
+  dialect->progress = observer.progress;
+  Calibrator calibrator(options, tokenizer, observer);
+  RecipeActions actions;
+  actions.calibrate = [&](ModuleOp module, const RecipeStep &step) {
+    return calibrator.run(module, step);
+  };
+  actions.warn = observer.warning;
+  actions.progress = observer.progress;
+  actions.isQuantFlag = options.recipe.empty();
+  if (!options.precision.empty())
+    actions.settings.emplace_back("precision", options.precision);
+  llvm::Error error = applyRecipe(model, *recipe, actions);
+  dialect->progress = nullptr;
+  return error;
+}
