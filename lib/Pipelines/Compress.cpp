@@ -35,8 +35,8 @@ public:
     if (path.empty())
       if (std::error_code error =
               llvm::sys::fs::createUniqueDirectory("effc-calibration", path))
-        return makeError(ErrorCode::CannotWrite,
-                         "a calibration cannot be kept", {}, error.message());
+        return makeError(ErrorCode::CannotWrite, "a calibration cannot be kept",
+                         {}, error.message());
     llvm::SmallString<128> file(path);
     llvm::sys::path::append(file, name);
     return file.str().str();

@@ -111,7 +111,8 @@ Frontend::tryBind(ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past) {
   bind.dims.assign(options.dims.begin(), options.dims.end());
   pm.addPass(createOnnxBindPass(bind));
   pm.addPass(createOnnxSimplifyPass());
-  if (llvm::Error error = runPasses(pm, *bound, "simplifying the graph", observer.warning))
+  if (llvm::Error error =
+          runPasses(pm, *bound, "simplifying the graph", observer.warning))
     return std::move(error);
   return bound;
 }

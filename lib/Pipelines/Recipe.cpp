@@ -36,9 +36,8 @@ std::optional<llvm::StringRef> RecipeStep::get(llvm::StringRef option) const {
 }
 
 bool Recipe::needsCalibration() const {
-  return llvm::any_of(steps, [](const RecipeStep &step) {
-    return step.name == "calibrate";
-  });
+  return llvm::any_of(
+      steps, [](const RecipeStep &step) { return step.name == "calibrate"; });
 }
 
 std::vector<llvm::StringRef> effc::listRecipes() {
@@ -101,10 +100,9 @@ llvm::Expected<Recipe> effc::findRecipe(llvm::StringRef nameOrPath) {
       return parseRecipe(known.text, known.name);
   std::string names = llvm::join(listRecipes(), ", ");
   if (!llvm::sys::fs::exists(nameOrPath))
-    return makeError(ErrorCode::BadRecipe,
-                     "there is no recipe '" + nameOrPath + "'", {},
-                     "it is neither a known recipe nor a file",
-                     "known recipes: " + names);
+    return makeError(
+        ErrorCode::BadRecipe, "there is no recipe '" + nameOrPath + "'", {},
+        "it is neither a known recipe nor a file", "known recipes: " + names);
   auto buffer = llvm::MemoryBuffer::getFile(nameOrPath, /*IsText=*/true);
   if (!buffer)
     return makeError(ErrorCode::BadRecipe, "a recipe cannot be read",
@@ -208,11 +206,10 @@ llvm::Error Application::runPass(const RecipeStep &step) {
   };
   OpPassManager &nested = pm;
   if (failed(info->addToPipeline(nested, options, report)))
-    return badStep(recipe.name, step.line,
-                   "the step '" + step.name + "' does not take '" + options +
-                       "'",
-                   "docs/reference/passes.md lists the options of eff-" +
-                       step.name);
+    return badStep(
+        recipe.name, step.line,
+        "the step '" + step.name + "' does not take '" + options + "'",
+        "docs/reference/passes.md lists the options of eff-" + step.name);
   return runPasses(pm, model, "applying the recipe's step " + step.name,
                    actions.warn);
 }

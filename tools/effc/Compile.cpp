@@ -274,15 +274,16 @@ int effc::driver::compileVerb(const Invocation &call) {
                  "tokenizer.json; default: MODEL.tokenizer.json or "
                  "tokenizer.json beside the model");
   command.section("model");
-  command.choice("quant", 0, flags.quant,
-                 {"none", "f32", "bf16", "w8a16", "w8a8-dynamic", "w4a16", "w4a8-dynamic"},
-                 "format of the weights; none: as stored");
+  command.choice(
+      "quant", 0, flags.quant,
+      {"none", "f32", "bf16", "w8a16", "w8a8-dynamic", "w4a16", "w4a8-dynamic"},
+      "format of the weights; none: as stored");
   command.option("group", 0, flags.group, "N",
                  "columns that share a scale with w4a16", 8, 1 << 20);
-  command.option("recipe", 0, flags.recipe, "NAME",
-                 "compress by a recipe instead: " +
-                     llvm::join(listRecipes(), ", ") +
-                     ", or a file (docs/recipes.md)");
+  command.option(
+      "recipe", 0, flags.recipe, "NAME",
+      "compress by a recipe instead: " + llvm::join(listRecipes(), ", ") +
+          ", or a file (docs/recipes.md)");
   command.flag("print-recipe", 0, flags.printRecipe,
                "print the recipe, to be changed and given back as a file");
   command.option("precision", 0, flags.precision, "FILE",

@@ -61,8 +61,7 @@ llvm::Expected<Recipe> parseRecipe(llvm::StringRef text, llvm::StringRef name);
 /// What the steps that are no passes need from the compilation.
 struct RecipeActions {
   /// Runs the model on samples and returns the path of what was seen.
-  std::function<llvm::Expected<std::string>(mlir::ModuleOp,
-                                            const RecipeStep &)>
+  std::function<llvm::Expected<std::string>(mlir::ModuleOp, const RecipeStep &)>
       calibrate;
   /// Options of passes that do not stand in the recipe, for those that have
   /// them: `precision`.

@@ -111,8 +111,9 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
     extraRefs.push_back(matrix.ref);
     extraLds.push_back(matrix.ld);
   }
-  Writing writing = isInt8 ? getStaticWriting(op.getResult())
-                           : Writing{allocateMatrix(op.getResult()), 0, {}, false};
+  Writing writing = isInt8
+                        ? getStaticWriting(op.getResult())
+                        : Writing{allocateMatrix(op.getResult()), 0, {}, false};
   Matrix y = writing.matrix;
   Pairs constants = {{"rows", getRows(op.getInput(), y.rows)},
                      {"n", y.columns},
@@ -129,8 +130,7 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
   for (auto [name, ld] : llvm::zip(names, extraLds))
     constants.push_back({name, ld});
   llvm::SmallVector<Value> operands = {x.ref};
-  bool isStatic =
-      isInt8 && llvm::isa<eff::WeightType>(op.getScale().getType());
+  bool isStatic = isInt8 && llvm::isa<eff::WeightType>(op.getScale().getType());
   if (isStatic)
     constants.push_back({"static_scale", 1});
   if (isInt8)

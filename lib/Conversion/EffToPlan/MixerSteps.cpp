@@ -111,9 +111,9 @@ LogicalResult ProgramBuilder::convert(eff::CausalConv1DOp op) {
 }
 
 /// How the state of a scan is kept.
-static void addState(llvm::SmallVectorImpl<std::pair<llvm::StringRef, int64_t>>
-                         &constants,
-                     Value state) {
+static void
+addState(llvm::SmallVectorImpl<std::pair<llvm::StringRef, int64_t>> &constants,
+         Value state) {
   eff::Int8StateAttr int8 =
       llvm::cast<eff::StateType>(state.getType()).getInt8();
   if (!int8)

@@ -47,8 +47,8 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeStaticOp op) {
 LogicalResult ProgramBuilder::convert(eff::DequantizeOp op) {
   Matrix q = getMatrix(op.getInput());
   bool isStatic = llvm::isa<eff::WeightType>(op.getScale().getType());
-  Value scale = isStatic ? getResource(op.getScale())
-                         : getMatrix(op.getScale()).ref;
+  Value scale =
+      isStatic ? getResource(op.getScale()) : getMatrix(op.getScale()).ref;
   Matrix y = allocateMatrix(op.getResult());
   Pairs constants = {{"rows", getRows(op.getInput(), q.rows)},
                      {"k", q.columns},

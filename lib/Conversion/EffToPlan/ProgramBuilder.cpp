@@ -142,8 +142,9 @@ LogicalResult ProgramBuilder::convertKernel(Operation *op) {
       .Case<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
             eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp, eff::GatedNormOp,
             eff::HadamardOp, eff::LayerNormOp, eff::LinearOp, eff::QuantizeOp,
-            eff::QuantizeStaticOp, eff::RmsNormOp, eff::RopeOp, eff::SampleOp, eff::SelectRowsOp, eff::SsdScanOp,
-            eff::SsmScanOp>([&](auto typed) { return convert(typed); })
+            eff::QuantizeStaticOp, eff::RmsNormOp, eff::RopeOp, eff::SampleOp,
+            eff::SelectRowsOp, eff::SsdScanOp, eff::SsmScanOp>(
+          [&](auto typed) { return convert(typed); })
       .Default([&](Operation *other) {
         auto diagnostic = emitUserError(other->getLoc(), ErrorCode::CodeGen,
                                         "no kernel computes " +

@@ -29,18 +29,6 @@ func.func @dynamic(%x: tensor<?xf32>) -> tensor<?xf32>
 
 // -----
 
-eff.weight @w : !eff.weight<8x6, #eff.int8, quad16>
-func.func @no_whole_words(%q: tensor<1x4x6xi8>, %s: tensor<1x4xf32>) -> tensor<1x4x8xf32>
-    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 4>} {
-  %w = eff.use @w : !eff.weight<8x6, #eff.int8, quad16>
-  // expected-error @below {{EFF0501: no kernel reads int8 rows of this distance}}
-  // expected-note @below {{why: they start 6 bytes apart, a linear reads rows of 8}}
-  %y = eff.linear %q, %w scale(%s : tensor<1x4xf32>) : tensor<1x4x6xi8>, !eff.weight<8x6, #eff.int8, quad16> -> tensor<1x4x8xf32>
-  return %y : tensor<1x4x8xf32>
-}
-
-// -----
-
 func.func @two_lengths(%x: tensor<1x4x8xf32>, %y: tensor<1x6x8xf32>) -> (tensor<1x4x8xf32>, tensor<1x6x8xf32>)
     attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 1>} {
   %a = eff.attention %x, %x, %x {heads = 2, kv_heads = 2, scale = 0.5 : f32}

@@ -38,11 +38,11 @@ func.func @prefill_b1_t4(%ids: tensor<1x4xi32>) -> tensor<4x16xf32>
 
 // -----
 
-// int8 activations: rows of whole words, and their scales.
-// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldq = 8 : i64, ldx = 6 : i64, rows = 2 : i64}
-// CHECK-DAG: plan.kernel @[[L:linear_i8a8_.*]] "linear_i8a8" {extras = 0 : i64, k = 6 : i64, ldq = 8 : i64, ldy = 8 : i64, n = 8 : i64, rows = 2 : i64}
+// int8 activations and their scales.
+// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldq = 6 : i64, ldx = 6 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[L:linear_i8a8_.*]] "linear_i8a8" {extras = 0 : i64, k = 6 : i64, ldq = 6 : i64, ldy = 8 : i64, n = 8 : i64, rows = 2 : i64}
 // CHECK-LABEL: plan.program @int8
-// CHECK: %[[QB:.*]] = plan.buffer 16
+// CHECK: %[[QB:.*]] = plan.buffer 12
 // CHECK: %[[SB:.*]] = plan.buffer 8
 // CHECK: plan.step @[[Q]](%{{.*}}, %[[QB]], %[[SB]]) writes [1, 2]
 // CHECK: plan.step @[[L]](%[[QB]], %[[SB]], %{{.*}}, %{{.*}}, %{{.*}}) writes [3]
@@ -57,11 +57,11 @@ func.func @int8(%x: tensor<1x2x6xf32>) -> tensor<1x2x8xf32>
 
 // -----
 
-// int8 rows come back as they were padded.
-// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldq = 8 : i64, ldx = 6 : i64, rows = 2 : i64}
-// CHECK-DAG: plan.kernel @[[D:dequantize_rows_.*]] "dequantize_rows" {k = 6 : i64, ldq = 8 : i64, ldy = 6 : i64, rows = 2 : i64}
+// int8 rows come back.
+// CHECK-DAG: plan.kernel @[[Q:quantize_rows_.*]] "quantize_rows" {k = 6 : i64, ldq = 6 : i64, ldx = 6 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[D:dequantize_rows_.*]] "dequantize_rows" {k = 6 : i64, ldq = 6 : i64, ldy = 6 : i64, rows = 2 : i64}
 // CHECK-LABEL: plan.program @back
-// CHECK: %[[QB:.*]] = plan.buffer 16
+// CHECK: %[[QB:.*]] = plan.buffer 12
 // CHECK: plan.step @[[Q]](%{{.*}}, %[[QB]], %[[S:.*]]) writes [1, 2]
 // CHECK: plan.step @[[D]](%[[QB]], %[[S]], %{{.*}}) writes [2]
 func.func @back(%x: tensor<1x2x6xf32>) -> tensor<1x2x6xf32>
@@ -92,4 +92,52 @@ func.func @image(%x: tensor<1x3x4x4xf32>) -> tensor<1x4x8xf32>
   %a = eff.attention %y, %y, %y {heads = 2, kv_heads = 2, scale = 0.5 : f32}
     : tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>
   return %a : tensor<1x4x8xf32>
+}
+
+// -----
+
+// A norm writes codes, the linear behind it reads them: neither rounding nor its scale is a step.
+// CHECK-DAG: plan.kernel @[[N:rms_norm_.*]] "rms_norm" {d = 8 : i64, {{.*}}quant = 1 : i64
+// CHECK-DAG: plan.kernel @[[L:linear_i8a8_.*]] "linear_i8a8" {{{.*}}ldq = 8 : i64, {{.*}}static_scale = 1 : i64
+// CHECK-LABEL: plan.program @static
+// CHECK: %[[S:.*]] = plan.weight @s
+// CHECK: plan.step @[[N]](%{{.*}}, %{{.*}}, %[[Q:.*]], %[[S]]) writes [2]
+// CHECK-NEXT: plan.step @[[L]](%[[Q]], %[[S]], %{{.*}}, %{{.*}}, %{{.*}}) writes [3]
+eff.weight @g : !eff.weight<8, f32>
+eff.weight @w : !eff.weight<8x8, #eff.int8, quad16>
+eff.weight @s : !eff.weight<1, f32>
+func.func @static(%x: tensor<1x2x8xf32>) -> tensor<1x2x8xf32>
+    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 2>} {
+  %g = eff.use @g : !eff.weight<8, f32>
+  %w = eff.use @w : !eff.weight<8x8, #eff.int8, quad16>
+  %s = eff.use @s : !eff.weight<1, f32>
+  %n = eff.rms_norm %x, %g {eps = 1.0e-5 : f32} : tensor<1x2x8xf32>, !eff.weight<8, f32>
+  %q = eff.quantize_static %n, %s : tensor<1x2x8xf32>, !eff.weight<1, f32> -> tensor<1x2x8xi8>
+  %y = eff.linear %q, %w scale(%s : !eff.weight<1, f32>)
+    : tensor<1x2x8xi8>, !eff.weight<8x8, #eff.int8, quad16> -> tensor<1x2x8xf32>
+  return %y : tensor<1x2x8xf32>
+}
+
+// -----
+
+// A gate of codes goes into the norm, the rotation behind it too.
+// CHECK: plan.kernel @[[G:gated_norm_.*]] "gated_norm" {base = 1 : i64, blocks = 1 : i64, d = 8 : i64, {{.*}}hadamard = 1 : i64, {{.*}}quant = 2 : i64, {{.*}}z_i8 = 1 : i64
+// CHECK-LABEL: plan.program @gate
+// CHECK: plan.step @[[G]]({{.*}}) writes [3, 4]
+// CHECK-NEXT: plan.step @linear
+eff.weight @g : !eff.weight<8, f32>
+eff.weight @w : !eff.weight<8x8, #eff.int8, quad16>
+eff.weight @s : !eff.weight<1, f32>
+func.func @gate(%x: tensor<1x2x8xf32>, %z: tensor<1x2x8xi8>) -> tensor<1x2x8xf32>
+    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 2>} {
+  %g = eff.use @g : !eff.weight<8, f32>
+  %w = eff.use @w : !eff.weight<8x8, #eff.int8, quad16>
+  %s = eff.use @s : !eff.weight<1, f32>
+  %d = eff.dequantize %z, %s : tensor<1x2x8xi8>, !eff.weight<1, f32> -> tensor<1x2x8xf32>
+  %n = eff.gated_norm %x, %d, %g {eps = 1.0e-5 : f32} : tensor<1x2x8xf32>, !eff.weight<8, f32>
+  %h = eff.hadamard %n : tensor<1x2x8xf32> -> tensor<1x2x8xf32, #eff.basis<hadamard = 8>>
+  %q, %t = eff.quantize %h : tensor<1x2x8xf32, #eff.basis<hadamard = 8>> -> tensor<1x2x8xi8>, tensor<1x2xf32>
+  %y = eff.linear %q, %w scale(%t : tensor<1x2xf32>)
+    : tensor<1x2x8xi8>, !eff.weight<8x8, #eff.int8, quad16> -> tensor<1x2x8xf32>
+  return %y : tensor<1x2x8xf32>
 }

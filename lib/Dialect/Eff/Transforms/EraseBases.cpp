@@ -39,14 +39,15 @@ void EffEraseBasesPass::runOnOperation() {
     return type.withBases({}, {});
   });
   // Constants hold their type beside their elements.
-  replacer.addReplacement([](DenseElementsAttr attr)
-                              -> std::optional<
-                                  std::pair<Attribute, WalkResult>> {
-    auto type = llvm::dyn_cast<RankedTensorType>(attr.getType());
-    if (!type || erase(type) == type)
-      return std::pair{Attribute(attr), WalkResult::skip()};
-    return std::pair{Attribute(attr.reshape(erase(type))), WalkResult::skip()};
-  });
+  replacer.addReplacement(
+      [](DenseElementsAttr attr)
+          -> std::optional<std::pair<Attribute, WalkResult>> {
+        auto type = llvm::dyn_cast<RankedTensorType>(attr.getType());
+        if (!type || erase(type) == type)
+          return std::pair{Attribute(attr), WalkResult::skip()};
+        return std::pair{Attribute(attr.reshape(erase(type))),
+                         WalkResult::skip()};
+      });
   getOperation()->walk([&](HadamardOp op) { op.setBasesErased(true); });
   replacer.recursivelyReplaceElementsIn(getOperation(), /*replaceAttrs=*/true,
                                         /*replaceLocs=*/false,

@@ -60,8 +60,8 @@ static llvm::Expected<RoundedWeight> roundOne(WeightOp op,
       w, MatrixView<const float>(rounded.data(), n, k), h, parallel);
   if (!error)
     return fromCompress(op, error.error());
-  if (llvm::Error failed = setQuantizedValues(op, result->weights.q,
-                                              result->weights.scales))
+  if (llvm::Error failed =
+          setQuantizedValues(op, result->weights.q, result->weights.scales))
     return std::move(failed);
   return RoundedWeight{op, *error};
 }
