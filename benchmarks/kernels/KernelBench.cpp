@@ -42,6 +42,8 @@ static llvm::cl::opt<int>
     workers("workers", desc("Threads; 0: one for each processor"), init(0));
 static llvm::cl::opt<double> budget("seconds", desc("Time for each benchmark"),
                                     init(0.25));
+static llvm::cl::opt<bool>
+    assembly("assembly", desc("Print the kernels' code instead of timing it"));
 static llvm::cl::opt<int>
     memory("memory-mb", desc("Size of the buffer that is read in turns"),
            init(1536));
@@ -78,7 +80,7 @@ int64_t weightBytes(llvm::StringRef family, int64_t n, int64_t k) {
   if (family == "linear_f32")
     return n * k * 4;
   if (family.contains("i4"))
-    return n * k / 2 + n * (k / 128) * 4;
+    return n * k / 2 + n * ((k + 127) / 128) * 4;
   return family.contains("i8") ? n * k + n * 8 : n * k * 2;
 }
 
@@ -284,14 +286,85 @@ void addRows(int64_t rows) {
                  1.0 * rows * d});
 }
 
+/// Kernels that round rows to int8, at the width of Mamba-2.8B and Mamba2-2.7B
+/// (5120 = 20 * 2^8). Their traffic is the activations themselves, in the
+/// caches.
+void addCodes(int64_t rows) {
+  std::string suffix = "_" + std::to_string(rows);
+  int64_t d = 5120, model = 2560;
+  Operand none = {0, false}, scale = {rows * 4, false};
+  auto floats = [&](int64_t columns) {
+    return Operand{rows * columns * 4, false};
+  };
+  auto codes = [&](int64_t columns) { return Operand{rows * columns, false}; };
+  using Constants = std::vector<std::pair<const char *, int64_t>>;
+  auto add = [&](const char *name, const char *family, Constants constants,
+                 std::vector<Operand> operands, double operations) {
+    double bytes = 0;
+    for (const Operand &operand : operands)
+      bytes += operand.bytes;
+    constants.push_back({"rows", rows});
+    all.push_back({name + suffix, family, constants, operands, 1,
+                   static_cast<int32_t>(rows), 0, bytes, operations * rows});
+  };
+  int64_t eps = bitsOf(1e-5f);
+  add("quantize_static", "quantize_static", {{"k", d}, {"ldx", d}, {"ldq", d}},
+      {floats(d), scale, codes(d)}, 3.0 * d);
+  add("dequantize_rows", "dequantize_rows", {{"k", d}, {"ldq", d}, {"ldy", d}},
+      {codes(d), scale, floats(d)}, 1.0 * d);
+  for (int64_t quant : {1, 2})
+    add(quant == 1 ? "rms_norm_static" : "rms_norm_dynamic", "rms_norm",
+        {{"d", model},
+         {"ldx", model},
+         {"ldy", model},
+         {"group", model},
+         {"eps_bits", eps},
+         {"quant", quant}},
+        {floats(model), {model * 4, false}, codes(model), scale}, 7.0 * model);
+  for (auto [base, log2] : {std::pair<int64_t, int64_t>{20, 8}, {1, 12}}) {
+    int64_t n = base << log2;
+    // log2 stages, and the base matrix.
+    double additions = static_cast<double>(n * (log2 + base - 1));
+    add(base == 20 ? "hadamard_5120_static" : "hadamard_4096_static",
+        "hadamard",
+        {{"d", n},
+         {"ldx", n},
+         {"ldy", n},
+         {"base", base},
+         {"log2", log2},
+         {"blocks", 1},
+         {"quant", 1}},
+        {floats(n), codes(n), scale}, additions + 4.0 * n);
+  }
+  add("gated_norm_hadamard_dynamic", "gated_norm",
+      {{"d", d},
+       {"ldx", d},
+       {"ldz", d},
+       {"ldy", d},
+       {"group", d},
+       {"eps_bits", eps},
+       {"hadamard", 1},
+       {"base", 20},
+       {"log2", 8},
+       {"blocks", 1},
+       {"quant", 2}},
+      {floats(d), floats(d), {d * 4, false}, codes(d), scale, none}, 41.0 * d);
+}
+
 void addAll() {
   for (const char *family :
        {"linear_bf16", "linear_i8", "linear_i8a8", "linear_i4", "linear_i4a8",
         "linear_f16", "linear_f32"}) {
+    // Llama-3.2-1B, then Mamba-2.8B and Mamba2-2.7B.
     for (auto [n, k] : {std::pair<int64_t, int64_t>{2048, 2048},
                         {8192, 2048},
                         {2048, 8192},
-                        {128256, 2048}})
+                        {128256, 2048},
+                        {10240, 2560},
+                        {10576, 2560},
+                        {2560, 5120},
+                        {192, 5120},
+                        {5120, 160}})
       addLinear(family, 1, n, k);
     addLinear(family, 4, 8192, 2048);
     addLinear(family, 24, 2048, 2048);
@@ -307,6 +380,7 @@ void addAll() {
   for (int64_t tokens : {1, 128}) {
     addScans(tokens);
     addRows(tokens);
+    addCodes(tokens);
   }
   all.push_back({"sample_1",
                  "sample",
@@ -354,12 +428,17 @@ struct Roof {
   double bandwidth, multiplyAdds, dotBytes;
 };
 
-void run(const Benchmark &b, const X86Machine &machine, Team &team,
-         Buffers &buffers, const Roof &roof) {
+KernelSpec specOf(const Benchmark &b) {
   KernelSpec spec;
   spec.family = b.family;
   for (auto [name, value] : b.constants)
     spec.set(name, value);
+  return spec;
+}
+
+void run(const Benchmark &b, const X86Machine &machine, Team &team,
+         Buffers &buffers, const Roof &roof) {
+  KernelSpec spec = specOf(b);
   auto compileStart = std::chrono::steady_clock::now();
   llvm::Expected<LoadedKernel> kernel = LoadedKernel::load(spec, machine);
   if (!kernel) {
@@ -375,10 +454,11 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team,
       slot(b.batch, 0);
   eff_call call = {b.batch,     b.tokens, past.data(),       valid.data(),
                    slot.data(), 1,        b.batch * b.tokens};
-  std::vector<void *> operands(b.operands.size());
+  // What is not said is absent.
+  std::vector<void *> operands(b.operands.size() + 16);
   int64_t smallAt = 0, bigAt = 0;
-  for (size_t i = 0; i < operands.size(); ++i)
-    if (!b.operands[i].streamed) {
+  for (size_t i = 0; i < b.operands.size(); ++i)
+    if (b.operands[i].bytes && !b.operands[i].streamed) {
       operands[i] = buffers.small + smallAt;
       smallAt += (b.operands[i].bytes + 4095) / 4096 * 4096 + 4096;
     }
@@ -393,7 +473,7 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team,
   };
   double spent = 0;
   for (int i = 0; spent < budget || i < 4; ++i) {
-    for (size_t o = 0; o < operands.size(); ++o)
+    for (size_t o = 0; o < b.operands.size(); ++o)
       if (b.operands[o].streamed) {
         int64_t bytes = (b.operands[o].bytes + 4095) / 4096 * 4096 + 4096;
         if (bigAt + bytes > buffers.bigBytes)
@@ -445,6 +525,18 @@ int main(int argc, char **argv) {
     llvm::errs() << llvm::toString(machine.takeError()) << '\n';
     return 1;
   }
+  addAll();
+  llvm::Regex matcher(filter);
+  if (assembly) {
+    for (const Benchmark &b : all)
+      if (matcher.match(b.name)) {
+        llvm::Expected<std::string> text =
+            printKernel(specOf(b), *machine, b.name, KernelText::Assembly);
+        llvm::outs() << (text ? *text : llvm::toString(text.takeError()))
+                     << '\n';
+      }
+    return 0;
+  }
   int threads = workers > 0 ? static_cast<int>(workers)
                             : std::max(1u, std::thread::hardware_concurrency());
   double bandwidth = measureReadBandwidth(threads);
@@ -465,8 +557,6 @@ int main(int argc, char **argv) {
                       {"fma_gflop_per_s", roof.multiplyAdds / 1e9},
                       {"int8_gop_per_s", roof.dotBytes / 1e9}})
                << '\n';
-  addAll();
-  llvm::Regex matcher(filter);
   for (const Benchmark &b : all)
     if (matcher.match(b.name))
       run(b, *machine, team, buffers, roof);

@@ -85,6 +85,14 @@ template <class F, class M> EFF_INLINE int64_t panelUnit() {
   return EFF_SPEC(rows) > 4 ? panelsOf<F, M>(tallest<F, M>()) : 1;
 }
 
+/// How far ahead of step s of a panel weights are asked for: behind the panel's
+/// end those of the panel that the next tile of P panels reads.
+template <int P>
+EFF_INLINE int64_t aheadInTiles(int rows, int64_t offset, int64_t panelBytes) {
+  bool inside = offset + ahead(rows) < panelBytes;
+  return inside ? ahead(rows) : ahead(rows) + (P - 1) * panelBytes;
+}
+
 /// Operands of one linear; the bytes of a panel are contiguous.
 template <class F> struct LinearArgs {
   typename F::Activations x;

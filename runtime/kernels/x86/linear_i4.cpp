@@ -150,11 +150,18 @@ template <class Base> struct Integers : Base {
   static constexpr int kDigits = Base::kDigits;
   static constexpr int kVectors = 1;
   static constexpr int kChains = kDigits;
-  static constexpr int kMostRows = 12;
+  static constexpr int kMostRows = Base::kMostRows;
 
   static EFF_INLINE int64_t panelBytes() { return stepCount() * 64; }
   static EFF_INLINE int64_t scratchBytes(int rows) {
     return rows * Base::rowScratch();
+  }
+
+  /// Which scales of panel p to ask for at group g: in this tile or the next.
+  template <int P> static EFF_INLINE int64_t scalesAhead(int p, int64_t g) {
+    int64_t to = g + 4;
+    return to < groupCount() ? p * groupCount() + to
+                             : (p + P - 1) * groupCount() + to;
   }
 
   template <int R, int P>
@@ -178,14 +185,18 @@ template <class Base> struct Integers : Base {
             acc[(r * P + p) * D + d] = start;
         }
       int64_t s = g * (EFF_SPEC(group) / 8),
-              end = least(s + EFF_SPEC(group) / 8, stepCount());
+              end = least(s + EFF_SPEC(group) / 8, stepCount()),
+              distance = aheadInTiles<P>(R, s * 64, panelBytes());
+#pragma clang loop unroll(full)
+      for (int p = 0; p < P; ++p)
+        __builtin_prefetch(scales + scalesAhead<P>(p, g) * 16);
 #pragma clang loop unroll(disable)
       for (; s < end; ++s) {
         i32x16 low[P], high[P];
 #pragma clang loop unroll(full)
         for (int p = 0; p < P; ++p) {
           const uint8_t *at = w + p * panelBytes() + s * 64;
-          __builtin_prefetch(at + ahead(R));
+          __builtin_prefetch(at + distance);
           u32x16 bits = loadBits(at);
           low[p] = (i32x16)((bits & 0x0f0f0f0fu) ^ 0x08080808u);
           high[p] = (i32x16)((bits >> 4 & 0x0f0f0f0fu) ^ 0x08080808u);
@@ -221,6 +232,7 @@ template <class Base> struct Integers : Base {
 struct Bytes {
   using Activations = Q8;
   static constexpr int kDigits = 1;
+  static constexpr int kMostRows = 12;
 
   static EFF_INLINE int64_t rowScratch() {
     return ceilDiv(groupCount(), 16) * 64;
@@ -274,6 +286,9 @@ struct Bytes {
 struct Digits {
   using Activations = const float *;
   static constexpr int kDigits = 3;
+  /// Of two panels, so that a loaded activation meets two of them, and the
+  /// digits of a tile stay in the first cache.
+  static constexpr int kMostRows = 4;
 
   /// Bytes between planes; each has room for a vector more than it needs.
   static EFF_INLINE int64_t planeBytes() {

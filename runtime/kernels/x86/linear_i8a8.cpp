@@ -56,32 +56,40 @@ struct I8A8 : NoScratch {
     i32x16 acc[R * P] = {};
     int64_t ldq = EFF_SPEC(ldq);
     const uint8_t *q = a.x.q + row * ldq;
+    // The distance of prefetches is that of the whole block.
+    constexpr int64_t kBlock = 32;
 #pragma clang loop unroll(disable)
-    for (int64_t s = 0; s < steps(); ++s) {
-      i32x16 even[P], odd[P];
-#pragma clang loop unroll(full)
-      for (int p = 0; p < P; ++p) {
-        const uint8_t *at = w + p * panelBytes() + s * 64;
-        __builtin_prefetch(at + ahead(R));
-        i32x16 bits = (i32x16)loadBits(at);
-        if (hasVnni()) {
-          even[p] = bits ^ (int32_t)0x80808080;
-        } else {
-          even[p] = evenBytes(bits);
-          odd[p] = oddBytes(bits);
-        }
-      }
-#pragma clang loop unroll(full)
-      for (int r = 0; r < R; ++r) {
-        i32x16 x = splat(static_cast<int32_t>(loadDword(q + r * ldq + s * 4)));
-        i32x16 xeven = evenBytes(x), xodd = oddBytes(x);
+    for (int64_t begin = 0; begin < steps(); begin += kBlock) {
+      int64_t end = least(begin + kBlock, steps()),
+              distance = aheadInTiles<P>(R, begin * 64, panelBytes());
+#pragma clang loop unroll(disable)
+      for (int64_t s = begin; s < end; ++s) {
+        i32x16 even[P], odd[P];
 #pragma clang loop unroll(full)
         for (int p = 0; p < P; ++p) {
-          i32x16 &sum = acc[r * P + p];
-          if (hasVnni())
-            sum = dotBytes(sum, even[p], x);
-          else
-            sum = sum + dotWords(even[p], xeven) + dotWords(odd[p], xodd);
+          const uint8_t *at = w + p * panelBytes() + s * 64;
+          __builtin_prefetch(at + distance);
+          i32x16 bits = (i32x16)loadBits(at);
+          if (hasVnni()) {
+            even[p] = bits ^ (int32_t)0x80808080;
+          } else {
+            even[p] = evenBytes(bits);
+            odd[p] = oddBytes(bits);
+          }
+        }
+#pragma clang loop unroll(full)
+        for (int r = 0; r < R; ++r) {
+          i32x16 x =
+              splat(static_cast<int32_t>(loadDword(q + r * ldq + s * 4)));
+          i32x16 xeven = evenBytes(x), xodd = oddBytes(x);
+#pragma clang loop unroll(full)
+          for (int p = 0; p < P; ++p) {
+            i32x16 &sum = acc[r * P + p];
+            if (hasVnni())
+              sum = dotBytes(sum, even[p], x);
+            else
+              sum = sum + dotWords(even[p], xeven) + dotWords(odd[p], xodd);
+          }
         }
       }
     }
