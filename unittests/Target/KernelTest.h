@@ -79,6 +79,8 @@ struct Case {
   /// fused multiply-add within `steps`.
   std::vector<int> codes = {};
   int steps = 0;
+  /// Floats are equal to the last bit on targets with fused multiply-add.
+  bool exact = false;
   /// Whether a float (by operand and index) is compared; elements that are not
   /// may have any value.
   std::function<bool(int operand, int64_t index)> compared = nullptr;

@@ -128,6 +128,8 @@ protected:
       if (rounding.quant)
         c.codes = {3};
       c.steps = hasInt4(family);
+      // Sums are integers; without an epilogue nothing is left to differ in.
+      c.exact = fusion.text.empty();
     }
     for (const Buffer *extra : fusion.extras)
       c.operands.push_back(extra);
@@ -170,7 +172,7 @@ TEST_F(LinearTest, EveryHeightOfATile) {
     run("linear_bf16", {rows, 70, 41, 2, 2, 0}, {}, Call(1, 1));
   for (int64_t rows : {6, 12, 24})
     run("linear_i8a8", {rows, 70, 41, 2, 2, 0}, {}, Call(1, 1));
-  for (int64_t rows : {2, 3, 4, 6, 8, 12, 17})
+  for (int64_t rows : {3, 4, 17})
     for (const char *family : {"linear_i4", "linear_i4a8"})
       run(family, {rows, 70, 141, 2, 2, 32}, {}, Call(1, 1));
 }
@@ -191,12 +193,12 @@ TEST_F(LinearTest, ResultsAsCodes) {
   relu.extras = {&bias};
   relu.constants = {{"extra0_ld", 0}};
   for (const char *family : {"linear_i8a8", "linear_i4a8"})
-    for (bool staticScale : {false, true})
-      for (bool each : {false, true}) {
-        Rounding rounding = {staticScale, 1, each};
-        run(family, {5, n, 43, 0, 3, 16}, relu, Call(1, 1), false, rounding);
-        run(family, {1, n, 128, 5, 0, 64}, {}, Call(1, 1), false, rounding);
-      }
+    for (bool each : {false, true}) {
+      run(family, {5, n, 43, 0, 3, 16}, relu, Call(1, 1), false,
+          {each, 1, each});
+      run(family, {1, n, 128, 5, 0, 64}, {}, Call(1, 1), false,
+          {!each, 1, each});
+    }
 }
 
 // Activations of very different size in one group: what is small beside the

@@ -236,7 +236,9 @@ LogicalResult StepOp::verifySymbolUses(SymbolTableCollection &symbols) {
                             effc::plan::getWrites(*family, kernel))))
     return failure();
   for (auto [index, operand] : llvm::enumerate(getOperands())) {
-    bool optional = index < fixed && family->operands[index].optional;
+    bool optional = index < fixed && family->operands[index].optional &&
+                    !(family->operands[index].use == Use::ScaleOfResult &&
+                      kernel.getConstant("quant") != 0);
     if (operand.getDefiningOp<NullOp>() && !optional)
       return emitOpError("C4: operand ")
              << index << " of the family '" << family->name

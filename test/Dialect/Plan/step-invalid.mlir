@@ -85,3 +85,14 @@ plan.program @p entry(#eff.entry<forward, batch = 1, tokens = 1>) {
   // expected-error @below {{C1: no eff.state or eff.cache has the name @w}}
   %w = plan.state @w
 }
+
+// -----
+
+plan.kernel @norm "rms_norm" {d = 4, eps_bits = 0, group = 4, ldx = 4, ldy = 4, rows = 1, quant = 2}
+plan.program @p entry(#eff.entry<forward, batch = 1, tokens = 1>) {
+  %x = plan.input 0 "x" : tensor<4xf32>
+  %y = plan.buffer 4
+  %none = plan.null
+  // expected-error @below {{C4: operand 3 of the family 'rms_norm' must not be absent}}
+  plan.step @norm(%x, %x, %y, %none) writes [2, 3]
+}
