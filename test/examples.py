@@ -23,8 +23,8 @@ MODULE = "EXAMPLE\n"
 FUNCTION = "func.func @example(ARGUMENTS) {\nEXAMPLE\nreturn\n}\n"
 
 
-def run(opt, text):
-    done = subprocess.run([opt, "-"], input=text, capture_output=True, text=True)
+def run(command, text):
+    done = subprocess.run([*command, "-"], input=text, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -49,7 +49,7 @@ def accept(opt, frame, example):
     types = {}
     while True:
         text = fill(frame, example, types)
-        code, printed, errors = run(opt, text)
+        code, printed, errors = run([opt], text)
         missing = WRONG_TYPE.search(errors)
         if code == 0 or not missing or missing.group(1) in types:
             return (printed if code == 0 else None), errors, text
@@ -64,7 +64,7 @@ def check(opt, name, frames, example):
         if printed is None:
             complaints += f"--- in\n{text}{errors}"
             continue
-        code, again, errors = run(opt, printed)
+        code, again, errors = run([opt], printed)
         if code != 0 or again != printed:
             print(f"FAIL {name}: no round trip\n{printed}---\n{again}{errors}")
             return False

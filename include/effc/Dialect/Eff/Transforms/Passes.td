@@ -215,17 +215,23 @@ def EffQuantizeStatesPass : Pass<"eff-quantize-states", "::mlir::ModuleOp"> {
 def EffEraseBasesPass : Pass<"eff-erase-bases", "::mlir::ModuleOp"> {
   let summary = "Drops the bases of values and weights";
   let description = [{
-    Bases say what may be added to what; once all passes that change bases have run, nothing reads them. The encodings of
-    all tensors and the `in` and `out` of all weights go; an `eff.hadamard` keeps its meaning and is marked
+    Bases say what may be added to what; once all passes that change bases have run, nothing reads them. The encodings
+    of all tensors and the `in` and `out` of all weights go; an `eff.hadamard` keeps its meaning and is marked
     `bases_erased`.
 
     Before:
     ```mlir
-    %y = eff.hadamard %x : tensor<1x4x8xf32> -> tensor<1x4x8xf32, #eff.basis<hadamard = 8>>
+    func.func @entry(%x: tensor<1x4x8xf32>) -> tensor<1x4x8xf32, #eff.basis<hadamard = 8>> {
+      %y = eff.hadamard %x : tensor<1x4x8xf32> -> tensor<1x4x8xf32, #eff.basis<hadamard = 8>>
+      return %y : tensor<1x4x8xf32, #eff.basis<hadamard = 8>>
+    }
     ```
     After:
     ```mlir
-    %y = eff.hadamard %x {bases_erased} : tensor<1x4x8xf32> -> tensor<1x4x8xf32>
+    func.func @entry(%x: tensor<1x4x8xf32>) -> tensor<1x4x8xf32> {
+      %y = eff.hadamard %x {bases_erased} : tensor<1x4x8xf32> -> tensor<1x4x8xf32>
+      return %y : tensor<1x4x8xf32>
+    }
     ```
   }];
   let dependentDialects = ["::effc::eff::EffDialect"];
@@ -235,30 +241,64 @@ def EffReorderPass : Pass<"eff-reorder", "::mlir::ModuleOp"> {
   let summary = "Sorts and clusters the heads and channels of Mamba-2 scans";
   let description = [{
     The input of a scan has channels of very different magnitude, and which ones are large hardly depends on the text
-    (Quamba2, arXiv 2503.22879). The channels of each head are sorted by the largest magnitude that calibration saw, heads
-    are clustered inside their state-space group and channels inside each cluster of heads, so that each cluster can have
-    a scale of its own. The order is a permutation of heads inside their group and of channels inside their head, which
-    commutes with the block; weights take it in, so it costs nothing at run time: rows of `in_proj` (z, x and dt), of the
-    convolution and of its bias, the vectors of the scan, the weight of the gated norm, columns of `out_proj`.
+    (Quamba2, arXiv 2503.22879). The channels of each head are sorted by the largest magnitude that calibration saw,
+    heads are clustered inside their state-space group and channels inside each cluster of heads, so that each cluster
+    can have a scale of its own. The order is a permutation of heads inside their group and of channels inside their
+    head, which commutes with the block; weights take it in, so it costs nothing at run time: rows of `in_proj` (z, x and
+    dt), of the convolution and of its bias, the vectors of the scan, the weight of the gated norm, columns of
+    `out_proj`.
 
     The pass follows the order from each `eff.ssd_scan` through splits, convolutions, norms and elementwise ops; an op
     that does not commute is an error. Refused are models without such a scan, fewer heads in a group or channels in a
     head than clusters, and what is quantised, rotated or reordered already: behind a rotation there are no channels any
     more, so reorder before eff-rotate.
 
-    The scan gets `clusters`, matrices an `order` basis named after the state. States of a reordered model are in its own
-    order: `eff.order` on a state says which channel of the source stands at each place (heads and head_dim of a scan's
-    state, channels of a convolution's); who exchanges states with the source permutes them by it, after `eff.perm`.
+    The scan gets `clusters`, matrices an `order` basis named after the state. States of a reordered model are in its
+    own order: `eff.order` on a state says which channel of the source stands at each place (heads and head_dim of a
+    scan's state, channels of a convolution's); who exchanges states with the source permutes them by it, after
+    `eff.perm`.
 
     Before:
     ```mlir
-    %y = eff.ssd_scan %x, %dt, %a, %b, %c, %s {heads = 2, groups = 1}
-      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
+    eff.state @state : !eff.state<ssd, 2x4x4, f32>
+    eff.weight @a : !eff.weight<2, f32> = dense<-1.0> : tensor<2xf32>
+    eff.weight @wx : !eff.weight<8x1, f32> = dense<[[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [6.0], [7.0]]> : tensor<8x1xf32>
+    eff.weight @wd : !eff.weight<2x1, f32> = dense<[[0.0], [1.0]]> : tensor<2x1xf32>
+    eff.weight @wo : !eff.weight<1x8, f32> = dense<0.5> : tensor<1x8xf32>
+    func.func @entry(%x: tensor<1x1x1xf32>, %b: tensor<1x1x4xf32>) -> tensor<1x1x1xf32> {
+      %s = eff.use @state : !eff.state<ssd, 2x4x4, f32>
+      %a = eff.use @a : !eff.weight<2, f32>
+      %wx = eff.use @wx : !eff.weight<8x1, f32>
+      %wd = eff.use @wd : !eff.weight<2x1, f32>
+      %wo = eff.use @wo : !eff.weight<1x8, f32>
+      %u = eff.linear %x, %wx : tensor<1x1x1xf32>, !eff.weight<8x1, f32> -> tensor<1x1x8xf32>
+      %dt = eff.linear %x, %wd : tensor<1x1x1xf32>, !eff.weight<2x1, f32> -> tensor<1x1x2xf32>
+      %y = eff.ssd_scan %u, %dt, %a, %b, %b, %s {heads = 2, groups = 1}
+        : tensor<1x1x8xf32>, tensor<1x1x2xf32>, !eff.weight<2, f32>, tensor<1x1x4xf32>, !eff.state<ssd, 2x4x4, f32>
+      %o = eff.linear %y, %wo : tensor<1x1x8xf32>, !eff.weight<1x8, f32> -> tensor<1x1x1xf32>
+      return %o : tensor<1x1x1xf32>
+    }
     ```
-    After `head-clusters=1 channel-clusters=2`:
+    After `calibration=reorder.json head-clusters=2 channel-clusters=2`, with magnitudes 4 1 3 2 and 40 30 10 20:
     ```mlir
-    %y = eff.ssd_scan %x, %dt, %a, %b, %c, %s {heads = 2, groups = 1, clusters = #eff.clusters<heads = [2], channels = [3, 4]>}
-      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
+    eff.state @state : !eff.state<ssd, 2x4x4, f32> {eff.order = array<i64: 1, 3, 2, 0, 6, 7, 5, 4>}
+    eff.weight @a : !eff.weight<2, f32> = dense<-1.0> : tensor<2xf32>
+    eff.weight @wx : !eff.weight<8x1, f32 out #eff.basis<order = "state">> = dense<[[1.0], [3.0], [2.0], [0.0], [6.0], [7.0], [5.0], [4.0]]> : tensor<8x1xf32>
+    eff.weight @wd : !eff.weight<2x1, f32 out #eff.basis<order = "state">> = dense<[[0.0], [1.0]]> : tensor<2x1xf32>
+    eff.weight @wo : !eff.weight<1x8, f32 in #eff.basis<order = "state">> = dense<0.5> : tensor<1x8xf32>
+    func.func @entry(%x: tensor<1x1x1xf32>, %b: tensor<1x1x4xf32>) -> tensor<1x1x1xf32> {
+      %s = eff.use @state : !eff.state<ssd, 2x4x4, f32>
+      %a = eff.use @a : !eff.weight<2, f32>
+      %wx = eff.use @wx : !eff.weight<8x1, f32 out #eff.basis<order = "state">>
+      %wd = eff.use @wd : !eff.weight<2x1, f32 out #eff.basis<order = "state">>
+      %wo = eff.use @wo : !eff.weight<1x8, f32 in #eff.basis<order = "state">>
+      %u = eff.linear %x, %wx : tensor<1x1x1xf32>, !eff.weight<8x1, f32 out #eff.basis<order = "state">> -> tensor<1x1x8xf32>
+      %dt = eff.linear %x, %wd : tensor<1x1x1xf32>, !eff.weight<2x1, f32 out #eff.basis<order = "state">> -> tensor<1x1x2xf32>
+      %y = eff.ssd_scan %u, %dt, %a, %b, %b, %s {heads = 2, groups = 1, clusters = #eff.clusters<heads = [1, 2], channels = [2, 4, 2, 4]>}
+        : tensor<1x1x8xf32>, tensor<1x1x2xf32>, !eff.weight<2, f32>, tensor<1x1x4xf32>, !eff.state<ssd, 2x4x4, f32>
+      %o = eff.linear %y, %wo : tensor<1x1x8xf32>, !eff.weight<1x8, f32 in #eff.basis<order = "state">> -> tensor<1x1x1xf32>
+      return %o : tensor<1x1x1xf32>
+    }
     ```
 
     A remark for each scan gives its scales and how much less noise rounding makes than with one scale for all; one for
@@ -296,21 +336,64 @@ def EffRotatePass : Pass<"eff-rotate", "::mlir::ModuleOp"> {
 
     Before:
     ```mlir
-    %s = eff.ssd_scan %x, %dt, %a, %b, %c, %state {heads = 2, groups = 1}
-      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
-    %y = eff.linear %s, %w : tensor<1x4x8xf32>, !eff.weight<4x8, bf16> -> tensor<1x4x4xf32>
+    eff.weight @down : !eff.weight<2x4, bf16> = dense<0.5> : tensor<2x4xbf16>
+    func.func @gated(%gate: tensor<1x1x4xf32>, %up: tensor<1x1x4xf32>) -> tensor<1x1x2xf32> {
+      %w = eff.use @down : !eff.weight<2x4, bf16>
+      %h = arith.mulf %gate, %up : tensor<1x1x4xf32>
+      %y = eff.linear %h, %w : tensor<1x1x4xf32>, !eff.weight<2x4, bf16> -> tensor<1x1x2xf32>
+      return %y : tensor<1x1x2xf32>
+    }
     ```
-    After `online`:
+    After `online=true`:
     ```mlir
-    %s = eff.ssd_scan %x, %dt, %a, %b, %c, %state {heads = 2, groups = 1}
-      : tensor<1x4x8xf32>, tensor<1x4x2xf32>, !eff.weight<2, f32>, tensor<1x4x4xf32>, !eff.state<ssd, 2x4x4, f32>
-    %h = eff.hadamard %s : tensor<1x4x8xf32> -> tensor<1x4x8xf32, #eff.basis<hadamard = 8>>
-    %y = eff.linear %h, %w : tensor<1x4x8xf32, #eff.basis<hadamard = 8>>,
-      !eff.weight<4x8, f32 in #eff.basis<hadamard = 8>> -> tensor<1x4x4xf32>
+    eff.weight @down : !eff.weight<2x4, f32 in #eff.basis<hadamard = 4>> =
+      dense<[[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]> : tensor<2x4xf32>
+    func.func @gated(%gate: tensor<1x1x4xf32>, %up: tensor<1x1x4xf32>) -> tensor<1x1x2xf32> {
+      %w = eff.use @down : !eff.weight<2x4, f32 in #eff.basis<hadamard = 4>>
+      %h = arith.mulf %gate, %up : tensor<1x1x4xf32>
+      %r = eff.hadamard %h : tensor<1x1x4xf32> -> tensor<1x1x4xf32, #eff.basis<hadamard = 4>>
+      %y = eff.linear %r, %w : tensor<1x1x4xf32, #eff.basis<hadamard = 4>>,
+        !eff.weight<2x4, f32 in #eff.basis<hadamard = 4>> -> tensor<1x1x2xf32>
+      return %y : tensor<1x1x2xf32>
+    }
     ```
 
-    A remark for each weight gives the sides, sizes, orders and blocks of its rotations, and the norm that moved into it;
-    others say which norms and tables stayed, and why.
+    Before:
+    ```mlir
+    eff.weight @table : !eff.weight<2x4, f32> = dense<0.5> : tensor<2x4xf32>
+    eff.weight @norm : !eff.weight<4, f32> = dense<2.0> : tensor<4xf32>
+    eff.weight @head : !eff.weight<1x4, f32> = dense<0.5> : tensor<1x4xf32>
+    func.func @stream(%ids: tensor<1x1xi32>) -> tensor<1x1x1xf32> {
+      %t = eff.use @table : !eff.weight<2x4, f32>
+      %g = eff.use @norm : !eff.weight<4, f32>
+      %w = eff.use @head : !eff.weight<1x4, f32>
+      %x = eff.embed %ids, %t : tensor<1x1xi32>, !eff.weight<2x4, f32> -> tensor<1x1x4xf32>
+      %n = eff.rms_norm %x, %g {eps = 1.0e-5 : f32} : tensor<1x1x4xf32>, !eff.weight<4, f32>
+      %y = eff.linear %n, %w : tensor<1x1x4xf32>, !eff.weight<1x4, f32> -> tensor<1x1x1xf32>
+      return %y : tensor<1x1x1xf32>
+    }
+    ```
+    After `residual=true`:
+    ```mlir
+    eff.weight @table : !eff.weight<2x4, f32 in #eff.basis<hadamard = 4>> =
+      dense<[[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]]> : tensor<2x4xf32>
+    eff.weight @norm : !eff.weight<4, f32> = dense<1.0> : tensor<4xf32>
+    eff.weight @head : !eff.weight<1x4, f32 in #eff.basis<hadamard = 4>> = dense<[[2.0, 0.0, 0.0, 0.0]]> : tensor<1x4xf32>
+    func.func @stream(%ids: tensor<1x1xi32>) -> tensor<1x1x1xf32> {
+      %t = eff.use @table : !eff.weight<2x4, f32 in #eff.basis<hadamard = 4>>
+      %g = eff.use @norm : !eff.weight<4, f32>
+      %w = eff.use @head : !eff.weight<1x4, f32 in #eff.basis<hadamard = 4>>
+      %x = eff.embed %ids, %t : tensor<1x1xi32>, !eff.weight<2x4, f32 in #eff.basis<hadamard = 4>>
+        -> tensor<1x1x4xf32, #eff.basis<hadamard = 4>>
+      %n = eff.rms_norm %x, %g {eps = 1.0e-5 : f32} : tensor<1x1x4xf32, #eff.basis<hadamard = 4>>, !eff.weight<4, f32>
+      %y = eff.linear %n, %w : tensor<1x1x4xf32, #eff.basis<hadamard = 4>>,
+        !eff.weight<1x4, f32 in #eff.basis<hadamard = 4>> -> tensor<1x1x1xf32>
+      return %y : tensor<1x1x1xf32>
+    }
+    ```
+
+    A remark for each weight gives the sides, sizes, orders and blocks of its rotations, and the norm that moved into
+    it; others say which norms and tables stayed, and why.
   }];
   let dependentDialects = ["::effc::eff::EffDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
