@@ -187,6 +187,50 @@ TEST(Rotate, TransposedMatrixFails) {
   }
 }
 
+// Epilogues that hold the bias, the residual, a constant factor and the gate.
+TEST(Rotate, FusedEpiloguesCancelToo) {
+  Model model(gatedModel(16, 24));
+  Values expected = logits<double>(*model.module);
+  ASSERT_TRUE(runPasses(*model.module,
+                        "func.func(eff-fuse-epilogue),canonicalize,"
+                        "eff-rotate{residual=true online=true}"));
+  int64_t fused = 0;
+  model.module->walk([&](LinearOp op) { fused += op.hasEpilogue(); });
+  EXPECT_EQ(fused, 4);
+  EXPECT_EQ(count(*model.module, false), 2);
+  expectNear(logits<double>(*model.module), expected, 2e-6);
+}
+
+// quamba.md 5.2, for the op: H e_i is column i of the matrix, lengths stay, and
+// the transposed rotation goes back.
+TEST(Rotate, FastTransformEqualsDense) {
+  for (int64_t n : {8, 24, 40, 56, 80, 36}) {
+    std::string size = std::to_string(n),
+                x = "tensor<" + size + "x" + size + "xf32";
+    std::string h = x + ", #eff.basis<hadamard = " + size + ">>";
+    Model model("func.func @main(%x: " + x + ">) -> (" + h + ", " + x +
+                ">) {\n%y = eff.hadamard %x : " + x + "> -> " + h +
+                "\n%z = eff.hadamard %y {transposed} : " + h + " -> " + x +
+                ">\nreturn %y, %z : " + h + ", " + x + ">\n}\n");
+    Values identity(n * n);
+    for (int64_t i = 0; i < n; ++i)
+      identity[i * n + i] = 1;
+    auto results = model.run<double>({tensor<double>({n, n}, identity)});
+    auto plan = HadamardPlan::createBlockDiagonal(n);
+    ASSERT_TRUE(bool(plan));
+    for (int64_t i = 0; i < n; ++i) {
+      double length = 0;
+      for (int64_t j = 0; j < n; ++j) {
+        double y = results[0].floats[i * n + j];
+        EXPECT_NEAR(y, plan->at(j, i), 1e-14);
+        length += y * y;
+      }
+      EXPECT_NEAR(length, 1, 1e-13);
+    }
+    expectNear(results[1].floats, identity, 1e-13);
+  }
+}
+
 TEST(Rotate, NormsMoveIntoMatricesAndBecomeOnes) {
   Model model(gatedModel(16, 32));
   ASSERT_TRUE(runPasses(*model.module, "eff-rotate{residual=true}"));

@@ -58,15 +58,31 @@ static linalg::BroadcastOp getVectorBroadcast(Value value) {
   return broadcast;
 }
 
-/// Whether an epilogue adds up its arguments, each once.
-static bool isSum(Region &epilogue) {
+/// Whether an epilogue is linear in its arguments: sums, differences and
+/// products with constants commute with a rotation.
+static bool isLinear(Region &epilogue) {
   Block &block = epilogue.front();
-  for (BlockArgument argument : block.getArguments())
-    if (!argument.hasOneUse())
+  llvm::SmallPtrSet<Value, 8> linear(block.args_begin(), block.args_end());
+  auto isConstant = [](Value value) {
+    return matchPattern(value, m_Constant());
+  };
+  for (Operation &op : block.without_terminator()) {
+    if (op.hasTrait<OpTrait::ConstantLike>())
+      continue;
+    bool fits = false;
+    if (llvm::isa<arith::AddFOp, arith::SubFOp, arith::NegFOp>(op))
+      fits = llvm::all_of(op.getOperands(),
+                          [&](Value value) { return linear.contains(value); });
+    else if (llvm::isa<arith::MulFOp, arith::DivFOp>(op))
+      fits =
+          (linear.contains(op.getOperand(0)) && isConstant(op.getOperand(1))) ||
+          (llvm::isa<arith::MulFOp>(op) && isConstant(op.getOperand(0)) &&
+           linear.contains(op.getOperand(1)));
+    if (!fits)
       return false;
-  return llvm::all_of(block.without_terminator(), [](Operation &op) {
-    return llvm::isa<arith::AddFOp>(op) && op.getResult(0).hasOneUse();
-  });
+    linear.insert(op.getResult(0));
+  }
+  return linear.contains(block.getTerminator()->getOperand(0));
 }
 
 namespace {
@@ -78,12 +94,12 @@ private:
   LogicalResult enter(Value value, Operation *from);
   LogicalResult visitDefinition(Value value);
   LogicalResult visitUse(OpOperand &use);
-  LogicalResult visitSum(arith::AddFOp add);
+  LogicalResult visitSum(Operation *sum);
   LogicalResult visitWriter(LinearOp linear);
   /// What is added to the stream must not be read elsewhere.
   LogicalResult checkBroadcasts();
-  /// Of a product or quotient, what is not the splat constant; null if neither
-  /// is one.
+  /// Of a product or quotient with a splat constant, the other operand; of a
+  /// negation its operand; null for anything else.
   static Value getScaled(Operation *op);
 
   ResidualWeb web;
@@ -109,6 +125,8 @@ LogicalResult WebFinder::enter(Value value, Operation *from) {
 }
 
 Value WebFinder::getScaled(Operation *op) {
+  if (llvm::isa<arith::NegFOp>(op))
+    return op->getOperand(0);
   if (llvm::isa<arith::MulFOp>(op) && isSplat(op->getOperand(0)))
     return op->getOperand(1);
   if (llvm::isa<arith::MulFOp, arith::DivFOp>(op) && isSplat(op->getOperand(1)))
@@ -116,26 +134,26 @@ Value WebFinder::getScaled(Operation *op) {
   return {};
 }
 
-LogicalResult WebFinder::visitSum(arith::AddFOp add) {
-  if (!sums.insert(add).second)
+LogicalResult WebFinder::visitSum(Operation *sum) {
+  if (!sums.insert(sum).second)
     return success();
-  for (Value operand : add->getOperands()) {
+  for (Value operand : sum->getOperands()) {
     if (linalg::BroadcastOp bias = getVectorBroadcast(operand)) {
       auto read = bias.getInput().getDefiningOp<ReadOp>();
       web.biases.push_back(&read.getWeightMutable());
       web.broadcasts.insert(bias);
       continue;
     }
-    if (failed(enter(operand, add)))
+    if (failed(enter(operand, sum)))
       return failure();
   }
-  return enter(add.getResult(), add);
+  return enter(sum->getResult(0), sum);
 }
 
 LogicalResult WebFinder::visitWriter(LinearOp linear) {
-  if (linear.hasEpilogue() && !isSum(linear.getEpilogue()))
+  if (linear.hasEpilogue() && !isLinear(linear.getEpilogue()))
     return refuseRotation(linear, "the epilogue of a linear that writes the "
-                                  "residual stream is not a sum");
+                                  "residual stream is more than sums");
   if (!linear.getInput().getType().getElementType().isF32())
     return refuseRotation(linear, "its activations are quantised already",
                           "rotate before activations are quantised");
@@ -162,8 +180,8 @@ LogicalResult WebFinder::visitDefinition(Value value) {
     return success();
   if (auto linear = llvm::dyn_cast<LinearOp>(op))
     return visitWriter(linear);
-  if (auto add = llvm::dyn_cast<arith::AddFOp>(op))
-    return visitSum(add);
+  if (llvm::isa<arith::AddFOp, arith::SubFOp>(op))
+    return visitSum(op);
   if (auto select = llvm::dyn_cast<SelectRowsOp>(op))
     return enter(select.getInput(), op);
   if (Value scaled = getScaled(op))
@@ -185,8 +203,8 @@ LogicalResult WebFinder::visitUse(OpOperand &use) {
     web.readers.push_back(linear);
     return success();
   }
-  if (auto add = llvm::dyn_cast<arith::AddFOp>(op))
-    return visitSum(add);
+  if (llvm::isa<arith::AddFOp, arith::SubFOp>(op))
+    return visitSum(op);
   if (llvm::isa<SelectRowsOp>(op) || getScaled(op))
     return enter(op->getResult(0), op);
   if (llvm::isa<LayerNormOp>(op))

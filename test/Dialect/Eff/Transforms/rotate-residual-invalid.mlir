@@ -127,7 +127,7 @@ func.func @epilogue(%ids: tensor<1x2xi32>, %x: tensor<1x2x4xf32>) -> tensor<2x8x
   %w = eff.use @w : !eff.weight<8x4, f32>
   %0 = eff.embed %ids, %t : tensor<1x2xi32>, !eff.weight<16x8, f32> -> tensor<1x2x8xf32>
   // expected-error @below {{EFF0420}}
-  // expected-note @below {{why: the epilogue of a linear that writes the residual stream is not a sum}}
+  // expected-note @below {{why: the epilogue of a linear that writes the residual stream is more than sums}}
   // expected-note @below {{try}}
   %1 = eff.linear %x, %w extras(%0 : tensor<1x2x8xf32>) epilogue {
   ^bb0(%acc: f32, %r: f32):
