@@ -178,6 +178,23 @@ TEST(CompileKernelTest, BadSpecsAreErrors) {
   spec.family = "linear_i4";
   spec.set("group", 12);
   EXPECT_NE(errorOf(spec).find("multiple of 8"), std::string::npos);
+  spec = {};
+  spec.family = "linear_i8a8";
+  for (const char *name : {"rows", "n", "k", "ldq", "ldy"})
+    spec.set(name, 24);
+  spec.set("quant", 2);
+  EXPECT_NE(errorOf(spec).find("no such quant"), std::string::npos);
+  spec.set("quant", 1);
+  spec.set("ldq", 20);
+  EXPECT_NE(errorOf(spec).find("ldq is less than k"), std::string::npos);
+  spec = {};
+  spec.family = "hadamard";
+  for (const char *name : {"d", "ldx", "ldy"})
+    spec.set(name, 48);
+  spec.set("base", 12);
+  spec.set("log2", 3);
+  spec.set("blocks", 1);
+  EXPECT_NE(errorOf(spec).find("no such rotation"), std::string::npos);
 }
 
 TEST(CompileKernelTest, BadEpiloguesAreErrors) {
