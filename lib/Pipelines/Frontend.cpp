@@ -212,6 +212,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> Frontend::bindAnyLength(ModuleOp onnx,
     }
     llvm::consumeError(std::move(error));
     tokens = fixedTokens = length;
+    fixedBy = where;
     if (observer.warning && !options.relaxSequence)
       observer.warning("the file declares the dimension '" +
                        dimName(main, *ids, 1) + "' as free, but '" + where +
@@ -225,6 +226,16 @@ llvm::Expected<OwningOpRef<ModuleOp>> Frontend::bindAnyLength(ModuleOp onnx,
 //===----------------------------------------------------------------------===//
 // Scans
 //===----------------------------------------------------------------------===//
+
+llvm::Expected<int64_t> Frontend::lengthOf(ModuleOp onnx, std::string &why) {
+  fixedTokens = 0;
+  int64_t tokens;
+  auto bound = bindAnyLength(onnx, tokens);
+  if (!bound)
+    return bound.takeError();
+  why = fixedBy.empty() ? "" : "'" + fixedBy + "' fixes it";
+  return fixedTokens;
+}
 
 static std::string mebibytes(int64_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";

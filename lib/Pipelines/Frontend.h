@@ -38,6 +38,10 @@ public:
   /// compute as they are written.
   llvm::Error raiseScansOf(mlir::ModuleOp bound);
 
+  /// The one number of tokens that the graph works with, 0 for any; `why` names
+  /// the node that fixes it where the file calls it free.
+  llvm::Expected<int64_t> lengthOf(mlir::ModuleOp onnx, std::string &why);
+
 private:
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
   tryBind(mlir::ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past);
@@ -55,6 +59,7 @@ private:
   /// Tokens that the graph works with, 0 for any number.
   int64_t fixedTokens = 0;
   bool decodeOnly = false;
+  std::string fixedBy; ///< the node that fixes the length
 };
 
 } // namespace effc

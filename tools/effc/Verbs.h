@@ -12,6 +12,8 @@
 namespace effc::driver {
 
 int compileVerb(const effrt::tools::Invocation &call);
+/// Of an ONNX file; model files are left to the runtime's.
+int inspectVerb(const effrt::tools::Invocation &call);
 int calibrateVerb(const effrt::tools::Invocation &call);
 int targetsVerb(const effrt::tools::Invocation &call);
 int doctorVerb(const effrt::tools::Invocation &call);

@@ -71,6 +71,16 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
   return success();
 }
 
+/// A bias of zeros is none: exporters differ in whether they keep it.
+static Value withoutZeros(Graph &g, Value bias) {
+  if (!bias)
+    return {};
+  auto numbers = g.numbers(bias);
+  bool zero =
+      numbers && llvm::all_of(*numbers, [](double x) { return x == 0; });
+  return zero ? Value() : bias;
+}
+
 static Match linearMatch(Linear p, SmallVector<Operation *> covers) {
   Match m;
   m.needs = {p.x};
@@ -116,7 +126,7 @@ static std::optional<Match> biased(Graph &g, onnx::NodeOp root) {
   if (!p || Graph::shape(node->getResult(0)) != Graph::shape(out))
     return std::nullopt;
   p->out = out;
-  p->bias = pair->first;
+  p->bias = withoutZeros(g, pair->first);
   return linearMatch(*p, {node, root});
 }
 
@@ -134,7 +144,7 @@ static std::optional<Match> gemm(Graph &g, onnx::NodeOp root) {
   p.x = x;
   p.weight = w;
   p.rows = root.getInt("transB", 0) != 0;
-  p.bias = c;
+  p.bias = withoutZeros(g, c);
   p.alpha = root.getFloat("alpha", 1);
   p.beta = root.getFloat("beta", 1);
   return linearMatch(p, {root});
@@ -205,6 +215,7 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
       (b && !g.isFeatureVector(b, outputs)))
     return std::nullopt;
   int64_t gh = in[2] / ph, gw = in[3] / pw;
+  b = withoutZeros(g, b);
   Match m;
   m.needs = {x};
   m.covers = {root};

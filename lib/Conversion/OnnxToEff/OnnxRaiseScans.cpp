@@ -6,6 +6,7 @@
 
 #include "NodeBuilder.h"
 #include "Recurrence.h"
+#include "RecurrenceCache.h"
 #include "SinkTransposes.h"
 
 #include "effc/Conversion/OnnxToEff/Raise.h"
@@ -31,7 +32,7 @@ namespace {
 class ScanRaiser {
 public:
   ScanRaiser(func::FuncOp main, const RaiseScansOptions &options)
-      : main(main), options(options), graph(main, raiseOptions) {}
+      : main(main), options(options), graph(main, raiseOptions), cache(graph) {}
 
   std::vector<ScanReport> run();
 
@@ -58,6 +59,7 @@ private:
   RaiseScansOptions options;
   RaiseOptions raiseOptions;
   Graph graph;
+  RegionCache cache;
   llvm::DenseMap<Operation *, unsigned> order;
   /// Results of scans and convolutions that new results replace.
   SmallVector<Value> oldPresents;
@@ -108,12 +110,21 @@ std::optional<ScanRaiser::Found> ScanRaiser::find(RegionFinder &finder,
                      "numbers; --raise-cumsum takes it";
       return false;
     }
-    RoleFinder roles(graph, region,
-                     cumulative ? cumulativeTolerance : tolerance);
-    auto found = roles.find();
+    std::optional<ScanRoles> found;
+    std::string why;
+    if (auto answer = cache.lookup(region)) {
+      found = std::move(answer->roles);
+      why = std::move(answer->why);
+    } else {
+      RoleFinder roles(graph, region,
+                       cumulative ? cumulativeTolerance : tolerance);
+      found = roles.find();
+      why = roles.why();
+      cache.remember(region, found, why);
+    }
     if (!found) {
       if (!best)
-        report.why = roles.why();
+        report.why = why;
       return false;
     }
     best = Found{region, std::move(*found)};

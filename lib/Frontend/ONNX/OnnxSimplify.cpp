@@ -131,6 +131,17 @@ static LogicalResult checkArity(NodeOp op) {
   return success();
 }
 
+/// The sum and the activation of com.microsoft's BiasGelu, so that the sum can
+/// join the product before it.
+static Step splitBias(Simplifier &s, NodeOp op) {
+  if (!op.is("BiasGelu", "com.microsoft"))
+    return Step::Kept;
+  NodeOp sum = s.make(op, "Add", {op.getInput(0), op.getInput(1)});
+  NodeOp gelu = s.make(op, "Gelu", {sum->getResult(0)});
+  gelu.setDomain("com.microsoft");
+  return s.replace(op, gelu->getResults());
+}
+
 Step Simplifier::visit(NodeOp op) {
   if (failed(checkArity(op)))
     return Step::Error;
@@ -141,6 +152,8 @@ Step Simplifier::visit(NodeOp op) {
   if (op.getDomain().empty())
     if (Step step = normalize(*this, op); step != Step::Kept)
       return step;
+  if (Step step = splitBias(*this, op); step != Step::Kept)
+    return step;
   if (failed(inferTypes(op)))
     return Step::Error;
   return fold(op);
