@@ -6,11 +6,32 @@
 
 #include "RecurrenceCache.h"
 
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/Support/SHA1.h"
 
 using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
+
+/// Small constants by their bytes: each layer may have its own copy.
+static ArrayRef<uint8_t> bytesOf(ElementsAttr value) {
+  auto resource = dyn_cast<DenseResourceElementsAttr>(value);
+  AsmResourceBlob *blob =
+      resource ? resource.getRawHandle().getBlob() : nullptr;
+  if (!blob || blob->getData().size() > (1 << 16))
+    return {};
+  return ArrayRef(reinterpret_cast<const uint8_t *>(blob->getData().data()),
+                  blob->getData().size());
+}
+
+static bool isSame(Value a, Value b) {
+  if (a == b)
+    return true;
+  ElementsAttr x = a.getDefiningOp<onnx::ConstantOp>().getValue(),
+               y = b.getDefiningOp<onnx::ConstantOp>().getValue();
+  ArrayRef<uint8_t> p = bytesOf(x), q = bytesOf(y);
+  return x == y || (!p.empty() && p == q && x.getType() == y.getType());
+}
 
 /// The nodes of a region in order with everything but the values of tables of
 /// floats, which come out as `constants`.
@@ -41,8 +62,11 @@ std::string RegionCache::textOf(const ClosedRegion &region,
       pointer(v.getType().getAsOpaquePointer());
       bool table =
           Graph::isFloat(v) && !isa<SplatElementsAttr>(constant.getValue());
+      ArrayRef<uint8_t> bytes = bytesOf(constant.getValue());
       if (table)
         constants.push_back(v);
+      else if (!bytes.empty())
+        hash.update(bytes);
       else
         pointer(constant.getValue().getAsOpaquePointer());
     }
@@ -91,10 +115,10 @@ RegionCache::lookup(const ClosedRegion &region) {
   for (auto [i, pair] :
        llvm::enumerate(llvm::zip_equal(constants, entry.constants))) {
     auto [mine, theirs] = pair;
-    bool weight = int64_t(i) == entry.skip || graph.view(mine).base == a;
-    if (!weight && mine != theirs &&
-        mine.getDefiningOp<onnx::ConstantOp>().getValue() !=
-            theirs.getDefiningOp<onnx::ConstantOp>().getValue())
+    // That a form is none does not depend on weights.
+    bool weight = !entry.answer.roles || int64_t(i) == entry.skip ||
+                  graph.view(mine).base == a;
+    if (!weight && !isSame(mine, theirs))
       return std::nullopt;
   }
   Answer answer = entry.answer;
