@@ -103,10 +103,13 @@ LogicalResult ProgramBuilder::convert(eff::CausalConv1DOp op) {
   }
   addReading(constants, x, "x_i8", "xscale_each");
   addQuantization(constants, y);
-  addStep(op, "causal_conv1d", constants,
-          {x.matrix.ref, getResource(op.getWeight()), getResource(op.getBias()),
-           getResource(op.getState()), y.matrix.ref, x.scale, y.scale},
-          getCost(op));
+  SmallVector<Value> operands{x.matrix.ref, getResource(op.getWeight()),
+                              getResource(op.getBias()),
+                              getResource(op.getState()), y.matrix.ref};
+  // The kernel of floats takes no scales.
+  if (x.isInt8)
+    operands.append({x.scale, y.scale});
+  addStep(op, "causal_conv1d", constants, operands, getCost(op));
   return success();
 }
 
@@ -152,12 +155,22 @@ LogicalResult ProgramBuilder::convert(eff::SsdScanOp op) {
   addReading(constants, b, "b_i8", "bscale_each");
   addReading(constants, c, "c_i8", "cscale_each");
   addState(constants, op.getState());
-  addStep(op, "ssd_scan", constants,
-          {x.matrix.ref, dt.matrix.ref, getResource(op.getA()), b.matrix.ref,
-           c.matrix.ref, getResource(op.getSkip()), getResource(op.getState()),
-           y.ref, getResource(op.getDtBias()), x.scale, dt.scale, b.scale,
-           c.scale, getResource(op.getStateScale())},
-          getCost(op));
+  SmallVector<Value> operands{x.matrix.ref,
+                              dt.matrix.ref,
+                              getResource(op.getA()),
+                              b.matrix.ref,
+                              c.matrix.ref,
+                              getResource(op.getSkip()),
+                              getResource(op.getState()),
+                              y.ref,
+                              getResource(op.getDtBias()),
+                              x.scale,
+                              dt.scale,
+                              b.scale,
+                              c.scale};
+  if (op.getStateScale())
+    operands.push_back(getResource(op.getStateScale()));
+  addStep(op, "ssd_scan", constants, operands, getCost(op));
   return success();
 }
 
@@ -190,12 +203,23 @@ LogicalResult ProgramBuilder::convert(eff::SsmScanOp op) {
   addReading(constants, c, "c_i8", "cscale_each");
   addReading(constants, gate, "z_i8", "zscale_each");
   addState(constants, op.getState());
-  addStep(op, "ssm_scan", constants,
-          {u.matrix.ref, dt.matrix.ref, getResource(op.getA()), b.matrix.ref,
-           c.matrix.ref, getResource(op.getSkip()), gate.matrix.ref,
-           getResource(op.getState()), y.ref, getResource(op.getDtBias()),
-           u.scale, dt.scale, b.scale, c.scale, gate.scale,
-           getResource(op.getStateScale())},
-          getCost(op));
+  SmallVector<Value> operands{u.matrix.ref,
+                              dt.matrix.ref,
+                              getResource(op.getA()),
+                              b.matrix.ref,
+                              c.matrix.ref,
+                              getResource(op.getSkip()),
+                              gate.matrix.ref,
+                              getResource(op.getState()),
+                              y.ref,
+                              getResource(op.getDtBias()),
+                              u.scale,
+                              dt.scale,
+                              b.scale,
+                              c.scale,
+                              gate.scale};
+  if (op.getStateScale())
+    operands.push_back(getResource(op.getStateScale()));
+  addStep(op, "ssm_scan", constants, operands, getCost(op));
   return success();
 }
