@@ -52,7 +52,8 @@ private:
   llvm::Error quantizeResult(Operation *producer);
   llvm::Error quantizeInput(LinearOp linear);
   llvm::Error quantizeScan(Operation *scan);
-  void replaceUses(Value part, Value q, Value scale, bool isUniform);
+  llvm::Error replaceUses(Value part, Value q, Value scale,
+                          const PartScales &values);
 
   func::FuncOp func;
   StaticScales &scales;
@@ -87,15 +88,28 @@ bool Quantizer::takesInt8(LinearOp linear) const {
 }
 
 /// Reads a part of a quantised value instead of the part itself.
-void Quantizer::replaceUses(Value part, Value q, Value scale, bool isUniform) {
+llvm::Error Quantizer::replaceUses(Value part, Value q, Value scale,
+                                   const PartScales &values) {
   Value plain;
   for (OpOperand &use : llvm::make_early_inc_range(part.getUses())) {
     if (use.getOwner() == q.getDefiningOp())
       continue;
     auto linear = llvm::dyn_cast<LinearOp>(use.getOwner());
-    if (linear && isUniform && linear.getInput() == part && takesInt8(linear)) {
-      quantized[part] = {q, scale};
-      continue;
+    if (linear && linear.getInput() == part && takesInt8(linear)) {
+      if (values.isUniform()) {
+        quantized[part] = {q, scale};
+        continue;
+      }
+      OpBuilder builder(linear);
+      llvm::Expected<Value> unit =
+          scales.foldIntoWeight(builder, linear, values.values);
+      if (!unit)
+        return unit.takeError();
+      if (*unit) {
+        linear.getInputMutable().assign(q);
+        linear.getScaleMutable().assign(*unit);
+        continue;
+      }
     }
     if (!plain) {
       OpBuilder builder(func.getContext());
@@ -105,6 +119,7 @@ void Quantizer::replaceUses(Value part, Value q, Value scale, bool isUniform) {
     }
     use.set(plain);
   }
+  return llvm::Error::success();
 }
 
 /// Quantises what a linear or convolution computes if all that reads it does
@@ -152,8 +167,9 @@ llvm::Error Quantizer::quantizeResult(Operation *producer) {
     codes.assign(parted->result_begin(), parted->result_end());
   }
   for (auto [part, code, scale] : llvm::zip(parts, codes, *found))
-    replaceUses(part, code, scales.getPart(builder, producer, scale, split),
-                scale.isUniform());
+    if (llvm::Error error = replaceUses(
+            part, code, scales.getPart(builder, producer, scale, split), scale))
+      return error;
   if (split && split->use_empty())
     split->erase();
   ++count;
@@ -229,9 +245,13 @@ llvm::Error Quantizer::run() {
       if (llvm::Error error = quantizeResult(producer))
         return error;
     }
-  for (LinearOp linear : linears)
+  for (LinearOp linear : linears) {
+    // Those of folded scales read codes already.
+    if (linear.getScale())
+      continue;
     if (llvm::Error error = quantizeInput(linear))
       return error;
+  }
   llvm::SmallVector<Operation *> scans;
   func.walk([&](Operation *op) {
     if (mixers && llvm::isa<SsmScanOp, SsdScanOp>(op))
@@ -255,7 +275,7 @@ void EffQuantizeActivationsPass::runOnOperation() {
   llvm::Expected<Statistics> statistics = Statistics::load(calibration);
   if (!statistics)
     return fail(statistics.takeError());
-  StaticScales scales(module, *statistics);
+  StaticScales scales(module, *statistics, perChannel);
   int64_t count = 0;
   for (func::FuncOp func : module.getOps<func::FuncOp>()) {
     Quantizer quantizer(func, scales, *layers, mixers);

@@ -6,6 +6,7 @@
 
 #include "StaticScales.h"
 
+#include "effc/Dialect/Eff/WeightValues.h"
 #include "effc/Support/Error.h"
 #include "llvm/ADT/STLExtras.h"
 
@@ -94,6 +95,8 @@ StaticScales::choosePart(Value part, llvm::ArrayRef<float> maxima) {
     if (auto conv = llvm::dyn_cast<CausalConv1DOp>(user))
       return coverRuns(maxima, getSections(conv));
     if (auto scan = llvm::dyn_cast<SsmScanOp>(user)) {
+      if (scan.getInput() == part && perChannel)
+        return coverRuns(maxima, llvm::SmallVector<int64_t>(size, 1));
       if (scan.getInput() == part)
         return observed(getObservedName("ssm", scan.getState(), "u"));
       if (scan.getB() == part || scan.getC() == part)
@@ -212,6 +215,33 @@ Value StaticScales::getPart(OpBuilder &builder, Operation *producer,
                    part.values);
   return declare(builder, producer->getLoc(),
                  name + ".out_scale." + llvm::Twine(part.offset), part.values);
+}
+
+llvm::Expected<Value>
+StaticScales::foldIntoWeight(OpBuilder &builder, LinearOp linear,
+                             llvm::ArrayRef<float> values) {
+  auto weight =
+      symbols.lookup<WeightOp>(getSymbolOf(linear.getWeight()));
+  bool isRead = llvm::all_of(
+      *SymbolTable::getSymbolUses(weight, module), [](const auto &symbolUse) {
+        auto use = llvm::dyn_cast<UseOp>(symbolUse.getUser());
+        return use && llvm::all_of(use.getResult().getUsers(), [](auto *user) {
+                 return llvm::isa<LinearOp>(user);
+               });
+      });
+  if (weight.getQuantized() || !isRead)
+    return Value();
+  if (folded.insert(weight.getSymName()).second) {
+    llvm::Expected<WeightValues> matrix = WeightValues::read(weight);
+    if (!matrix)
+      return matrix.takeError();
+    for (int64_t n = 0; n < matrix->getRows(); ++n)
+      for (auto [w, scale] : llvm::zip(matrix->getRow(n), values))
+        w *= scale;
+    WeightValues::replace(weight, std::move(*matrix));
+  }
+  return declare(builder, linear.getLoc(),
+                 getSymbolOf(linear.getWeight()) + ".in_scale", 1.0f);
 }
 
 llvm::Expected<Value> StaticScales::getSingle(OpBuilder &builder,

@@ -11,6 +11,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace effc::eff {
 
@@ -26,8 +27,12 @@ struct PartScales {
 /// Chooses scales and declares them as weights, once for all functions.
 class StaticScales {
 public:
-  StaticScales(mlir::ModuleOp module, const Statistics &statistics)
-      : module(module), symbols(module), statistics(statistics) {}
+  /// With `perChannel` each channel of the input of a Mamba-1 scan has a scale
+  /// of its own.
+  StaticScales(mlir::ModuleOp module, const Statistics &statistics,
+               bool perChannel)
+      : module(module), symbols(module), statistics(statistics),
+        perChannel(perChannel) {}
 
   /// Scales of the parts (results of a split, or the result itself) of what a
   /// linear or convolution computes, by what reads them: one for a
@@ -49,6 +54,14 @@ public:
   llvm::Expected<mlir::Value> getOperand(mlir::OpBuilder &builder,
                                          mlir::OpOperand &use);
 
+  /// Lets a linear read codes whose scales differ: the scales go into the
+  /// columns of its weight, and the scale that is left is 1. Null when that
+  /// cannot be, because the weight's integers are chosen already or others read
+  /// it.
+  llvm::Expected<mlir::Value> foldIntoWeight(mlir::OpBuilder &builder,
+                                             LinearOp linear,
+                                             llvm::ArrayRef<float> values);
+
 private:
   /// By what reads the part. `maxima` are those of its channels.
   llvm::Expected<std::vector<float>> choosePart(mlir::Value part,
@@ -59,6 +72,8 @@ private:
   mlir::ModuleOp module;
   mlir::SymbolTable symbols;
   const Statistics &statistics;
+  const bool perChannel;
+  llvm::StringSet<> folded;
 };
 
 } // namespace effc::eff

@@ -172,6 +172,8 @@ def EffQuantizeActivationsPass : Pass<"eff-quantize-activations", "::mlir::Modul
     Option<"calibration", "calibration", "std::string", "", "File that effc calibrate wrote">,
     Option<"precision", "precision", "std::string", "", "JSON file with formats of layers">,
     Option<"mixers", "mixers", "bool", "true", "Also what convolutions and scans read (default true)">,
+    Option<"perChannel", "channels", "bool", "false",
+           "One scale for each channel of the input of a Mamba-1 scan; x_proj takes them into its weight (default false)">,
   ];
 }
 
