@@ -147,8 +147,13 @@ static const char *const kSoftplus = R"(
   %dtempty = tensor.empty() : tensor<$Bx$Tx$Cxf32>
   %dtb = linalg.broadcast ins(%dtbias_t : tensor<$Cxf32>) outs(%dtempty : tensor<$Bx$Tx$Cxf32>) dimensions = [0, 1]
   %dt0 = arith.addf %dtraw, %dtb : tensor<$Bx$Tx$Cxf32>
-  %dt1 = math.exp %dt0 : tensor<$Bx$Tx$Cxf32>
-  %dt = math.log1p %dt1 : tensor<$Bx$Tx$Cxf32>
+  %dtzero = arith.constant dense<0.0> : tensor<$Bx$Tx$Cxf32>
+  %dt1 = math.absf %dt0 : tensor<$Bx$Tx$Cxf32>
+  %dt2 = arith.negf %dt1 : tensor<$Bx$Tx$Cxf32>
+  %dt3 = math.exp %dt2 : tensor<$Bx$Tx$Cxf32>
+  %dt4 = math.log1p %dt3 : tensor<$Bx$Tx$Cxf32>
+  %dt5 = arith.maximumf %dt0, %dtzero : tensor<$Bx$Tx$Cxf32>
+  %dt = arith.addf %dt5, %dt4 : tensor<$Bx$Tx$Cxf32>
 )";
 
 static std::string softplus(const std::string &channels) {

@@ -81,8 +81,14 @@ struct Case {
   int steps = 0;
   /// Floats are equal to the last bit on targets with fused multiply-add.
   bool exact = false;
-  /// Whether a float (by operand and index) is compared; elements that are not
-  /// may have any value.
+  /// Outputs of bytes: each may differ by one from the naive result where that
+  /// lies close to a tie, but at most one in 100 does.
+  std::vector<int> nearCodes = {};
+  /// Outputs with a comparison of their own.
+  std::map<int, std::function<void(const Buffer &got, const Buffer &expected)>>
+      comparisons = {};
+  /// Whether a float or byte (by operand and index) is compared; elements that
+  /// are not may have any value.
   std::function<bool(int operand, int64_t index)> compared = nullptr;
 };
 

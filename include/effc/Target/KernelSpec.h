@@ -48,13 +48,15 @@
 /// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx |
 /// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits |
 /// | attention      | q, k, v, y                            | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits |
-/// | causal_conv1d  | x, w, bias?, state, y                 | batch tokens channels kernel ldx ldy silu | (w row-major [channels][kernel], state [kernel-1][channels])
-/// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state, y, dt_bias?, uscale?, dtscale?, bscale?, cscale?, zscale?
+/// | causal_conv1d  | x, w, bias?, state, y, xscale?, oscale?| batch tokens channels kernel ldx ldy silu x_i8 xscale_each quant oscale_each
+///                                                          | (w row-major [channels][kernel], state [kernel-1][channels], of codes where x_i8
+///                                                            is 1; quant 1: y is int8, quantised by oscale)
+/// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state, y, dt_bias?, uscale?, dtscale?, bscale?, cscale?, zscale?, sscale?
 ///                                                          | batch tokens channels n groups ldu lddt ldb ldc ldz ldy dt_softplus
-///                                                            <v>_i8 <v>scale_each | (a row-major [channels][n], state [n][channels])
-/// | ssd_scan       | x, dt, a, b, c, skip?, state, y, dt_bias?, xscale?, dtscale?, bscale?, cscale?
+///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual | (a row-major [channels][n], state [n][channels])
+/// | ssd_scan       | x, dt, a, b, c, skip?, state, y, dt_bias?, xscale?, dtscale?, bscale?, cscale?, sscale?
 ///                                                          | batch tokens heads head_dim n groups chunk ldx lddt ldb ldc ldy dt_softplus
-///                                                            <v>_i8 <v>scale_each | (state [heads][n][head_dim])
+///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual | (state [heads][n][head_dim])
 /// | select_rows    | x, y                                  | batch tokens d ldx ldy |
 /// | sample         | logits, ids                           | rows vocab ld |
 /// | copy_rows      | x, y                                  | rows d ldx ldy |
@@ -74,7 +76,9 @@
 ///
 /// A tensor v of a scan is f32, or, where the constant `<v>_i8` is 1, int8 codes times `<v>scale`: one scale for each
 /// column where `<v>scale_each` is 1, otherwise one for all. Distances of rows are elements. A scan's time step is
-/// dt + dt_bias, and softplus of that where `dt_softplus` is 1.
+/// dt + dt_bias, and softplus of that where `dt_softplus` is 1. `state_format` is 0 for f32, 1 for int8 with static
+/// scales (sscale, in the order of the state), 2 with dynamic ones; `state_rounding` 0 nearest, 1 stochastic;
+/// `state_residual` 0, 4 or 8 bits. runtime/kernels/x86/state8.h has the bytes of such a state; n is at most 256.
 ///
 /// The epilogue of a linear is an LLVM function
 /// `<16 x float> eff_epilogue(<16 x float> acc, i64 row, i64 col, ptr extras)`, where extras points at the operand

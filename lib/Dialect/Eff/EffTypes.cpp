@@ -252,13 +252,14 @@ int64_t StateType::getBytes() const {
   if (!int8)
     return elements;
   int64_t bytes = llvm::alignTo(elements, kPackedAlignment);
+  // Residuals of 4 bits share a byte with the next state's.
+  int64_t states = getShape()[getShape().size() - 2];
+  int64_t rows = int8.getResidual() == 4 ? llvm::divideCeil(states, 2) : states;
   if (int8.getResidual())
-    bytes = llvm::alignTo(
-        bytes + llvm::divideCeil(elements * int8.getResidual(), 8),
-        kPackedAlignment);
+    bytes = llvm::alignTo(bytes + elements / states * rows, kPackedAlignment);
   // Dynamic scales: one for all states of a channel.
   if (int8.getScaling() == StateScaling::Dynamic)
-    bytes += 4 * (elements / getShape()[getShape().size() - 2]);
+    bytes += 4 * (elements / states);
   return llvm::alignTo(bytes, kPackedAlignment);
 }
 

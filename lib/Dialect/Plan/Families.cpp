@@ -60,19 +60,21 @@ constexpr Row kRows[] = {
     {"attention", "q k v y!",
      "batch causal head_dim heads kv_heads ldk ldq ldv ldy scale_bits "
      "softcap_bits tokens window"},
-    {"causal_conv1d", "x w bias? state+ y!",
-     "batch channels kernel ldx ldy silu tokens"},
+    {"causal_conv1d", "x w bias? state+ y! xscale? oscale?",
+     "batch channels kernel ldx ldy silu tokens x_i8? xscale_each? quant? "
+     "oscale_each?"},
     {"ssm_scan",
      "u dt a b c skip? gate? state+ y! dt_bias? uscale? dtscale? bscale? "
-     "cscale? zscale?",
+     "cscale? zscale? sscale?",
      "batch channels groups ldb ldc lddt ldu ldy ldz n tokens dt_softplus? "
      "u_i8? dt_i8? b_i8? c_i8? z_i8? uscale_each? dtscale_each? bscale_each? "
-     "cscale_each? zscale_each?"},
+     "cscale_each? zscale_each? state_format? state_rounding? state_residual?"},
     {"ssd_scan",
-     "x dt a b c skip? state+ y! dt_bias? xscale? dtscale? bscale? cscale?",
+     "x dt a b c skip? state+ y! dt_bias? xscale? dtscale? bscale? cscale? "
+     "sscale?",
      "batch chunk groups head_dim heads ldb ldc lddt ldx ldy n tokens "
      "dt_softplus? x_i8? dt_i8? b_i8? c_i8? xscale_each? dtscale_each? "
-     "bscale_each? cscale_each?"},
+     "bscale_each? cscale_each? state_format? state_rounding? state_residual?"},
     {"select_rows", "x y!", "batch d ldx ldy tokens"},
     {"sample", "logits ids!", "ld rows vocab"},
     {"copy_rows", "x y!", "d ldx ldy rows"},

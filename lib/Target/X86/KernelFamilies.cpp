@@ -34,7 +34,8 @@ static constexpr Family kFamilies[] = {
     {"attention_cache", "batch tokens heads kv_heads head_dim capacity ldq "
                         "ldy|causal window scale_bits softcap_bits"},
     {"cache_append", "batch tokens heads head_dim capacity ldx|"},
-    {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu"},
+    {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu x_i8 "
+                      "xscale_each quant oscale_each"},
     {"copy_rows", "d ldx ldy|rows"},
     {"dequantize_rows", "k ldq ldy|rows static_scale scale_each"},
     {"embed", "rows d vocab ldy|format group"},
@@ -62,11 +63,11 @@ static constexpr Family kFamilies[] = {
     {"ssd_scan",
      "batch tokens heads head_dim n groups ldx lddt ldb ldc ldy|chunk "
      "dt_softplus x_i8 dt_i8 b_i8 c_i8 xscale_each dtscale_each bscale_each "
-     "cscale_each"},
+     "cscale_each state_format state_rounding state_residual"},
     {"ssm_scan",
      "batch tokens channels n groups ldu lddt ldb ldc ldy|ldz dt_softplus u_i8 "
      "dt_i8 b_i8 c_i8 z_i8 uscale_each dtscale_each bscale_each "
-     "cscale_each zscale_each"},
+     "cscale_each zscale_each state_format state_rounding state_residual"},
 };
 
 ArrayRef<StringRef> kernelFamilies() {
@@ -98,8 +99,12 @@ static Error checkSizes(const KernelSpec &spec) {
     if (get("window") && !get("causal"))
       return failure(spec, "a window needs causal");
   }
-  if (spec.family == "causal_conv1d" && get("kernel") > 16)
-    return failure(spec, "kernel is more than 16");
+  if (spec.family == "causal_conv1d") {
+    if (get("kernel") > 16)
+      return failure(spec, "kernel is more than 16");
+    if (get("quant") > 1)
+      return failure(spec, "results have no scales of rows");
+  }
   if (spec.family == "rope" &&
       (get("half") > 256 || 2 * get("half") > get("head_dim")))
     return failure(spec, "half is more than 256 or than half of head_dim");
@@ -107,10 +112,14 @@ static Error checkSizes(const KernelSpec &spec) {
       (get("n") > 256 || get("channels") % get("groups")))
     return failure(spec,
                    "n is more than 256, or groups does not divide channels");
+  if (get("state_format") > 2 || get("state_rounding") > 1 ||
+      (get("state_residual") != 0 && get("state_residual") != 4 &&
+       get("state_residual") != 8))
+    return failure(spec, "no such format of a state");
   if (spec.family == "ssd_scan") {
     if (get("heads") % get("groups"))
       return failure(spec, "groups does not divide heads");
-    if (get("n") > 256 && (get("b_i8") || get("c_i8")))
+    if (get("n") > 256 && (get("b_i8") || get("c_i8") || get("state_format")))
       return failure(spec, "n is more than 256 with integers");
   }
   if ((spec.family == "rms_norm" || spec.family == "gated_norm") &&

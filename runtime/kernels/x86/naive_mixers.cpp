@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "runtime/kernels/x86/naive_step.h"
+#include "runtime/kernels/x86/naive_state.h"
 
 #include <algorithm>
 #include <vector>
@@ -72,35 +72,50 @@ static void attention(const Step &s, bool cached) {
 
 static void conv1d(const Step &s) {
   int64_t channels = s.c("channels"), k = s.c("kernel"), tokens = s.c("tokens");
+  bool codes = s.c("x_i8"), quant = s.c("quant");
   for (int64_t b = 0; b < s.c("batch"); ++b)
     for (int64_t c = 0; c < channels; ++c) {
-      float *state = s.slot(3, b, (k - 1) * channels);
+      float scale = codes ? s.op<float>(5)[s.c("xscale_each") ? c : 0] : 1;
+      float oscale = quant ? s.op<float>(6)[s.c("oscale_each") ? c : 0] : 1;
+      int64_t state = s.call.slot[b] * (k - 1) * channels + c;
       std::vector<float> xp;
+      auto read = [&](int operand, int64_t at) {
+        xp.push_back(codes ? s.op<int8_t>(operand)[at]
+                           : s.op<float>(operand)[at]);
+      };
+      auto write = [&](int operand, int64_t at, bool integer, double v) {
+        if (integer)
+          s.op<int8_t>(operand)[at] = static_cast<int8_t>(v);
+        else
+          s.op<float>(operand)[at] = static_cast<float>(v);
+      };
       for (int64_t j = 0; j < k - 1; ++j)
-        xp.push_back(state[j * channels + c]);
+        read(3, state + j * channels);
       for (int64_t t = 0; t < tokens; ++t)
-        xp.push_back(s.op<float>(0)[(b * tokens + t) * s.c("ldx") + c]);
+        read(0, (b * tokens + t) * s.c("ldx") + c);
       for (int64_t t = 0; t < s.call.valid[b]; ++t) {
         double y = s.op<float>(2) ? s.op<float>(2)[c] : 0;
         for (int64_t j = 0; j < k; ++j)
-          y += static_cast<double>(s.op<float>(1)[c * k + j]) * xp[t + j];
-        s.op<float>(4)[(b * tokens + t) * s.c("ldy") + c] =
-            static_cast<float>(s.c("silu") ? silu(y) : y);
+          y += static_cast<double>(s.op<float>(1)[c * k + j]) * scale *
+               xp[t + j];
+        y = s.c("silu") ? silu(y) : y;
+        write(4, (b * tokens + t) * s.c("ldy") + c, quant,
+              quant ? quantized(static_cast<float>(y), oscale) : y);
       }
       for (int64_t j = 0; j < k - 1; ++j)
-        state[j * channels + c] = xp[s.call.valid[b] + j];
+        write(3, state + j * channels, codes, xp[s.call.valid[b] + j]);
     }
 }
 
 static void ssmScan(const Step &s) {
   int64_t channels = s.c("channels"), n = s.c("n"), tokens = s.c("tokens"),
           groups = s.c("groups");
-  for (int64_t b = 0; b < s.c("batch"); ++b)
+  bool integers = s.c("state_format");
+  for (int64_t b = 0; b < s.c("batch"); ++b) {
+    State state(s, 7, 15, b, 1, n, channels);
     for (int64_t d = 0; d < channels; ++d) {
-      float *state = s.slot(7, b, n * channels);
-      std::vector<double> h(n);
-      for (int64_t i = 0; i < n; ++i)
-        h[i] = state[i * channels + d];
+      std::vector<float> stored = state.load(0, d);
+      std::vector<double> h(stored.begin(), stored.end());
       for (int64_t t = 0; t < s.call.valid[b]; ++t) {
         int64_t r = b * tokens + t, g = d * groups / channels;
         double u = s.activation("u", 0, 10, r, d),
@@ -115,37 +130,46 @@ static void ssmScan(const Step &s) {
         if (s.op<float>(6))
           y *= silu(s.activation("z", 6, 14, r, d));
         s.op<float>(8)[r * s.c("ldy") + d] = static_cast<float>(y);
+        if (integers || t + 1 == s.call.valid[b]) {
+          stored.assign(h.begin(), h.end());
+          state.store(0, d, stored, s.call.past[b] + t);
+          h.assign(stored.begin(), stored.end());
+        }
       }
-      for (int64_t i = 0; i < n; ++i)
-        state[i * channels + d] = static_cast<float>(h[i]);
     }
+  }
 }
 
 static void ssdScan(const Step &s) {
   int64_t heads = s.c("heads"), p = s.c("head_dim"), n = s.c("n"),
           tokens = s.c("tokens"), groups = s.c("groups");
-  for (int64_t b = 0; b < s.c("batch"); ++b)
-    for (int64_t i = 0; i < heads; ++i) {
-      float *state = s.slot(6, b, heads * n * p) + i * n * p;
-      std::vector<double> h(state, state + n * p);
-      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
-        int64_t r = b * tokens + t, g = i * groups / heads;
-        double dt = s.timeStep(1, 8, 10, r, i),
-               a = std::exp(dt * s.op<float>(2)[i]);
-        for (int64_t e = 0; e < p; ++e) {
-          double x = s.activation("x", 0, 9, r, i * p + e), y = 0;
+  bool integers = s.c("state_format");
+  for (int64_t b = 0; b < s.c("batch"); ++b) {
+    State state(s, 6, 13, b, heads, n, p);
+    for (int64_t i = 0; i < heads; ++i)
+      for (int64_t e = 0; e < p; ++e) {
+        std::vector<float> stored = state.load(i, e);
+        std::vector<double> h(stored.begin(), stored.end());
+        for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+          int64_t r = b * tokens + t, g = i * groups / heads;
+          double dt = s.timeStep(1, 8, 10, r, i),
+                 a = std::exp(dt * s.op<float>(2)[i]),
+                 x = s.activation("x", 0, 9, r, i * p + e), y = 0;
           for (int64_t m = 0; m < n; ++m) {
-            h[m * p + e] = a * h[m * p + e] +
-                           dt * x * s.activation("b", 3, 11, r, g * n + m);
-            y += h[m * p + e] * s.activation("c", 4, 12, r, g * n + m);
+            h[m] = a * h[m] + dt * x * s.activation("b", 3, 11, r, g * n + m);
+            y += h[m] * s.activation("c", 4, 12, r, g * n + m);
           }
           if (s.op<float>(5))
             y += s.op<float>(5)[i] * x;
           s.op<float>(7)[r * s.c("ldy") + i * p + e] = static_cast<float>(y);
+          if (integers || t + 1 == s.call.valid[b]) {
+            stored.assign(h.begin(), h.end());
+            state.store(i, e, stored, s.call.past[b] + t);
+            h.assign(stored.begin(), stored.end());
+          }
         }
       }
-      std::copy(h.begin(), h.end(), state);
-    }
+  }
 }
 
 bool runMixer(const std::string &family, const Step &s) {

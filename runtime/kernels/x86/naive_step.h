@@ -65,6 +65,12 @@ public:
 
 inline double silu(double x) { return x / (1 + std::exp(-x)); }
 
+/// round(x / scale), half to even, saturated; 0 for a scale of 0 and for NaN.
+inline double quantized(float x, float scale) {
+  float q = scale == 0 ? 0 : x / scale;
+  return q == q ? std::fmin(std::fmax(std::nearbyint(q), -128), 127) : 0;
+}
+
 /// Runs a family that mixes tokens; false when there is none of this name.
 bool runMixer(const std::string &family, const Step &s);
 

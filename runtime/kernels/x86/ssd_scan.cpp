@@ -6,7 +6,10 @@
 ///
 /// \file
 /// ssd_scan: x, dt, b, c, y f32 [batch * tokens][ldx, lddt, ldb, ldc, ldy], a,
-/// skip?, dt_bias? f32 [heads], state f32 [slot][heads][n][head_dim]
+/// skip?, dt_bias? f32 [heads], state f32 [slot][heads][n][head_dim].
+///
+/// x, dt, b and c may be s8 with scales. An int8 state (state8.h) is rounded
+/// after each token; its static scales are sscale f32 [heads][n][head_dim].
 ///
 /// All sums are f32 in one fixed order: a call of many tokens gives the same
 /// bits as calls of one token each. Within 1e-5 of f64 recurrences, relative to
@@ -20,20 +23,10 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "runtime/kernels/x86/scan.h"
+#include "runtime/kernels/x86/ssd_int8.h"
 
 namespace kernels {
 namespace {
-
-constexpr int64_t kSpan = 64;       ///< tokens that go through a tile together
-constexpr int64_t kCodeSpan = 16;   ///< the same where B and C become floats
-constexpr int64_t kMaxStates = 256; ///< of integers
-
-struct SsdOperands {
-  Activations x, dt, b, c;
-  const float *a, *skip, *dtBias;
-  float *state, *y;
-};
 
 /// Some tokens of one head, as floats. Rows of x, b and c start their strides
 /// apart.
@@ -107,21 +100,6 @@ EFF_INLINE void scanColumns(const Span &s, int64_t columns) {
       scanTile<1, V>(s.atState(i), columns);
 }
 
-/// Time steps and decays of `count` tokens of a head.
-EFF_INLINE void timeSteps(const SsdOperands &o, int64_t row, int64_t head,
-                          int64_t count, float *dt, float *decay) {
-  float bias = o.dtBias ? o.dtBias[head] : 0.0f;
-#pragma clang loop unroll(disable)
-  for (int64_t t = 0; t < count; ++t)
-    dt[t] = o.dt.getOne(row + t, head) + bias;
-#pragma clang loop unroll(disable)
-  for (int64_t t = 0; t < count; t += 16) {
-    f32x16 step = timeStep(loadFirst(dt + t, count - t));
-    store(dt + t, step);
-    store(decay + t, exp(step * o.a[head]));
-  }
-}
-
 /// `columns` features of one head from `column` on, in the tokens from `row`
 /// on.
 template <int N, int V>
@@ -132,7 +110,7 @@ EFF_INLINE void scanHead(const SsdOperands &o, int64_t row, int64_t head,
           group = head * EFF_SPEC(groups) / EFF_SPEC(heads);
   float skip = o.skip ? o.skip[head] : 0.0f;
   alignas(64) float dt[kSpan], decay[kSpan], xRoom[kSpan * 16 * V],
-      bRoom[kCodeSpan * kMaxStates], cRoom[kCodeSpan * kMaxStates];
+      bRoom[kCodeSpan * kMaxStates8], cRoom[kCodeSpan * kMaxStates8];
   int64_t most = o.b.i8 || o.c.i8 ? kCodeSpan : kSpan;
 #pragma clang loop unroll(disable)
   for (int64_t done = 0; done < valid; done += most) {
@@ -144,7 +122,8 @@ EFF_INLINE void scanHead(const SsdOperands &o, int64_t row, int64_t head,
     s.c = o.c.getRows(first, s.count, group * n, n, cRoom, s.cStride);
     s.dt = dt;
     s.decay = decay;
-    s.state = o.state + (slot * EFF_SPEC(heads) + head) * n * p + column;
+    s.state = static_cast<float *>(o.state) +
+              (slot * EFF_SPEC(heads) + head) * n * p + column;
     s.y = o.y + first * EFF_SPEC(ldy) + feature;
     timeSteps(o, first, head, s.count, dt, decay);
 #pragma clang loop unroll(disable)
@@ -170,8 +149,13 @@ EFF_KERNEL(ssd_scan) {
                    static_cast<const float *>(operands[2]),
                    static_cast<const float *>(operands[5]),
                    static_cast<const float *>(operands[8]),
-                   static_cast<float *>(operands[6]),
-                   static_cast<float *>(operands[7])};
+                   operands[6],
+                   static_cast<float *>(operands[7]),
+                   static_cast<const float *>(operands[13])};
+  if (EFF_SPEC(state_format)) {
+    scanAllInt8(o, call, thread, threads);
+    return;
+  }
   // Features of a head that share a tile of registers.
   int64_t wide = EFF_SPEC(isa) >= kIsaV4 && EFF_SPEC(head_dim) >= 32 ? 32 : 16;
   int64_t heads = EFF_SPEC(heads), p = EFF_SPEC(head_dim),

@@ -45,7 +45,7 @@ plan.program @forward_b1 entry(#eff.entry<forward, batch = 1, tokens = 1>) arena
   %scratch = plan.buffer 64 at 320
   // CHECK: plan.step @lin(%[[X]], %[[W]], %[[T]], %{{.*}}) writes [2] flops(256) bytes(576)
   plan.step @lin(%x, %w, %t, %b) writes [2] flops(256) bytes(576)
-  // CHECK: plan.step @conv1d(%[[T]], %[[W]], %[[NULL]], %[[S]], %[[V]]) writes [3, 4]
-  plan.step @conv1d(%t, %w, %null, %s, %v) writes [3, 4]
+  // CHECK: plan.step @conv1d(%[[T]], %[[W]], %[[NULL]], %[[S]], %[[V]], %[[NULL]], %[[NULL]]) writes [3, 4]
+  plan.step @conv1d(%t, %w, %null, %s, %v, %null, %null) writes [3, 4]
   plan.step @double(%v, %y, %scratch) writes [1, 2]
 }

@@ -73,9 +73,9 @@ def Eff_StateType : Eff_Type<"State", "state"> {
     - C1: every dimension is positive; the rank is 2 for `conv` and `ssm`, 3 for `ssd`.
     - C2: the format is f32; or i8 for `conv`; or `#eff.int8_state` for `ssm` and `ssd`.
 
-    In memory an int8 state is its codes in the order of the shape, then the residuals (two of 4 bits in a byte, low
-    first), then the f32 scales of a `dynamic` one: `[channels]`, `[heads, head_dim]`. Each part starts at a multiple of
-    64 bytes.
+    In memory an int8 state is its codes in the order of the shape, then the residuals (of 4 bits: those of the states
+    `2 i`, low, and `2 i + 1` of a channel share a byte), then the f32 scales of a `dynamic` one: `[channels]`,
+    `[heads, head_dim]`. Each part starts at a multiple of 64 bytes.
 
     Example: `!eff.state<ssd, 12x64x64, f32>`
   }];
