@@ -158,7 +158,7 @@ static void compareCodes(int operand, const Buffer &got, const Buffer &expected,
 
 /// Compares one written operand of bytes.
 static void compareNearCodes(const Case &c, int operand, const Buffer &got,
-                         const Buffer &expected) {
+                             const Buffer &expected) {
   int64_t different = 0;
   for (int64_t i = 0; i < got.size(); ++i) {
     int g = got.as<int8_t>()[i], e = expected.as<int8_t>()[i];
@@ -240,7 +240,8 @@ void check(const Case &c, const Call &call) {
       else if (llvm::is_contained(c.nearCodes, i))
         compareNearCodes(c, i, whole.fresh[i], expected.fresh[i]);
       else
-        compare(c, i, whole.fresh[i], expected.fresh[i]);
+        compare(c, i, whole.fresh[i], expected.fresh[i],
+                c.exact && machine.has(EFF_FEATURE_X86_64_V3));
       EXPECT_EQ(std::memcmp(whole.fresh[i].as<char>(),
                             parts.fresh[i].as<char>(), whole.fresh[i].size()),
                 0)
