@@ -57,6 +57,45 @@ TEST(CacheTest, AppendsRealTokensAtTheirSlot) {
   check(c, Call(2, 3, {6, 0}, {0, 1}, {1, 2}));
 }
 
+/// Rows of a scale and codes, as caches of integers have them. Scales from row
+/// `real` of each head on are NaN: such rows must not take part in anything.
+Buffer randomRows(int64_t heads, int64_t capacity, int64_t d, uint64_t seed,
+                  const std::function<int64_t(int64_t)> &real) {
+  int64_t rowBytes = 4 + (d + 3) / 4 * 4;
+  Buffer rows(heads * capacity * rowBytes);
+  std::vector<float> values = randomFloats(heads * capacity * d, seed, 127.4f);
+  for (int64_t row = 0; row < heads * capacity; ++row) {
+    char *at = rows.as<char>() + row * rowBytes;
+    float scale = row % capacity < real(row / capacity)
+                      ? 0.002f + 0.0001f * static_cast<float>(row % 60)
+                      : NAN;
+    std::memcpy(at, &scale, 4);
+    for (int64_t i = 0; i < d; ++i)
+      at[4 + i] = static_cast<char>(std::lround(values[row * d + i]));
+  }
+  return rows;
+}
+
+TEST(CacheTest, RoundsRowsToIntegers) {
+  for (int64_t d : {20, 64, 30}) {
+    int64_t heads = 2, capacity = 9, ld = heads * d + 3;
+    Buffer x = rowsOf(6, ld, heads * d, 2);
+    // A row of zeros, and one with a number that is none.
+    std::fill_n(x.as(), d, 0.0f);
+    x.as()[ld + 5] = NAN;
+    Buffer cache =
+        randomRows(3 * heads, capacity, d, 3, [](int64_t) { return 9; });
+    Case c;
+    c.family = "cache_append";
+    c.constants = {{"batch", 2},    {"tokens", 3},          {"heads", heads},
+                   {"head_dim", d}, {"capacity", capacity}, {"ldx", ld},
+                   {"cache_i8", 1}};
+    c.operands = {&x, &cache};
+    c.outputs = {1};
+    check(c, Call(2, 3, {6, 0}, {3, 2}, {2, 0}));
+  }
+}
+
 class AttentionTest : public testing::Test {
 protected:
   struct Shape {
@@ -84,6 +123,27 @@ protected:
     Buffer k = keys, v = values;
     Case c = caseOf("attention_cache", s, call, ld);
     c.constants["capacity"] = capacity;
+    c.operands = {&q, &k, &v, &y};
+    check(c, call);
+  }
+
+  void integers(const Shape &s, const Call &call, int64_t capacity) {
+    int64_t tokens = call.call.tokens, batch = call.call.batch,
+            ld = s.heads * s.dim + 4;
+    Buffer q = rowsOf(batch * tokens, ld, s.heads * s.dim, 4, 2),
+           y(rowBytes(batch * tokens, ld, s.heads * s.dim));
+    int64_t slots = *std::max_element(call.slot.begin(), call.slot.end()) + 1;
+    auto real = [&](int64_t head) -> int64_t {
+      for (int64_t b = 0; b < batch; ++b)
+        if (call.slot[b] == head / s.kvHeads)
+          return call.past[b] + call.valid[b];
+      return capacity;
+    };
+    Buffer k = randomRows(slots * s.kvHeads, capacity, s.dim, 5, real),
+           v = randomRows(slots * s.kvHeads, capacity, s.dim, 6, real);
+    Case c = caseOf("attention_cache", s, call, ld);
+    c.constants["capacity"] = capacity;
+    c.constants["cache_i8"] = 1;
     c.operands = {&q, &k, &v, &y};
     check(c, call);
   }
@@ -142,6 +202,32 @@ TEST_F(AttentionTest, WindowAndSoftcap) {
   cached({2, 1, 32, 1, 10, 0}, Call(1, 40, {20}), 64);
   cached({2, 2, 32, 1, 0, 5}, Call(1, 9, {20}), 64);
   cached({2, 2, 32, 1, 1, 3}, Call(1, 1, {70}), 128);
+}
+
+TEST_F(AttentionTest, Integers) {
+  integers({8, 2, 64, 1, 0, 0}, Call(1, 1, {100}), 128);
+  integers({3, 1, 100, 1, 0, 0}, Call(1, 1, {40}), 41);
+  integers({2, 1, 128, 1, 10, 0}, Call(1, 40, {20}), 64);
+  integers({4, 1, 48, 1, 0, 5}, Call(2, 19, {33, 5}, {19, 7}, {1, 0}), 64);
+  integers({6, 3, 20, 1, 0, 0}, Call(3, 1, {31, 0, 63}, {}, {2, 0, 1}), 64);
+}
+
+TEST_F(AttentionTest, IntegerChunkEqualsSteps) {
+  int64_t tokens = 45, heads = 4, kv = 2, d = 64, ld = heads * d, capacity = 64;
+  Buffer q = randomFloats(tokens * ld, 1), y(tokens * ld * 4);
+  auto all = [&](int64_t) { return capacity; };
+  Buffer k = randomRows(kv, capacity, d, 2, all),
+         v = randomRows(kv, capacity, d, 3, all);
+  Case c;
+  c.family = "attention_cache";
+  c.constants = {
+      {"batch", 1},    {"heads", heads},       {"kv_heads", kv},
+      {"head_dim", d}, {"capacity", capacity}, {"ldq", ld},
+      {"ldy", ld},     {"causal", 1},          {"scale_bits", bitsOf(0.2f)},
+      {"cache_i8", 1}};
+  c.operands = {&q, &k, &v, &y};
+  c.outputs = {3};
+  expectChunkEqualsSteps(c, {{0, 4 * ld}, {3, 4 * ld}}, tokens, true);
 }
 
 TEST_F(AttentionTest, Tensors) {

@@ -45,8 +45,8 @@
 /// | hadamard       | x, y, oscale?                         | rows d ldx ldy base log2 blocks transposed quant oscale_each | (d = blocks * (base << log2),
 ///                                                                    as eff.hadamard; base 1, 12, 20, 28 or 40)
 /// | rope           | x, inv_freq, y                        | batch tokens heads head_dim half ldx ldy interleaved scale_bits | (half = len(inv_freq))
-/// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx |
-/// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits |
+/// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx cache_i8 |
+/// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits cache_i8 |
 /// | attention      | q, k, v, y                            | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits |
 /// | causal_conv1d  | x, w, bias?, state, y, xscale?, oscale?| batch tokens channels kernel ldx ldy silu x_i8 xscale_each quant oscale_each
 ///                                                          | (w row-major [channels][kernel], state [kernel-1][channels], of codes where x_i8
@@ -79,6 +79,9 @@
 /// dt + dt_bias, and softplus of that where `dt_softplus` is 1. `state_format` is 0 for f32, 1 for int8 with static
 /// scales (sscale, in the order of the state), 2 with dynamic ones; `state_rounding` 0 nearest, 1 stochastic;
 /// `state_residual` 0, 4 or 8 bits. runtime/kernels/x86/state8.h has the bytes of such a state; n is at most 256.
+///
+/// A cache is f32 [heads][capacity][head_dim], or with `cache_i8` [heads][capacity] rows of a f32 scale and head_dim
+/// int8, padded to a multiple of 4 bytes.
 ///
 /// The epilogue of a linear is an LLVM function
 /// `<16 x float> eff_epilogue(<16 x float> acc, i64 row, i64 col, ptr extras)`, where extras points at the operand

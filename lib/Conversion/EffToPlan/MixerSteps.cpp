@@ -35,6 +35,8 @@ LogicalResult ProgramBuilder::convert(eff::AttentionOp op) {
   if (auto cache = llvm::dyn_cast<eff::CacheType>(op.getKey().getType())) {
     Matrix y = allocateMatrix(op.getResult());
     constants.append({{"ldy", y.ld}, {"capacity", cache.getCapacity()}});
+    if (cache.isInt8())
+      constants.emplace_back("cache_i8", 1);
     addStep(
         op, "attention_cache", constants,
         {q.ref, getResource(op.getKey()), getResource(op.getValue()), y.ref},
@@ -53,14 +55,14 @@ LogicalResult ProgramBuilder::convert(eff::AttentionOp op) {
 LogicalResult ProgramBuilder::convert(eff::CacheAppendOp op) {
   auto cache = llvm::cast<eff::CacheType>(op.getCache().getType());
   Matrix x = getMatrix(op.getInput());
-  addStep(op, "cache_append",
-          {{"batch", getDim(op.getInput(), 0)},
-           {"tokens", getDim(op.getInput(), 1)},
-           {"heads", cache.getHeads()},
-           {"head_dim", cache.getHeadDim()},
-           {"capacity", cache.getCapacity()},
-           {"ldx", x.ld}},
-          {x.ref, getResource(op.getCache())}, getCost(op));
+  Pairs constants = {
+      {"batch", getDim(op.getInput(), 0)}, {"tokens", getDim(op.getInput(), 1)},
+      {"heads", cache.getHeads()},         {"head_dim", cache.getHeadDim()},
+      {"capacity", cache.getCapacity()},   {"ldx", x.ld}};
+  if (cache.isInt8())
+    constants.emplace_back("cache_i8", 1);
+  addStep(op, "cache_append", constants, {x.ref, getResource(op.getCache())},
+          getCost(op));
   return success();
 }
 

@@ -53,10 +53,11 @@ constexpr Row kRows[] = {
      "base blocks d ldx ldy log2 rows transposed? quant? oscale_each?"},
     {"rope", "x inv_freq y!",
      "batch half head_dim heads interleaved ldx ldy scale_bits tokens"},
-    {"cache_append", "x cache+", "batch capacity head_dim heads ldx tokens"},
+    {"cache_append", "x cache+",
+     "batch capacity head_dim heads ldx tokens cache_i8?"},
     {"attention_cache", "q kcache vcache y!",
      "batch capacity causal head_dim heads kv_heads ldq ldy scale_bits "
-     "softcap_bits tokens window"},
+     "softcap_bits tokens window cache_i8?"},
     {"attention", "q k v y!",
      "batch causal head_dim heads kv_heads ldk ldq ldv ldy scale_bits "
      "softcap_bits tokens window"},

@@ -32,8 +32,8 @@ static constexpr Family kFamilies[] = {
     {"attention", "batch tokens heads kv_heads head_dim ldq ldk ldv ldy|causal "
                   "window scale_bits softcap_bits"},
     {"attention_cache", "batch tokens heads kv_heads head_dim capacity ldq "
-                        "ldy|causal window scale_bits softcap_bits"},
-    {"cache_append", "batch tokens heads head_dim capacity ldx|"},
+                        "ldy|causal window scale_bits softcap_bits cache_i8"},
+    {"cache_append", "batch tokens heads head_dim capacity ldx|cache_i8"},
     {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu x_i8 "
                       "xscale_each quant oscale_each"},
     {"copy_rows", "d ldx ldy|rows"},

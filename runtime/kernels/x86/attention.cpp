@@ -7,7 +7,8 @@
 /// \file
 /// attention_cache: q f32 [batch * tokens][ldq], kcache and vcache f32
 /// [slot][kv_heads][capacity][head_dim],
-///                  y f32 [batch * tokens][ldy]
+///                  y f32 [batch * tokens][ldy]; with cache_i8 a row of the
+/// caches is a f32 scale and head_dim s8, padded to a multiple of 4 bytes
 /// attention:       q, k, v f32 [batch * tokens][ldq, ldk, ldv], y f32 [batch *
 /// tokens][ldy]
 ///
@@ -17,6 +18,9 @@
 /// chains of multiply-adds over head_dim and keys. Within 1e-5 * max |v| of
 /// softmax in f64 for scores up to about 30.
 ///
+/// Keys and values of integers take part as their codes: scores are multiplied
+/// by the scales of the keys, probabilities by those of the values.
+///
 /// An item is up to 32 queries that share a head of keys: the query heads of a
 /// group, for several tokens. Each block of keys is transposed once for all of
 /// them. Threads take items in turn, so that causal chunks are balanced. Padded
@@ -24,8 +28,8 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "runtime/kernels/x86/codes.h"
 #include "runtime/kernels/x86/math.h"
-#include "runtime/kernels/x86/spec.h"
 
 namespace kernels {
 namespace {
@@ -34,10 +38,24 @@ constexpr int64_t kKeys = 32;    ///< of a block
 constexpr int64_t kQueries = 32; ///< of an item, at most
 constexpr int64_t kMaxDim = 512;
 
-/// Keys and values of one head: row j starts at j * stride.
+/// Keys and values of one head: row j starts at j * stride, counted in bytes
+/// when they are integers.
 struct HeadRows {
-  const float *k, *v;
+  const void *k, *v;
   int64_t kStride, vStride;
+
+  EFF_INLINE const float *keys(int64_t j) const {
+    return static_cast<const float *>(k) + j * kStride;
+  }
+  EFF_INLINE const float *values(int64_t j) const {
+    return static_cast<const float *>(v) + j * vStride;
+  }
+  EFF_INLINE const int8_t *keyCodes(int64_t j) const {
+    return static_cast<const int8_t *>(k) + j * kStride;
+  }
+  EFF_INLINE const int8_t *valueCodes(int64_t j) const {
+    return static_cast<const int8_t *>(v) + j * vStride;
+  }
 };
 
 /// Registers for sums: queries by vectors, for scores and for values.
@@ -47,6 +65,7 @@ template <int Queries, int Vectors> struct Tile {
 
 EFF_INLINE int64_t headDim() { return EFF_SPEC(head_dim); }
 EFF_INLINE int64_t paddedDim() { return ceilDiv(headDim(), 16) * 16; }
+EFF_INLINE bool integers() { return EFF_SPEC(cache_i8) != 0; }
 
 /// State of an item's queries.
 struct Item {
@@ -54,8 +73,9 @@ struct Item {
   const float *q[kQueries];
   int64_t low[kQueries], high[kQueries]; ///< keys [low, high) are seen
   float largest[kQueries], total[kQueries], correction[kQueries];
-  alignas(64) float keys[kKeys * kMaxDim];      ///< a block, [head_dim][kKeys]
-  alignas(64) float scores[kQueries * kKeys];   ///< then probabilities
+  alignas(64) float keys[kKeys * kMaxDim];    ///< a block, [head_dim][kKeys]
+  alignas(64) float scores[kQueries * kKeys]; ///< then probabilities
+  alignas(64) float keyScales[kKeys], valueScales[kKeys]; ///< of integers
   alignas(64) float values[kQueries * kMaxDim]; ///< sums, [query][paddedDim()]
 };
 
@@ -87,6 +107,89 @@ EFF_INLINE void transposeKeys(Item &item, const float *k, int64_t stride,
             store(item.keys + (d + j) * kKeys + half, t[j]);
       }
     }
+}
+
+/// A scale and the codes behind it.
+EFF_INLINE float scaleOf(const int8_t *row) { return fromBits(loadDword(row)); }
+EFF_INLINE const int8_t *codesOf(const int8_t *row) { return row + 4; }
+
+/// Interleaves the bytes of a and b within each 16: the lower halves, or the
+/// upper ones.
+typedef int8_t i8x64 __attribute__((vector_size(64)));
+#define EFF_PAIRS(at, other)                                                   \
+  (at) + 0, (other) + 0, (at) + 1, (other) + 1, (at) + 2, (other) + 2,         \
+      (at) + 3, (other) + 3, (at) + 4, (other) + 4, (at) + 5, (other) + 5,     \
+      (at) + 6, (other) + 6, (at) + 7, (other) + 7
+template <int Half> EFF_INLINE i8x16 interleave(i8x16 a, i8x16 b) {
+  return __builtin_shufflevector(a, b, EFF_PAIRS(8 * Half, 16 + 8 * Half));
+}
+template <int Half> EFF_INLINE i8x64 interleave(i8x64 a, i8x64 b) {
+  return __builtin_shufflevector(a, b, EFF_PAIRS(8 * Half, 64 + 8 * Half),
+                                 EFF_PAIRS(16 + 8 * Half, 80 + 8 * Half),
+                                 EFF_PAIRS(32 + 8 * Half, 96 + 8 * Half),
+                                 EFF_PAIRS(48 + 8 * Half, 112 + 8 * Half));
+}
+#undef EFF_PAIRS
+
+/// 16 keys by as many features as a vector has bytes, transposed in blocks of
+/// 16 by 16: item.keys[d][first + key]. Keys from `count` on become 0.
+template <class Vector>
+EFF_INLINE void transposeCodes(Item &item, const HeadRows &rows, int64_t begin,
+                               int64_t first, int64_t d, int64_t count) {
+  typedef Vector unaligned __attribute__((aligned(1), may_alias));
+  constexpr int kWidth = sizeof(Vector);
+  Vector v[16], t[16];
+#pragma clang loop unroll(full)
+  for (int j = 0; j < 16; ++j) {
+    const int8_t *codes = codesOf(rows.keyCodes(begin + first + j)) + d;
+    v[j] = first + j < count ? *reinterpret_cast<const unaligned *>(codes)
+                             : Vector{};
+    __builtin_prefetch(codes + kKeys * rows.kStride); // of the next block
+  }
+#pragma clang loop unroll(full)
+  for (int round = 0; round < 4; ++round) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 8; ++j) {
+      t[2 * j] = interleave<0>(v[j], v[j + 8]);
+      t[2 * j + 1] = interleave<1>(v[j], v[j + 8]);
+    }
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 16; ++j)
+      v[j] = t[j];
+  }
+  alignas(64) int8_t room[16 * kWidth];
+#pragma clang loop unroll(full)
+  for (int j = 0; j < 16; ++j)
+    *reinterpret_cast<unaligned *>(room + j * kWidth) = v[j];
+#pragma clang loop unroll(disable)
+  for (int lane = 0; lane < kWidth; lane += 16)
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 16; ++j)
+      if (kWidth > 16 || d + j < headDim())
+        store(item.keys + (d + lane + j) * kKeys + first,
+              loadCodes(room + j * kWidth + lane));
+}
+
+/// transposeKeys for integers, and the scales of keys and values.
+EFF_INLINE void readCodes(Item &item, const HeadRows &rows, int64_t begin,
+                          int64_t count) {
+#pragma clang loop unroll(disable)
+  for (int64_t first = 0; first < kKeys; first += 16) {
+    if (EFF_SPEC(isa) >= kIsaV4 && headDim() % 64 == 0)
+#pragma clang loop unroll(disable)
+      for (int64_t d = 0; d < headDim(); d += 64)
+        transposeCodes<i8x64>(item, rows, begin, first, d, count);
+    else
+#pragma clang loop unroll(disable)
+      for (int64_t d = 0; d < headDim(); d += 16)
+        transposeCodes<i8x16>(item, rows, begin, first, d, count);
+  }
+#pragma clang loop unroll(disable)
+  for (int64_t j = 0; j < kKeys; ++j) {
+    bool there = j < count;
+    item.keyScales[j] = there ? scaleOf(rows.keyCodes(begin + j)) : 0.0f;
+    item.valueScales[j] = there ? scaleOf(rows.valueCodes(begin + j)) : 0.0f;
+  }
 }
 
 /// Scores of Q queries against the block.
@@ -126,7 +229,13 @@ EFF_INLINE void softmaxBlock(Item &item, int64_t begin) {
 #pragma clang loop unroll(disable)
   for (int64_t i = 0; i < item.count; ++i) {
     float *s = item.scores + i * kKeys;
-    f32x16 s0 = finishScore(load(s)), s1 = finishScore(load(s + 16));
+    f32x16 s0 = load(s), s1 = load(s + 16);
+    if (integers()) {
+      s0 = s0 * load(item.keyScales);
+      s1 = s1 * load(item.keyScales + 16);
+    }
+    s0 = finishScore(s0);
+    s1 = finishScore(s1);
     i32x16 j0 = iota() + static_cast<int32_t>(begin), j1 = j0 + 16;
     int32_t low = static_cast<int32_t>(item.low[i]),
             high = static_cast<int32_t>(item.high[i]);
@@ -146,8 +255,8 @@ EFF_INLINE void softmaxBlock(Item &item, int64_t begin) {
     // all.
     s0 = seen0 ? s0 : f32x16{};
     s1 = seen1 ? s1 : f32x16{};
-    store(s, s0);
-    store(s + 16, s1);
+    store(s, integers() ? s0 * load(item.valueScales) : s0);
+    store(s + 16, integers() ? s1 * load(item.valueScales + 16) : s1);
     item.correction[i] = sum(s0 + s1);
   }
 #pragma clang loop unroll(disable)
@@ -163,8 +272,8 @@ EFF_INLINE void softmaxBlock(Item &item, int64_t begin) {
 /// values[q] = values[q] * correction[q] + sum_j p[q][j] v[j] for Q queries and
 /// V vectors of columns.
 template <int Q, int V>
-EFF_INLINE void valueTile(Item &item, int64_t first, int64_t d, const float *v,
-                          int64_t stride, int64_t count) {
+EFF_INLINE void valueTile(Item &item, int64_t first, int64_t d,
+                          const HeadRows &rows, int64_t begin, int64_t count) {
   f32x16 acc[Q][V];
 #pragma clang loop unroll(full)
   for (int i = 0; i < Q; ++i)
@@ -177,10 +286,19 @@ EFF_INLINE void valueTile(Item &item, int64_t first, int64_t d, const float *v,
     f32x16 row[V];
 #pragma clang loop unroll(full)
     for (int c = 0; c < V; ++c) {
-      row[c] = load(v + j * stride + d + 16 * c);
-      if (EFF_SPEC(tokens) ==
-          1) // of the next block; a chunk reads it many times from the caches
-        __builtin_prefetch(v + (kKeys + j) * stride + d + 16 * c);
+      const void *next;
+      if (integers()) {
+        const int8_t *codes = codesOf(rows.valueCodes(begin + j)) + d + 16 * c;
+        row[c] = loadCodes(codes);
+        next = codes + kKeys * rows.vStride;
+      } else {
+        const float *values = rows.values(begin + j) + d + 16 * c;
+        row[c] = load(values);
+        next = values + kKeys * rows.vStride;
+      }
+      // Of the next block; a chunk reads it many times from the caches.
+      if (EFF_SPEC(tokens) == 1 && (!integers() || c % 4 == 0))
+        __builtin_prefetch(next);
     }
 #pragma clang loop unroll(full)
     for (int i = 0; i < Q; ++i) {
@@ -199,16 +317,16 @@ EFF_INLINE void valueTile(Item &item, int64_t first, int64_t d, const float *v,
 
 /// All columns for Q queries.
 template <int Q, int V>
-EFF_INLINE void valueRows(Item &item, int64_t first, const float *v,
-                          int64_t stride, int64_t count) {
+EFF_INLINE void valueRows(Item &item, int64_t first, const HeadRows &rows,
+                          int64_t begin, int64_t count) {
   int64_t d = 0;
 #pragma clang loop unroll(disable)
   for (; d + 16 * V <= paddedDim(); d += 16 * V)
-    valueTile<Q, V>(item, first, d, v, stride, count);
+    valueTile<Q, V>(item, first, d, rows, begin, count);
   if (V > 1 && paddedDim() % (16 * V))
 #pragma clang loop unroll(disable)
     for (; d < paddedDim(); d += 16)
-      valueTile<Q, 1>(item, first, d, v, stride, count);
+      valueTile<Q, 1>(item, first, d, rows, begin, count);
 }
 
 /// One block of keys for all queries of an item.
@@ -216,7 +334,10 @@ template <class S, class V>
 EFF_INLINE void block(Item &item, const HeadRows &rows, int64_t begin,
                       int64_t end) {
   int64_t count = least(end - begin, kKeys);
-  transposeKeys(item, rows.k + begin * rows.kStride, rows.kStride, count);
+  if (integers())
+    readCodes(item, rows, begin, count);
+  else
+    transposeKeys(item, rows.keys(begin), rows.kStride, count);
   // Few queries, as in decoding, share a lower tile.
   constexpr int kLower = S::kQueries >= 8 ? 4 : 1;
   int64_t i = 0;
@@ -232,15 +353,14 @@ EFF_INLINE void block(Item &item, const HeadRows &rows, int64_t begin,
     for (; i < item.count; ++i)
       scoreTile<1>(item, i);
   softmaxBlock(item, begin);
-  const float *v = rows.v + begin * rows.vStride;
   i = 0;
 #pragma clang loop unroll(disable)
   for (; i + V::kQueries <= item.count; i += V::kQueries)
-    valueRows<V::kQueries, V::kVectors>(item, i, v, rows.vStride, count);
+    valueRows<V::kQueries, V::kVectors>(item, i, rows, begin, count);
   if (V::kQueries > 1)
 #pragma clang loop unroll(disable)
     for (; i < item.count; ++i)
-      valueRows<1, V::kVectors>(item, i, v, rows.vStride, count);
+      valueRows<1, V::kVectors>(item, i, rows, begin, count);
 }
 
 template <class S, class V>
@@ -259,16 +379,19 @@ struct Problem {
 
   EFF_INLINE HeadRows rowsOf(void *const *operands, const eff_call *call,
                              int64_t b, int64_t head) const {
-    const float *k = static_cast<const float *>(operands[1]),
-                *v = static_cast<const float *>(operands[2]);
+    const char *k = static_cast<const char *>(operands[1]),
+               *v = static_cast<const char *>(operands[2]);
     if (cached) {
+      int64_t rowBytes =
+          integers() ? 4 + ceilDiv(headDim(), 4) * 4 : 4 * headDim();
       int64_t offset = (call->slot[b] * EFF_SPEC(kv_heads) + head) *
-                       EFF_SPEC(capacity) * headDim();
-      return {k + offset, v + offset, headDim(), headDim()};
+                       EFF_SPEC(capacity) * rowBytes;
+      int64_t stride = integers() ? rowBytes : headDim();
+      return {k + offset, v + offset, stride, stride};
     }
     int64_t row = b * EFF_SPEC(tokens);
-    return {k + row * EFF_SPEC(ldk) + head * headDim(),
-            v + row * EFF_SPEC(ldv) + head * headDim(), EFF_SPEC(ldk),
+    return {k + 4 * (row * EFF_SPEC(ldk) + head * headDim()),
+            v + 4 * (row * EFF_SPEC(ldv) + head * headDim()), EFF_SPEC(ldk),
             EFF_SPEC(ldv)};
   }
 };

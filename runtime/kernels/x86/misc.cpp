@@ -7,8 +7,6 @@
 /// \file
 /// - patchify: x f32 [batch][channels][height][width], y f32 [batch *
 ///   patches][channels * ph * pw]
-/// - cache_append: x f32 [batch * tokens][ldx], cache f32
-///   [slot][heads][capacity][head_dim]
 /// - select_rows: x f32 [batch * tokens][ldx], y f32 [logit rows][ldy]
 /// - copy_rows: x f32 [rows][ldx], y f32 [rows][ldy]
 /// - sample: logits f32 [rows][ld], ids s32 [rows]: the first of the largest;
@@ -47,22 +45,6 @@ EFF_KERNEL(patchify) {
 #pragma clang loop unroll(disable)
     for (int64_t line = 0; line < channels * ph; ++line)
       copy(x + (line / ph * height + line % ph) * width, y + line * pw, pw);
-  }
-}
-
-EFF_KERNEL(cache_append) {
-  int64_t heads = EFF_SPEC(heads), d = EFF_SPEC(head_dim),
-          capacity = EFF_SPEC(capacity), tokens = EFF_SPEC(tokens);
-  Range items = split(EFF_SPEC(batch) * heads, thread, threads);
-  for (int64_t item = items.begin; item < items.end; ++item) {
-    int64_t b = item / heads, head = item % heads;
-    const float *x = static_cast<const float *>(operands[0]) +
-                     b * tokens * EFF_SPEC(ldx) + head * d;
-    float *cache =
-        static_cast<float *>(operands[1]) +
-        ((call->slot[b] * heads + head) * capacity + call->past[b]) * d;
-    for (int64_t t = 0; t < call->valid[b]; ++t)
-      copy(x + t * EFF_SPEC(ldx), cache + t * d, d);
   }
 }
 

@@ -11,16 +11,34 @@
 
 namespace kernels::naive {
 
+/// Bytes of the row of one token and head in a cache.
+static int64_t cacheRow(const Step &s) {
+  int64_t d = s.c("head_dim");
+  return s.c("cache_i8") ? 4 + (d + 3) / 4 * 4 : 4 * d;
+}
+
 static void cacheAppend(const Step &s) {
   int64_t heads = s.c("heads"), d = s.c("head_dim"), capacity = s.c("capacity");
   for (int64_t b = 0; b < s.c("batch"); ++b)
     for (int64_t t = 0; t < s.call.valid[b]; ++t)
-      for (int64_t h = 0; h < heads; ++h)
+      for (int64_t h = 0; h < heads; ++h) {
+        const float *x =
+            s.op<float>(0) + (b * s.c("tokens") + t) * s.c("ldx") + h * d;
+        char *row = s.op<char>(1) + ((s.call.slot[b] * heads + h) * capacity +
+                                     s.call.past[b] + t) *
+                                        cacheRow(s);
+        if (!s.c("cache_i8")) {
+          std::memcpy(row, x, d * 4);
+          continue;
+        }
+        float scale = 0;
         for (int64_t i = 0; i < d; ++i)
-          s.slot(1, b,
-                 heads * capacity *
-                     d)[(h * capacity + s.call.past[b] + t) * d + i] =
-              s.op<float>(0)[(b * s.c("tokens") + t) * s.c("ldx") + h * d + i];
+          scale = std::fmax(scale, std::fabs(x[i]));
+        scale = scale / 127 > 0 ? scale / 127 : 1;
+        std::memcpy(row, &scale, 4);
+        for (int64_t i = 0; i < d; ++i)
+          row[4 + i] = static_cast<char>(quantized(x[i], scale));
+      }
 }
 
 static void attention(const Step &s, bool cached) {
@@ -34,9 +52,14 @@ static void attention(const Step &s, bool cached) {
         int64_t g = h * kv / heads, past = cached ? s.call.past[b] : 0,
                 i = past + t;
         auto element = [&](int operand, int64_t j, int64_t e) {
-          if (cached)
-            return s.slot(operand, b,
-                          kv * capacity * d)[(g * capacity + j) * d + e];
+          if (cached) {
+            const char *row =
+                s.op<char>(operand) +
+                ((s.call.slot[b] * kv + g) * capacity + j) * cacheRow(s);
+            float v;
+            std::memcpy(&v, s.c("cache_i8") ? row : row + e * 4, 4);
+            return s.c("cache_i8") ? v * static_cast<int8_t>(row[4 + e]) : v;
+          }
           return s.op<float>(
               operand)[(b * tokens + j) * s.c(operand == 1 ? "ldk" : "ldv") +
                        g * d + e];
