@@ -347,6 +347,10 @@ effc::compileModel(const CompileOptions &options,
   if (!tokenizer)
     return tokenizer.takeError();
 
+  if (!options.recipe.empty())
+    if (llvm::Error error = checkRecipe(options))
+      return std::move(error);
+
   Compilation compilation(context, options, observer, result);
   auto model = compilation.raise();
   if (!model)

@@ -114,13 +114,6 @@ llvm::Expected<std::string> Calibrator::run(ModuleOp model,
     auto loaded = loadCalibration(path, model);
     return loaded ? llvm::Expected<std::string>(path) : loaded.takeError();
   }
-  if (options.calibration.samples.empty())
-    return makeError(
-        ErrorCode::NeedsCalibration,
-        "the recipe '" + options.recipe + "' needs samples", {},
-        "it chooses scales by what the model computes",
-        "give --calib FILE: a text of some 50,000 words of the kind that the "
-        "model will read, or an .npz of images");
   llvm::Expected<CalibrateOptions> settings = getSettings(step);
   if (!settings)
     return settings.takeError();
@@ -135,6 +128,21 @@ llvm::Expected<std::string> Calibrator::run(ModuleOp model,
   if (llvm::Error error = saveCalibration(*calibration, *path))
     return std::move(error);
   return *path;
+}
+
+llvm::Error effc::checkRecipe(const CompileOptions &options) {
+  auto recipe = findRecipe(options.recipe);
+  if (!recipe)
+    return recipe.takeError();
+  if (!recipe->needsCalibration() || !options.calibration.samples.empty() ||
+      !options.calibration.load.empty())
+    return llvm::Error::success();
+  return makeError(
+      ErrorCode::NeedsCalibration,
+      "the recipe '" + options.recipe + "' needs samples", {},
+      "it chooses scales by what the model computes",
+      "give --calib FILE: a text of some 50,000 words of the kind that the "
+      "model will read, or an .npz of images");
 }
 
 llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,

@@ -32,7 +32,8 @@ def run(*args, check=True, **kwargs):
 def compiled(model, *flags):
     """The path of a compiled model: an example's name, or the path of an ONNX file."""
     source = pathlib.Path(model) if str(model).endswith(".onnx") else EXAMPLES / f"{model}.onnx"
-    name = "_".join([source.stem, *[f.strip("-").replace("=", "_").replace(",", "_") for f in flags]])
+    words = [pathlib.Path(f).name.strip("-").replace("=", "_").replace(",", "_") for f in flags]
+    name = "_".join([source.stem, *words])
     output = SCRATCH / f"{name}.eff"
     run("compile", source, "-o", output, "-q", *flags)
     return output

@@ -11,6 +11,10 @@
 
 namespace effc {
 
+/// Whether there is such a recipe, and samples if it needs them: what can be
+/// said before a model is read.
+llvm::Error checkRecipe(const CompileOptions &options);
+
 /// Applies what `options` ask for (a recipe, or a format of weights) to a
 /// raised model. `tokenizer` is its text, for samples of text.
 llvm::Error compressModel(mlir::ModuleOp model, const CompileOptions &options,
