@@ -44,6 +44,7 @@ struct ClosedRegion {
   /// Bytes of all values that the nodes make, were they computed as written.
   int64_t bytes = 0;
   ScanForm form = ScanForm::Unrolled;
+  bool hasSlices = false; ///< something outside is read through a Slice
 };
 
 /// Walks a graph of static shapes for regions.

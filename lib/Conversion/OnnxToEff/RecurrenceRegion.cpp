@@ -189,6 +189,8 @@ bool RegionFinder::regions(onnx::NodeOp anchor,
       counted = true;
       if (accept(*region))
         return true;
+      if (!region->hasSlices)
+        break; // it would be the same again
     }
     tried += counted;
   }
@@ -245,7 +247,8 @@ std::optional<ClosedRegion> RegionFinder::close(ClosedRegion region,
 
   // What outside only prepares: products as large as all states, and moves.
   llvm::DenseSet<Operation *> outside;
-  // Products of leaves; a projection of one by a constant is a value of its own.
+  // Products of leaves; a projection of one by a constant is a value of its
+  // own.
   auto isProduct = [&](onnx::NodeOp node) {
     if (node.is("MatMul") || node.is("Einsum"))
       return llvm::none_of(node.getInputs(),
@@ -295,6 +298,7 @@ std::optional<ClosedRegion> RegionFinder::close(ClosedRegion region,
                 graph.isConstant(node.getInput(1)) &&
                 !graph.isConstant(node.getInput(0));
     if (node.is("Slice")) {
+      region.hasSlices = true;
       ArrayRef<int64_t> from = Graph::shape(node.getInput(0)),
                         to = Graph::shape(v);
       pick = throughSlices && numElements(from) >= full;
