@@ -20,6 +20,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -29,7 +30,7 @@ using namespace mlir;
 void effc::registerDialects(DialectRegistry &registry) {
   registry.insert<arith::ArithDialect, eff::EffDialect, func::FuncDialect,
                   linalg::LinalgDialect, math::MathDialect, onnx::OnnxDialect,
-                  plan::PlanDialect, tensor::TensorDialect>();
+                  plan::PlanDialect, scf::SCFDialect, tensor::TensorDialect>();
 }
 
 void effc::registerPasses() {

@@ -167,6 +167,40 @@ llvm::Error Call<T>::checkRows(Operation *op, int64_t batch,
 // Functions
 //===----------------------------------------------------------------------===//
 
+template <typename T> llvm::Error Call<T>::evaluateBlock(Block &block) {
+  for (Operation &op : block.without_terminator())
+    if (llvm::Error error = evaluateOp(op))
+      return error;
+  return llvm::Error::success();
+}
+
+/// Moves values to where others stand: all are read before the first is set.
+template <typename T> void Call<T>::assign(ValueRange to, ValueRange from) {
+  llvm::SmallVector<std::shared_ptr<Tensor<T>>> read;
+  for (Value value : from)
+    read.push_back(tensors.find(value)->second);
+  for (auto [value, tensor] : llvm::zip(to, read))
+    tensors[value] = tensor;
+}
+
+template <typename T> llvm::Error Call<T>::evaluateLoop(scf::WhileOp loop) {
+  Block &before = loop.getBefore().front(), &after = loop.getAfter().front();
+  assign(before.getArguments(), loop.getInits());
+  while (true) {
+    if (llvm::Error error = evaluateBlock(before))
+      return error;
+    auto condition = cast<scf::ConditionOp>(before.getTerminator());
+    if (!(get(condition.getCondition()).integers[0] & 1)) {
+      assign(loop.getResults(), condition.getArgs());
+      return llvm::Error::success();
+    }
+    assign(after.getArguments(), condition.getArgs());
+    if (llvm::Error error = evaluateBlock(after))
+      return error;
+    assign(before.getArguments(), after.getTerminator()->getOperands());
+  }
+}
+
 template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
   return llvm::TypeSwitch<Operation *, llvm::Error>(&op)
       .Case([&](eff::UseOp use) -> llvm::Error {
@@ -195,6 +229,7 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
           set(value, std::move(tensor));
         return llvm::Error::success();
       })
+      .Case([&](scf::WhileOp loop) { return evaluateLoop(loop); })
       .template Case<eff::AttentionOp, eff::CacheAppendOp, eff::RopeOp,
                      eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp,
                      eff::HadamardOp, eff::LinearOp, eff::QuantizeOp,

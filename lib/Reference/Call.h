@@ -20,6 +20,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/DenseMap.h"
 
 #include <cmath>
@@ -85,6 +86,9 @@ public:
 
 private:
   llvm::Error evaluateOp(mlir::Operation &op);
+  llvm::Error evaluateBlock(mlir::Block &block);
+  llvm::Error evaluateLoop(mlir::scf::WhileOp loop);
+  void assign(mlir::ValueRange to, mlir::ValueRange from);
 
   mlir::ModuleOp module;
   Weights<T> &weights;

@@ -49,6 +49,27 @@ def branch(name, op, *inputs):
                              [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3])])
 
 
+def write_loop(folder, trips, limit):
+    """a, b = b, a + b, at most `trips` times, while a is below `limit`."""
+    a, b = np.array([1, 2], np.float32), np.array([0.5, 0.25], np.float32)
+    sums = helper.make_graph(
+        [helper.make_node("Identity", ["b"], ["a1"]), helper.make_node("Add", ["a", "b"], ["b1"]),
+         helper.make_node("ReduceMax", ["a1"], ["m"], keepdims=0), helper.make_node("Less", ["m", "limit"], ["go1"])],
+        "body", [helper.make_tensor_value_info("i", TensorProto.INT64, []),
+                 helper.make_tensor_value_info("go", TensorProto.BOOL, []), value("a", a), value("b", b)],
+        [helper.make_tensor_value_info("go1", TensorProto.BOOL, []), value("a1", a), value("b1", b)])
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["trips", "", "a0", "b0"], ["x", "y"], body=sums)], "case",
+        [value("trips", np.array(trips, np.int64)), value("limit", np.array(limit, np.float32)), value("a0", a), value("b0", b)],
+        [value("x", a), value("y", b)])
+    inputs = [np.array(trips, np.int64), np.array(limit, np.float32), a, b]
+    for _ in range(trips):
+        a, b = b, a + b
+        if a.max() >= limit:
+            break
+    write_case(folder, graph, inputs, [a, b])
+
+
 def own_cases(folder):
     rng = np.random.default_rng(7)
     x = rng.standard_normal((2, 3)).astype(np.float32)
@@ -84,6 +105,24 @@ def own_cases(folder):
                               else_branch=branch("difference", "Sub", "x", "y"))], "case",
             [value("c", condition), value("x", x), value("y", y)], [value("z", x)])
         write_case(folder / f"test_if_{choice}".lower(), graph, [condition, x, y], [x + y if choice else x - y])
+    # Loops whose trip count comes at run time: states that change places, an end before the last step, no step at all.
+    for name, trips, limit in (("all", 5, 1e9), ("early", 5, 3.5), ("none", 0, 1e9)):
+        write_loop(folder / f"test_loop_{name}", trips, limit)
+    # A step's input is read again after code that could write its result there.
+    rows, updates = rng.random((4, 3)).astype(np.float32), rng.random((2, 3)).astype(np.float32)
+    indices = np.array([[2], [0]], np.int64)
+    w = np.eye(3, dtype=np.float32)
+    product = np.sqrt(rows)
+    scattered = product.copy()
+    scattered[[2, 0]] = updates
+    e = np.exp(product)
+    softmax = e / e.sum(-1, keepdims=True)
+    graph = helper.make_graph(
+        [helper.make_node("Sqrt", ["d"], ["r"]), helper.make_node("MatMul", ["r", "w"], ["t"]),
+         helper.make_node("ScatterND", ["t", "i", "u"], ["o"]), helper.make_node("Softmax", ["t"], ["p"])], "case",
+        [value("d", rows), value("i", indices), value("u", updates)], [value("o", rows), value("p", rows)],
+        [numpy_helper.from_array(w, "w")])
+    write_case(folder / "test_input_read_again", graph, [rows, indices, updates], [scattered, softmax])
     # A GRU of two steps, both directions, against its equations.
     t, n, i, h = 2, 2, 3, 2
     steps = rng.standard_normal((t, n, i)).astype(np.float32)

@@ -66,6 +66,8 @@ void describe(ModuleOp module, Outcome &outcome) {
     if (!node.getDomain().empty())
       name = (node.getDomain() + "." + name).str();
     outcome.ops.insert(name);
+    if (node.getDomain().empty())
+      outcome.versions.insert(std::to_string(node.getSince()));
   });
   auto main = module.lookupSymbol<func::FuncOp>("main");
   auto add = [&](TypeRange types) {

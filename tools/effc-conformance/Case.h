@@ -54,6 +54,8 @@ struct Outcome {
   std::string reason;
   /// Operators of the file, with their domain unless that is ai.onnx.
   std::set<std::string> ops;
+  /// Versions of the operator sets that the nodes are of.
+  std::set<std::string> versions;
   /// Element types of inputs and outputs, as MLIR writes them.
   std::set<std::string> types;
   /// Inputs that had to be known at compile time.

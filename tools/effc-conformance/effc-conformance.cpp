@@ -224,6 +224,7 @@ std::string encode(const Outcome &outcome) {
   llvm::json::Object object{{"status", int(outcome.status)},
                             {"reason", llvm::json::fixUTF8(outcome.reason)},
                             {"ops", toJson(outcome.ops)},
+                            {"versions", toJson(outcome.versions)},
                             {"types", toJson(outcome.types)},
                             {"bound", llvm::json::Array(outcome.boundInputs)}};
   std::string text;
@@ -250,6 +251,8 @@ bool decode(llvm::StringRef text, Outcome &outcome) {
   words("ops", [&](std::string word) { outcome.ops.insert(std::move(word)); });
   words("types",
         [&](std::string word) { outcome.types.insert(std::move(word)); });
+  words("versions",
+        [&](std::string word) { outcome.versions.insert(std::move(word)); });
   words("bound", [&](std::string word) {
     outcome.boundInputs.push_back(std::move(word));
   });
@@ -423,6 +426,7 @@ bool writeJson(const std::vector<Case> &cases, const Options &options) {
         json.attribute("way", wayName(options.way));
         json.attribute("core_types", hasCoreTypes(test.outcome));
         json.attribute("ops", toJson(test.outcome.ops));
+        json.attribute("versions", toJson(test.outcome.versions));
         json.attribute("types", toJson(test.outcome.types));
         json.attribute("compile_time_inputs",
                        llvm::json::Array(test.outcome.boundInputs));

@@ -10,6 +10,7 @@
 #include "effc/Support/Error.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
 
@@ -70,6 +71,9 @@ LogicalResult ProgramBuilder::placeConstant(Value value) {
   if (shape.empty())
     shape.push_back(1);
   auto source = llvm::cast<ElementsAttr>(constant.getValue());
+  if (auto dense = llvm::dyn_cast<DenseElementsAttr>(source);
+      dense && type.getRank() == 0)
+    source = dense.reshape(RankedTensorType::get(shape, type.getElementType()));
   auto weightType = eff::WeightType::get(builder.getContext(), shape,
                                          TypeAttr::get(builder.getF32Type()),
                                          eff::Layout::RowMajor);
@@ -111,7 +115,7 @@ static llvm::SetVector<Value> getRead(Operation *op) {
 LogicalResult ProgramBuilder::addGeneric(Operation *op) {
   bool isKnown =
       llvm::isa<arith::ArithDialect, math::MathDialect, tensor::TensorDialect,
-                linalg::LinalgDialect>(op->getDialect());
+                linalg::LinalgDialect, scf::SCFDialect>(op->getDialect());
   auto isStatic = [](Type type) {
     auto tensor = llvm::dyn_cast<RankedTensorType>(type);
     return !tensor || tensor.hasStaticShape();

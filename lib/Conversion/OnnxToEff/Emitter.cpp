@@ -60,9 +60,12 @@ Value Emitter::lowerConstant(Value base) {
       constant && element.isInteger())
     if (auto exact = onnx::HostTensor::read(constant.getValue());
         succeeded(exact)) {
-      exact->elementType = element;
-      return arith::ConstantOp::create(
-          builder, loc, cast<TypedAttr>(Attribute(exact->write())));
+      SmallVector<APInt> values;
+      for (int64_t x : exact->ints)
+        values.push_back(APInt(element.getIntOrFloatBitWidth(), uint64_t(x),
+                               /*isSigned=*/false, /*implicitTrunc=*/true));
+      return arith::ConstantOp::create(builder, loc,
+                                       DenseElementsAttr::get(type, values));
     }
   // Values differ from layer to layer: as weights they do not make the layers'
   // code differ.

@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/Verifier.h"
@@ -534,7 +535,7 @@ FailureOr<func::FuncOp> effc::raiseToEff(ModuleOp onnxModule,
   MLIRContext *context = onnxModule.getContext();
   context->loadDialect<eff::EffDialect, arith::ArithDialect, func::FuncDialect,
                        linalg::LinalgDialect, math::MathDialect,
-                       tensor::TensorDialect>();
+                       scf::SCFDialect, tensor::TensorDialect>();
   auto main = onnxModule.lookupSymbol<func::FuncOp>("main");
   if (!main || main.isExternal()) {
     auto d = emitUserError(onnxModule.getLoc(), ErrorCode::BadGraph,

@@ -63,6 +63,8 @@ std::optional<LogicalResult> lowerControl(OpBuilder &builder, onnx::NodeOp node,
     return unrollScan(l, values, lowerInner);
   if (node.is("If"))
     return selectBranch(l, values, lowerInner);
+  if (node.is("Loop"))
+    return runLoop(l, values, lowerInner);
   return std::nullopt;
 }
 

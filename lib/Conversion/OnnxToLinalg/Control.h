@@ -25,6 +25,10 @@ lowerControl(mlir::OpBuilder &builder, onnx::NodeOp node,
              ArrayRef<Value> operands, mlir::IRMapping &values,
              mlir::Type floats, LowerInner lowerInner);
 
+/// A Loop that runs while its condition holds.
+std::optional<mlir::LogicalResult> runLoop(Lowering &l, mlir::IRMapping &values,
+                                           LowerInner lowerInner);
+
 /// A Scan, step by step.
 std::optional<mlir::LogicalResult>
 unrollScan(Lowering &l, mlir::IRMapping &values, LowerInner lowerInner);

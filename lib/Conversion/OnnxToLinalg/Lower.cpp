@@ -45,7 +45,7 @@ static lower::LowerFn find(onnx::NodeOp node) {
 }
 
 bool hasLinalgLowering(onnx::NodeOp node) {
-  bool isControl = node.is("If") || node.is("Scan");
+  bool isControl = node.is("If") || node.is("Loop") || node.is("Scan");
   return isControl || find(node) != nullptr;
 }
 

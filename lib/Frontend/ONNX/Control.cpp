@@ -105,6 +105,32 @@ static int64_t countOps(Block &block) {
   return count;
 }
 
+/// Finds types inside and behind a Loop that stays, where its states keep their
+/// types.
+LogicalResult Simplifier::inferLoop(NodeOp op, Block &body) {
+  auto scalarOf = [&](Type element) {
+    return RankedTensorType::get({}, element);
+  };
+  body.getArgument(0).setType(scalarOf(b.getI64Type()));
+  body.getArgument(1).setType(scalarOf(b.getI1Type()));
+  for (unsigned i = 2; i < body.getNumArguments(); ++i) {
+    RankedTensorType type = staticTypeOf(op.getInputs()[i]);
+    if (!type)
+      return success();
+    body.getArgument(i).setType(type);
+  }
+  if (failed(run(body)))
+    return failure();
+  for (unsigned i = 2; i < body.getNumArguments(); ++i) {
+    RankedTensorType type =
+        staticTypeOf(body.getTerminator()->getOperand(i - 1));
+    if (i - 2 < op.getOutputs().size() && op.getOutput(i - 2) &&
+        type == body.getArgument(i).getType())
+      op.getOutputs()[i - 2].setType(type);
+  }
+  return success();
+}
+
 /// Unrolls a loop whose trip count and conditions are constants; leaves any
 /// other as it is.
 Step Simplifier::visitLoop(NodeOp op) {
@@ -121,7 +147,7 @@ Step Simplifier::visitLoop(NodeOp op) {
                          condition = scalar(conditionValue);
   if ((tripValue && !trip) || (conditionValue && !condition) ||
       (!tripValue && !conditionValue))
-    return Step::Kept;
+    return failed(inferLoop(op, *body)) ? Step::Error : Step::Kept;
   int64_t cost = countOps(*body);
   SmallVector<Value> state(op.getInputs().drop_front(2));
   SmallVector<SmallVector<Value>> stacked(yields - 1 - carried);
@@ -141,7 +167,7 @@ Step Simplifier::visitLoop(NodeOp op) {
       return Step::Error;
     std::optional<int64_t> next = scalar(results[0]);
     if (!next)
-      return Step::Kept;
+      return failed(inferLoop(op, *body)) ? Step::Error : Step::Kept;
     goOn = *next != 0;
     for (unsigned k = 0; k < carried; ++k)
       state[k] = results[1 + k];

@@ -57,6 +57,7 @@ private:
   // Control.cpp
   Step visitControl(NodeOp op);
   Step visitIf(NodeOp op);
+  mlir::LogicalResult inferLoop(NodeOp op, mlir::Block &body);
   Step visitLoop(NodeOp op);
   Step visitScan(NodeOp op);
   Step visitSequence(NodeOp op);

@@ -9,6 +9,7 @@
 
 #include "effc/Support/Error.h"
 #include "effrt/effrt.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Parser/Parser.h"
@@ -103,6 +104,15 @@ llvm::Error GenericCompiler::parse(llvm::StringRef text) {
       text.str(), mlir::ParserConfig(&context));
   if (!module)
     return fail("generic code does not parse");
+  // Inputs are other steps' results and weights: nothing may be computed in
+  // their place.
+  auto func = module->lookupSymbol<mlir::func::FuncOp>(kGenericFunction);
+  if (!func)
+    return fail("generic code has another name");
+  for (unsigned i = 0; i < func.getNumArguments(); ++i)
+    func.setArgAttr(
+        i, mlir::bufferization::BufferizationDialect::kWritableAttrName,
+        mlir::BoolAttr::get(&context, false));
   return llvm::Error::success();
 }
 

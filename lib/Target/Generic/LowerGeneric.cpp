@@ -126,6 +126,37 @@ struct ExpandCopy : OpRewritePattern<memref::CopyOp> {
     return success();
   }
 };
+/// What a loop carries goes to where it was: a buffer of its own for each step
+/// would need an allocator.
+struct YieldInPlace : OpRewritePattern<scf::YieldOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(scf::YieldOp yield,
+                                PatternRewriter &rewriter) const override {
+    auto loop = llvm::dyn_cast<scf::WhileOp>(yield->getParentOp());
+    if (!loop)
+      return rewriter.notifyMatchFailure(yield, "no loop");
+    auto condition = loop.getConditionOp();
+    bool changed = false;
+    for (OpOperand &operand : yield->getOpOperands()) {
+      unsigned i = operand.getOperandNumber();
+      Value value = operand.get();
+      if (!llvm::isa<RankedTensorType>(value.getType()) ||
+          i >= condition.getArgs().size() ||
+          condition.getArgs()[i] != loop.getBeforeArguments()[i])
+        continue;
+      Value place = loop.getAfterArguments()[i];
+      auto insert = value.getDefiningOp<tensor::InsertSliceOp>();
+      if (value == place || (insert && insert.getDest() == place) ||
+          value.getDefiningOp<bufferization::MaterializeInDestinationOp>())
+        continue;
+      auto moved = bufferization::MaterializeInDestinationOp::create(
+          rewriter, yield.getLoc(), value, place);
+      rewriter.modifyOpInPlace(yield, [&] { operand.set(moved.getResult()); });
+      changed = true;
+    }
+    return success(changed);
+  }
+};
 } // namespace
 
 static std::unique_ptr<Pass> withPatterns(PatternPass::Populate populate) {
@@ -182,6 +213,9 @@ LogicalResult effc::lowerToBuffers(ModuleOp module) {
     func.addPass(createLoopInvariantSubsetHoistingPass());
     func.addPass(createCanonicalizerPass());
     func.addPass(createCSEPass());
+    func.addPass(withPatterns([](RewritePatternSet &patterns) {
+      patterns.add<YieldInPlace>(patterns.getContext());
+    }));
     passes.addPass(bufferization::createEmptyTensorEliminationPass());
     bufferization::OneShotBufferizePassOptions bufferize;
     bufferize.bufferizeFunctionBoundaries = true;

@@ -42,12 +42,17 @@ static int64_t getLastUse(Value buffer, Block &block,
                           llvm::DenseMap<Operation *, int64_t> &numbers) {
   int64_t last = 0;
   llvm::SmallVector<Value> work = {buffer};
+  llvm::SmallPtrSet<Operation *, 4> seen;
   while (!work.empty()) {
     Value value = work.pop_back_val();
     for (Operation *user : value.getUsers()) {
-      last = std::max(last, numbers[block.findAncestorOpInBlock(*user)]);
+      Operation *holder = block.findAncestorOpInBlock(*user);
+      last = std::max(last, numbers[holder]);
       if (llvm::isa<ViewLikeOpInterface>(user))
         work.append(user->result_begin(), user->result_end());
+      // A loop may give out the buffers that it takes.
+      if (holder->getNumRegions() > 0 && seen.insert(holder).second)
+        work.append(holder->result_begin(), holder->result_end());
     }
   }
   return last;
@@ -113,10 +118,14 @@ void PlaceTemporariesPass::runOnOperation() {
         type.getElementType().isIndex() ? 64 : type.getElementTypeBitWidth(),
         8);
     Operation *holder = block.findAncestorOpInBlock(*alloc);
-    // A temporary of a loop's body is in use in all of the loop.
-    int64_t last = holder == alloc.getOperation()
-                       ? getLastUse(alloc, block, numbers)
-                       : numbers[holder];
+    // A temporary of a loop's body is in use in all of the loop, and behind it
+    // as long as a result is.
+    int64_t last = getLastUse(alloc, block, numbers);
+    if (holder != alloc.getOperation()) {
+      last = numbers[holder];
+      for (Value result : holder->getResults())
+        last = std::max(last, getLastUse(result, block, numbers));
+    }
     temporaries.push_back(
         {alloc,
          static_cast<int64_t>(
