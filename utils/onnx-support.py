@@ -68,7 +68,8 @@ def summarise(cases):
 def short(reason):
     """The part of a reason that does not name this case."""
     first = reason.split("\n")[0].split(": try:")[0].split(": why:")[0]
-    return re.sub(r"^(error )?EFF\d{4}: ", "", re.sub(r"error EFF\d{4}: ", "", first))
+    text = re.sub(r"(error )?EFF\d{4}: ", "", first)
+    return "not supported" if text.startswith("no lowering") else text
 
 
 def operators(runs, versions):
