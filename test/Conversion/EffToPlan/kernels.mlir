@@ -141,3 +141,18 @@ func.func @gate(%x: tensor<1x2x8xf32>, %z: tensor<1x2x8xi8>) -> tensor<1x2x8xf32
     : tensor<1x2x8xi8>, !eff.weight<8x8, #eff.int8, quad16> -> tensor<1x2x8xf32>
   return %y : tensor<1x2x8xf32>
 }
+
+// -----
+
+// int8 activations with 4-bit weights.
+// CHECK-DAG: plan.kernel @[[L:linear_i4a8_.*]] "linear_i4a8" {extras = 0 : i64, group = 8 : i64, k = 16 : i64, ldq = 16 : i64, ldy = 8 : i64, n = 8 : i64, rows = 2 : i64}
+// CHECK-LABEL: plan.program @int4
+// CHECK: plan.step @[[L]](%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) writes [3]
+eff.weight @w : !eff.weight<8x16, #eff.int4<group = 8>, nibble16>
+func.func @int4(%x: tensor<1x2x16xf32>) -> tensor<1x2x8xf32>
+    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 2>} {
+  %q, %s = eff.quantize %x : tensor<1x2x16xf32> -> tensor<1x2x16xi8>, tensor<1x2xf32>
+  %w = eff.use @w : !eff.weight<8x16, #eff.int4<group = 8>, nibble16>
+  %y = eff.linear %q, %w scale(%s : tensor<1x2xf32>) : tensor<1x2x16xi8>, !eff.weight<8x16, #eff.int4<group = 8>, nibble16> -> tensor<1x2x8xf32>
+  return %y : tensor<1x2x8xf32>
+}
