@@ -201,6 +201,40 @@ TEST_F(LinearTest, ResultsAsCodes) {
     }
 }
 
+// Codes are read a little further than they go, where results may lie that
+// other tiles and threads write: these do not count.
+TEST_F(LinearTest, ResultsRightBehindTheCodes) {
+  int64_t rows = 2, n = 200, k = 14;
+  Buffer x = randomFloats(rows * k, 7), q(rows * k), scale(rows * 4);
+  quantize(x, k, rows, k, k, q, scale);
+  for (const char *family : {"linear_i8a8", "linear_i4a8"}) {
+    Buffer w = pack(typeOf(family, n, k, 8), randomFloats(n * k, 8));
+    KernelSpec spec;
+    spec.family = family;
+    for (auto [name, value] : {std::pair<const char *, int64_t>{"rows", rows},
+                               {"n", n},
+                               {"k", k},
+                               {"ldq", k},
+                               {"ldy", n}})
+      spec.set(name, value);
+    if (hasInt4(family))
+      spec.set("group", 8);
+    for (const X86Machine &machine : machines()) {
+      LoadedKernel kernel = llvm::cantFail(LoadedKernel::load(spec, machine));
+      Buffer apart(rows * n * 4), joined(rows * k + rows * n * 4);
+      std::memcpy(joined.as<char>(), q.as<char>(), rows * k);
+      void *operands[] = {q.as<void>(), scale.as<void>(), w.as<void>(),
+                          apart.as<void>(), nullptr};
+      kernel(operands, Call(1, 1).call);
+      operands[0] = joined.as<void>();
+      operands[3] = joined.as<char>() + rows * k;
+      kernel(operands, Call(1, 1).call);
+      EXPECT_EQ(std::memcmp(operands[3], apart.as<void>(), apart.size()), 0)
+          << family << ' ' << machine.name();
+    }
+  }
+}
+
 // Activations of very different size in one group: what is small beside the
 // largest of its group is as exact as in sums of f32.
 TEST_F(LinearTest, OutliersKeepSmallActivations) {

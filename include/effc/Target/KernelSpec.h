@@ -64,8 +64,8 @@
 /// int8 operands: their ld is in bytes. `static_scale` = 1: the scale of activations is scale[0] for all rows, or [k] with
 /// `scale_each` = 1; otherwise there is one for each row. `quant` says what y is: 0 f32; 1 int8 by the scale(s) that
 /// oscale holds, one for each column with `oscale_each` = 1, else oscale[0]; 2 int8 by the largest magnitude of each
-/// row, whose scale goes to oscale [rows]. Linears know 0 and 1 and round after the epilogue. A linear takes any value
-/// for the up to 3 bytes between k and the next multiple of 4 of a row of q. Rounding is that of
+/// row, whose scale goes to oscale [rows]. Linears know 0 and 1 and round after the epilogue. What
+/// stands behind k in a row of q does not count, whatever it is. Rounding is that of
 /// compress::quantizeInt8 and quantizeToken, bit for bit. Constants from `static_scale` on are 0 when absent.
 ///
 /// Bounds of the x86 code, beyond which compileKernel says what is wrong: head_dim <= 512 (attention), half <= 256

@@ -28,6 +28,15 @@ struct Q8 {
   }
 };
 
+/// The first `count` of four bytes at p, zeros for the others. Bytes behind a
+/// row may be another thread's results: they must not count, even times 0.
+EFF_INLINE i32x16 splatBytes(const uint8_t *p, int64_t count) {
+  uint32_t bytes = loadDword(p);
+  if (count < 4)
+    bytes = count <= 0 ? 0 : bytes & ((1u << (8 * count)) - 1);
+  return splat(static_cast<int32_t>(bytes));
+}
+
 /// Whether dotBytes is one instruction.
 EFF_INLINE bool hasVnni() {
   return EFF_SPEC(isa) == kIsaV4Vnni || EFF_SPEC(isa) == kIsaV3Vnni;

@@ -186,14 +186,8 @@ template <class Base> struct Integers : Base {
           for (int p = 0; p < P; ++p)
             acc[(r * P + p) * D + d] = start;
         }
-      int64_t s = g * (EFF_SPEC(group) / 8),
-              end = least(s + EFF_SPEC(group) / 8, stepCount()),
-              distance = aheadInTiles<P>(R, s * 64, panelBytes());
-#pragma clang loop unroll(full)
-      for (int p = 0; p < P; ++p)
-        __builtin_prefetch(scales + scalesAhead<P>(p, g) * 16);
-#pragma clang loop unroll(disable)
-      for (; s < end; ++s) {
+      auto step = [&](int64_t s, int64_t distance,
+                      int64_t bytes) __attribute__((always_inline)) {
         i32x16 low[P], high[P];
 #pragma clang loop unroll(full)
         for (int p = 0; p < P; ++p) {
@@ -208,15 +202,26 @@ template <class Base> struct Integers : Base {
 #pragma clang loop unroll(full)
           for (int d = 0; d < D; ++d) {
             const uint8_t *x = Base::plane(a, row, r, d) + s * 8;
-            i32x16 first = splat(static_cast<int32_t>(loadDword(x)));
-            i32x16 second = splat(static_cast<int32_t>(loadDword(x + 4)));
+            i32x16 first = splatBytes(x, bytes);
+            i32x16 second = splatBytes(x + 4, bytes - 4);
 #pragma clang loop unroll(full)
             for (int p = 0; p < P; ++p) {
               i32x16 &sum = acc[(r * P + p) * D + d];
               sum = dotNibbles(sum, low[p], first, high[p], second);
             }
           }
-      }
+      };
+      int64_t whole = EFF_SPEC(k) / 8, s = g * (EFF_SPEC(group) / 8),
+              end = least(s + EFF_SPEC(group) / 8, whole),
+              distance = aheadInTiles<P>(R, s * 64, panelBytes());
+#pragma clang loop unroll(full)
+      for (int p = 0; p < P; ++p)
+        __builtin_prefetch(scales + scalesAhead<P>(p, g) * 16);
+#pragma clang loop unroll(disable)
+      for (; s < end; ++s)
+        step(s, distance, 8);
+      if (EFF_SPEC(k) % 8 && g == groupCount() - 1)
+        step(whole, 0, EFF_SPEC(k) % 8);
 #pragma clang loop unroll(full)
       for (int p = 0; p < P; ++p) {
         f32x16 scale = load(scales + (p * groupCount() + g) * 16);
@@ -249,8 +254,6 @@ struct Bytes {
   }
   template <int R, class A>
   static EFF_INLINE void prepare(const A &a, int64_t row) {
-    // Codes beyond k meet weights that are 0; whatever they are, they count.
-    int64_t codes = stepCount() * 8;
 #pragma clang loop unroll(disable)
     for (int r = 0; r < R; ++r) {
       const uint8_t *q = plane(a, row, r, 0);
@@ -258,7 +261,7 @@ struct Bytes {
 #pragma clang loop unroll(disable)
       for (int64_t g = 0; g < groupCount(); ++g) {
         int64_t begin = g * EFF_SPEC(group),
-                end = least(begin + EFF_SPEC(group), codes);
+                end = least(begin + EFF_SPEC(group), EFF_SPEC(k));
         i32x16 sum = {};
 #pragma clang loop unroll(disable)
         for (int64_t i = begin; i < end; i += 16) {

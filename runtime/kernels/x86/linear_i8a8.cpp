@@ -10,8 +10,8 @@
 /// Operands: q s8 [rows][ldq]; scale f32 [rows] or [1]; w as for linear_i8; y
 /// f32 or s8 [rows][ldy]; oscale? f32 [1] or [n]; extras. Sums are exact in s32
 /// (k up to 66 000), then y = epilogue((scale[r] * wscale[c]) * sum), rounded
-/// to int8 where `quant` is 1. What stands behind k in a row of q meets weights
-/// that are 0.
+/// to int8 where `quant` is 1. What stands behind k in a row of q is read, but
+/// does not count.
 ///
 /// With VNNI the weights become unsigned by flipping their top bit (w + 128)
 /// and 128 * sum(q) is taken off at the end: one instruction for each vector of
@@ -38,14 +38,14 @@ struct I8A8 : NoScratch {
     i32x16 acc = {};
     int64_t s = 0;
 #pragma clang loop unroll(disable)
-    for (; s + 16 <= steps(); s += 16)
+    for (; s + 16 <= EFF_SPEC(k) / 4; s += 16)
       acc = dotBytes(acc, splat(0x01010101), (i32x16)loadBits(q + s * 4));
     int32_t sum = 0;
 #pragma clang loop unroll(full)
     for (int i = 0; i < 16; ++i)
       sum += acc[i];
 #pragma clang loop unroll(disable) vectorize(disable)
-    for (s *= 4; s < steps() * 4; ++s)
+    for (s *= 4; s < EFF_SPEC(k); ++s)
       sum += static_cast<int8_t>(q[s]);
     return sum;
   }
@@ -56,43 +56,48 @@ struct I8A8 : NoScratch {
     i32x16 acc[R * P] = {};
     int64_t ldq = EFF_SPEC(ldq);
     const uint8_t *q = a.x.q + row * ldq;
-    // The distance of prefetches is that of the whole block.
-    constexpr int64_t kBlock = 32;
-#pragma clang loop unroll(disable)
-    for (int64_t begin = 0; begin < steps(); begin += kBlock) {
-      int64_t end = least(begin + kBlock, steps()),
-              distance = aheadInTiles<P>(R, begin * 64, panelBytes());
-#pragma clang loop unroll(disable)
-      for (int64_t s = begin; s < end; ++s) {
-        i32x16 even[P], odd[P];
+    auto step = [&](int64_t s, int64_t distance,
+                    int64_t bytes) __attribute__((always_inline)) {
+      i32x16 even[P], odd[P];
 #pragma clang loop unroll(full)
-        for (int p = 0; p < P; ++p) {
-          const uint8_t *at = w + p * panelBytes() + s * 64;
-          __builtin_prefetch(at + distance);
-          i32x16 bits = (i32x16)loadBits(at);
-          if (hasVnni()) {
-            even[p] = bits ^ (int32_t)0x80808080;
-          } else {
-            even[p] = evenBytes(bits);
-            odd[p] = oddBytes(bits);
-          }
-        }
-#pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r) {
-          i32x16 x =
-              splat(static_cast<int32_t>(loadDword(q + r * ldq + s * 4)));
-          i32x16 xeven = evenBytes(x), xodd = oddBytes(x);
-#pragma clang loop unroll(full)
-          for (int p = 0; p < P; ++p) {
-            i32x16 &sum = acc[r * P + p];
-            if (hasVnni())
-              sum = dotBytes(sum, even[p], x);
-            else
-              sum = sum + dotWords(even[p], xeven) + dotWords(odd[p], xodd);
-          }
+      for (int p = 0; p < P; ++p) {
+        const uint8_t *at = w + p * panelBytes() + s * 64;
+        __builtin_prefetch(at + distance);
+        i32x16 bits = (i32x16)loadBits(at);
+        if (hasVnni()) {
+          even[p] = bits ^ (int32_t)0x80808080;
+        } else {
+          even[p] = evenBytes(bits);
+          odd[p] = oddBytes(bits);
         }
       }
+#pragma clang loop unroll(full)
+      for (int r = 0; r < R; ++r) {
+        i32x16 x = splatBytes(q + r * ldq + s * 4, bytes);
+        i32x16 xeven = evenBytes(x), xodd = oddBytes(x);
+#pragma clang loop unroll(full)
+        for (int p = 0; p < P; ++p) {
+          i32x16 &sum = acc[r * P + p];
+          if (hasVnni())
+            sum = dotBytes(sum, even[p], x);
+          else
+            sum = sum + dotWords(even[p], xeven) + dotWords(odd[p], xodd);
+        }
+      }
+    };
+    // The distance of prefetches is that of the whole block.
+    constexpr int64_t kBlock = 32;
+    int64_t whole = EFF_SPEC(k) / 4;
+#pragma clang loop unroll(disable)
+    for (int64_t begin = 0; begin < whole; begin += kBlock) {
+      int64_t end = least(begin + kBlock, whole),
+              distance = aheadInTiles<P>(R, begin * 64, panelBytes());
+#pragma clang loop unroll(disable)
+      for (int64_t s = begin; s < end; ++s)
+        step(s, distance, 4);
     }
+    if (EFF_SPEC(k) % 4)
+      step(whole, 0, EFF_SPEC(k) % 4);
     int32_t excess[R];
 #pragma clang loop unroll(disable)
     for (int r = 0; r < R; ++r)
