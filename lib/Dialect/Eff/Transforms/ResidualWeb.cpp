@@ -36,6 +36,11 @@ static std::string whyLayerNorm() {
          "rotation as a root-mean-square norm does";
 }
 
+static LogicalResult refuseTwice(Operation *op) {
+  return refuseRotation(op, "the residual stream is rotated already",
+                        "rotate a model once");
+}
+
 //===----------------------------------------------------------------------===//
 // The web of one function
 //===----------------------------------------------------------------------===//
@@ -117,8 +122,7 @@ LogicalResult WebFinder::enter(Value value, Operation *from) {
                                     "not have its " +
                                     llvm::Twine(web.features) + " features");
   if (type.getEncoding())
-    return refuseRotation(from, "the residual stream has a basis already",
-                          "rotate a model once");
+    return refuseTwice(from);
   if (web.values.insert(value))
     work.push_back(value);
   return success();
@@ -186,6 +190,8 @@ LogicalResult WebFinder::visitDefinition(Value value) {
     return enter(select.getInput(), op);
   if (Value scaled = getScaled(op))
     return enter(scaled, op);
+  if (llvm::isa<HadamardOp>(op))
+    return refuseTwice(op);
   return refuseRotation(op, nameOf(op) + " defines a value of the residual "
                                          "stream; it does not commute with a "
                                          "rotation");
@@ -209,6 +215,8 @@ LogicalResult WebFinder::visitUse(OpOperand &use) {
     return enter(op->getResult(0), op);
   if (llvm::isa<LayerNormOp>(op))
     return refuseRotation(op, whyLayerNorm());
+  if (llvm::isa<HadamardOp>(op))
+    return refuseTwice(op);
   if (llvm::isa<func::ReturnOp>(op))
     return refuseRotation(op,
                           "the function returns a value of the residual "

@@ -189,9 +189,26 @@ func.func @twice(%ids: tensor<1x2xi32>) -> tensor<1x2x4xf32> {
   %t = eff.use @t : !eff.weight<16x8, f32 in <hadamard = 8>>
   %w = eff.use @w : !eff.weight<4x8, f32 in <hadamard = 8>>
   // expected-error @below {{EFF0420}}
-  // expected-note @below {{why: the residual stream has a basis already}}
+  // expected-note @below {{why: the residual stream is rotated already}}
   // expected-note @below {{try: rotate a model once}}
   %0 = eff.embed %ids, %t : tensor<1x2xi32>, !eff.weight<16x8, f32 in <hadamard = 8>> -> tensor<1x2x8xf32, #eff.basis<hadamard = 8>>
   %1 = eff.linear %0, %w : tensor<1x2x8xf32, #eff.basis<hadamard = 8>>, !eff.weight<4x8, f32 in <hadamard = 8>> -> tensor<1x2x4xf32>
   return %1 : tensor<1x2x4xf32>
+}
+
+// -----
+
+// Nor when its table is shared and an op rotates it.
+eff.weight @t : !eff.weight<16x8, f32> = dense<0.5> : tensor<16x8xf32>
+eff.weight @w : !eff.weight<4x8, f32 in <hadamard = 8>> = dense<0.5> : tensor<4x8xf32>
+func.func @behind(%ids: tensor<1x2xi32>) -> tensor<1x2x4xf32> {
+  %t = eff.use @t : !eff.weight<16x8, f32>
+  %w = eff.use @w : !eff.weight<4x8, f32 in <hadamard = 8>>
+  %0 = eff.embed %ids, %t : tensor<1x2xi32>, !eff.weight<16x8, f32> -> tensor<1x2x8xf32>
+  // expected-error @below {{EFF0420}}
+  // expected-note @below {{why: the residual stream is rotated already}}
+  // expected-note @below {{try: rotate a model once}}
+  %1 = eff.hadamard %0 : tensor<1x2x8xf32> -> tensor<1x2x8xf32, #eff.basis<hadamard = 8>>
+  %2 = eff.linear %1, %w : tensor<1x2x8xf32, #eff.basis<hadamard = 8>>, !eff.weight<4x8, f32 in <hadamard = 8>> -> tensor<1x2x4xf32>
+  return %2 : tensor<1x2x4xf32>
 }
