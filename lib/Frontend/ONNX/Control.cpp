@@ -194,6 +194,55 @@ Step Simplifier::visitLoop(NodeOp op) {
   return replace(op, results);
 }
 
+/// A Scan of version 8 has a batch dimension: one of version 9 for each row.
+/// The lengths of rows must be absent.
+Step Simplifier::splitBatch(NodeOp op) {
+  int64_t scans = op.getInt("num_scan_inputs", 0);
+  int64_t inputs = op.getInputs().size();
+  constexpr int64_t mostRows = 64;
+  if (inputs < 2 || scans < 1 || op.getInput(0))
+    return Step::Kept;
+  RankedTensorType last = staticTypeOf(op.getInputs().back());
+  if (!last || last.getRank() < 2 || last.getDimSize(0) < 1 ||
+      last.getDimSize(0) > mostRows)
+    return Step::Kept;
+  SmallVector<SmallVector<Value>> rows(op.getOutputs().size());
+  Type unknown = UnrankedTensorType::get(UnknownType::get(b.getContext()));
+  auto scalarType = RankedTensorType::get({}, b.getI64Type());
+  for (int64_t row = 0; row < last.getDimSize(0); ++row) {
+    Value index = constant(op, DenseElementsAttr::get(scalarType, row));
+    SmallVector<Value> operands;
+    for (Value input : op.getInputs().drop_front()) {
+      NodeOp part = make(op, "Gather", {input, index});
+      part->setAttr("axis", b.getI64IntegerAttr(0));
+      operands.push_back(part->getResult(0));
+    }
+    b.setInsertionPoint(op);
+    auto copy = cast<NodeOp>(b.clone(*op.getOperation()));
+    copy->setOperands(operands);
+    copy.setSince(11);
+    if (Attribute directions = copy->removeAttr("directions"))
+      copy->setAttr("scan_input_directions", directions);
+    for (auto [output, list] : llvm::zip(copy.getOutputs(), rows)) {
+      if (isa<NoneType>(output.getType()))
+        continue;
+      output.setType(unknown);
+      list.push_back(
+          make(op, "Unsqueeze", {output, ints(op, {0})})->getResult(0));
+    }
+  }
+  SmallVector<Value> results;
+  for (ArrayRef<Value> list : rows) {
+    results.push_back({});
+    if (list.empty())
+      continue;
+    NodeOp joined = make(op, "Concat", list);
+    joined->setAttr("axis", b.getI64IntegerAttr(0));
+    results.back() = joined->getResult(0);
+  }
+  return replace(op, results);
+}
+
 /// Finds types inside and behind a Scan; it stays.
 Step Simplifier::visitScan(NodeOp op) {
   Block *body = graphOf(op, "body");
@@ -202,7 +251,7 @@ Step Simplifier::visitScan(NodeOp op) {
   if (!body)
     return malformed(op, "it needs a body");
   if (op.getSince() < 9)
-    return Step::Kept; // has a batch axis, which effc does not read
+    return splitBatch(op);
   int64_t states = inputs - scans;
   int64_t yields = body->getTerminator()->getNumOperands();
   if (scans < 1 || states < 0 || int64_t(body->getNumArguments()) != inputs ||

@@ -51,6 +51,25 @@ Value GraphBuilder::none(Location loc) {
   return NoneOp::create(b, loc, b.getNoneType());
 }
 
+static Error refuseOpset(int64_t version, const Twine &where) {
+  return makeError(ErrorCode::BadOpset,
+                   "opset " + Twine(version) + " is not supported", where,
+                   "effc reads opset 6 to 28");
+}
+
+/// Operators that mean the same in the operator sets before 6.
+static bool isUnchanged(StringRef type) {
+  static constexpr StringLiteral names[] = {
+      "Constant",      "GlobalAveragePool",
+      "GlobalMaxPool", "Identity",
+      "MatMul",        "Not",
+      "Shape",         "Size",
+      "Softplus",      "Softsign",
+      "Squeeze",       "Transpose",
+      "Unsqueeze"};
+  return llvm::is_contained(names, type);
+}
+
 llvm::Expected<GraphBuilder::Opsets> GraphBuilder::readOpsets(
     const google::protobuf::RepeatedPtrField<onnx_ir::OperatorSetIdProto>
         &imports,
@@ -63,10 +82,8 @@ llvm::Expected<GraphBuilder::Opsets> GraphBuilder::readOpsets(
     if (auto error = checkName(domain, "domain"))
       return error;
     int64_t version = import.version();
-    if (domain.empty() && (version < 6 || version > 28))
-      return makeError(ErrorCode::BadOpset,
-                       "opset " + Twine(version) + " is not supported", where,
-                       "effc reads opset 6 to 28");
+    if (domain.empty() && (version < 1 || version > 28))
+      return refuseOpset(version, where);
     if (!opsets.try_emplace(domain, version).second &&
         opsets.lookup(domain) != version)
       return bad("the operator set '" + domain + "' is imported twice", where);
@@ -304,6 +321,8 @@ Error GraphBuilder::buildNode(const NodeProto &node, Scope &scope,
     return makeError(ErrorCode::BadOpset, "no version of ai.onnx is imported",
                      name);
   int64_t since = version == source.opsets->end() ? 1 : version->second;
+  if (domain.empty() && since < 6 && !isUnchanged(type))
+    return refuseOpset(since, name);
 
   SmallVector<Type> types;
   for (const std::string &output : node.output())

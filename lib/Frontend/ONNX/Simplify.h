@@ -58,6 +58,7 @@ private:
   Step visitControl(NodeOp op);
   Step visitIf(NodeOp op);
   mlir::LogicalResult inferLoop(NodeOp op, mlir::Block &body);
+  Step splitBatch(NodeOp op);
   Step visitLoop(NodeOp op);
   Step visitScan(NodeOp op);
   Step visitSequence(NodeOp op);
