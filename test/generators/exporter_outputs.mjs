@@ -84,7 +84,8 @@ const outputs = (result) => Object.fromEntries(Object.entries(result).map(([name
 
 async function cases(file) {
   const session = await ort.InferenceSession.create(file, { executionProviders: ['cpu'], logSeverityLevel: 4, intraOpNumThreads: 1,
-    graphOptimizationLevel: process.env.ORT_LEVEL ?? 'all' });
+    // Fused quantised operators round otherwise than the graph says.
+    graphOptimizationLevel: file.includes('_qdq') ? 'disabled' : 'all' });
   const name = path.basename(path.dirname(file)).startsWith('gb_') ? path.basename(path.dirname(file)) : '';
   const sizes = { batch: 1, tokens: 11, head: name ? 32 : 16 };
   const list = [];
