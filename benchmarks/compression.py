@@ -4,7 +4,8 @@ benchmarks/results/compression.jsonl.
 
     benchmarks/compression.py [--windows N] [PART ...]
 
-Parts: mamba, mamba-outliers, mamba2, mamba2-outliers, states, llama, vit. Calibrates on wiki_valid.txt and
+Parts: mamba, mamba2, llama, vit; mamba-variants and mamba2-variants (64 windows), mamba-outliers and mamba2-outliers
+(32 windows), states (8 sequences of 4,000 tokens). Calibrates on wiki_valid.txt and
 cifar10-calib.npz, reports on wiki_test.txt and cifar10-test.npz of EFFC_TEST_DATA."""
 import argparse
 import json
@@ -34,10 +35,12 @@ def outliers(name):
     return output
 
 
-MAMBA = [FLOAT, *known("quamba"), *variants("quamba-percentile", "naive-w8a8", "naive-w8a8-percentile",
+MAMBA = [FLOAT, *known("quamba")]
+MAMBA_VARIANTS = [*MAMBA, *variants("quamba-percentile", "naive-w8a8", "naive-w8a8-percentile",
                                              "naive-w8a8-hadamard")]
-MAMBA2 = [FLOAT, *known("quamba2-w8a8", "quamba2-w4a8", "quamba2-w4a16"),
-          *variants("quamba2-w8a8-rtn", "quamba2-w8a8-ungrouped", "quamba2-w4a8-rtn", "quamba2-w4a16-rtn")]
+MAMBA2 = [FLOAT, *known("quamba2-w8a8", "quamba2-w4a8", "quamba2-w4a16")]
+MAMBA2_VARIANTS = [*MAMBA2, *variants("quamba2-w8a8-rtn", "quamba2-w8a8-ungrouped", "quamba2-w4a8-rtn",
+                                      "quamba2-w4a16-rtn")]
 STATES = [FLOAT, *variants("states-dynamic", "states-static", "states-stochastic", "states-feedback")]
 LLAMA = [FLOAT, *known("llm-w8a8", "llm-w4a16", "llm-w4a8"), *variants("cache-int8")]
 TOKENIZER = ["--tokenizer", DATA / "models/tokenizer-8192.json"]
@@ -85,11 +88,15 @@ def main():
         "mamba": lambda: perplexities(results, "mamba", checkpoint("mamba-16m"), "mamba-16m", MAMBA, options.windows),
         "mamba2": lambda: perplexities(results, "mamba2", checkpoint("mamba2-16m"), "mamba2-16m", MAMBA2,
                                        options.windows),
+        "mamba-variants": lambda: perplexities(results, "mamba-variants", checkpoint("mamba-16m"), "mamba-16m",
+                                               MAMBA_VARIANTS, options.windows or 64),
+        "mamba2-variants": lambda: perplexities(results, "mamba2-variants", checkpoint("mamba2-16m"), "mamba2-16m",
+                                                MAMBA2_VARIANTS, options.windows or 64),
         "llama": lambda: perplexities(results, "llama", checkpoint("llama-16m"), "llama-16m", LLAMA, options.windows,
                                       retrieval=True),
         "vit": lambda: vision(results),
-        "mamba-outliers": lambda: perplexities(results, "mamba-outliers", outliers("mamba-16m"), "mamba-16m", MAMBA,
-                                               options.windows or 32),
+        "mamba-outliers": lambda: perplexities(results, "mamba-outliers", outliers("mamba-16m"), "mamba-16m",
+                                               MAMBA_VARIANTS, options.windows or 32),
         "mamba2-outliers": lambda: perplexities(results, "mamba2-outliers", outliers("mamba2-16m"), "mamba2-16m",
                                                 [FLOAT, *known("quamba2-w8a8"), *variants("quamba2-w8a8-ungrouped")],
                                                 options.windows or 32),

@@ -26,6 +26,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <numeric>
 #include <sys/mman.h>
 
 using namespace effc;
@@ -110,12 +111,13 @@ void addLinear(const std::string &family, int64_t rows, int64_t n, int64_t k) {
   all.push_back(b);
 }
 
-void addAttention(int64_t tokens, int32_t past) {
-  int64_t heads = 32, kv = 8, d = 64, capacity = 8192;
+void addAttention(int64_t tokens, int32_t past, bool integers) {
+  int64_t heads = 32, kv = 8, d = 64, capacity = past < 8192 ? 8192 : 32768;
   double seen = past + (tokens + 1) / 2.0;
-  Operand cache = {kv * capacity * d * 4, true};
-  all.push_back({"attention_cache_" + std::to_string(tokens) + "_past" +
-                     std::to_string(past),
+  int64_t rowBytes = integers ? d + 4 : d * 4;
+  Operand cache = {kv * capacity * rowBytes, true};
+  all.push_back({std::string("attention_cache_") + (integers ? "i8_" : "") +
+                     std::to_string(tokens) + "_past" + std::to_string(past),
                  "attention_cache",
                  {{"batch", 1},
                   {"tokens", tokens},
@@ -126,7 +128,8 @@ void addAttention(int64_t tokens, int32_t past) {
                   {"ldq", heads * d},
                   {"ldy", heads * d},
                   {"causal", 1},
-                  {"scale_bits", bitsOf(0.125f)}},
+                  {"scale_bits", bitsOf(0.125f)},
+                  {"cache_i8", integers}},
                  {{tokens * heads * d * 4, false},
                   cache,
                   cache,
@@ -134,8 +137,94 @@ void addAttention(int64_t tokens, int32_t past) {
                  1,
                  static_cast<int32_t>(tokens),
                  past,
-                 2.0 * kv * (past + tokens) * d * 4,
+                 2.0 * kv * (past + tokens) * rowBytes,
                  4.0 * tokens * heads * seen * d});
+}
+
+/// A format of a recurrent state: f32, or int8 with static or dynamic scales.
+struct StateFormat {
+  const char *name;
+  int64_t format, stochastic, residual;
+
+  /// Bytes of `elements`, `n` to a channel.
+  int64_t bytes(int64_t elements, int64_t n) const {
+    return !format ? elements * 4
+                   : elements + elements * residual / 8 +
+                         (format == 2 ? elements / n * 4 : 0);
+  }
+};
+constexpr StateFormat kStates[] = {{"f32", 0, 0, 0},
+                                   {"i8", 2, 0, 0},
+                                   {"i8_residual4", 2, 0, 4},
+                                   {"i8_stochastic", 2, 1, 0},
+                                   {"i8_static", 1, 0, 0}};
+
+/// One token of each of 32 sequences at the shapes of Mamba2-2.7B and
+/// Mamba-2.8B.
+void addStates(const StateFormat &f) {
+  int64_t batch = 32;
+  auto local = [&](int64_t floats) { return Operand{floats * 4, false}; };
+  Operand none = {0, false};
+  int64_t heads = 80, p = 64, n = 128, d = heads * p, size = d * n;
+  std::vector<std::pair<const char *, int64_t>> format = {
+      {"state_format", f.format},
+      {"state_rounding", f.stochastic},
+      {"state_residual", f.residual}};
+  Benchmark ssd = {std::string("ssd_scan_b32_") + f.name,
+                   "ssd_scan",
+                   {{"batch", batch},
+                    {"tokens", 1},
+                    {"heads", heads},
+                    {"head_dim", p},
+                    {"n", n},
+                    {"groups", 1},
+                    {"chunk", 64},
+                    {"ldx", d},
+                    {"lddt", heads},
+                    {"ldb", n},
+                    {"ldc", n},
+                    {"ldy", d},
+                    {"dt_softplus", 1}},
+                   {local(batch * d), local(batch * heads), local(heads),
+                    local(batch * n), local(batch * n), local(heads),
+                    Operand{batch * f.bytes(size, n), true}, local(batch * d),
+                    local(heads), none, none, none, none,
+                    Operand{f.format == 1 ? size * 4 : 0, true}},
+                   static_cast<int32_t>(batch),
+                   1,
+                   100,
+                   2.0 * batch * f.bytes(size, n),
+                   5.0 * batch * size};
+  ssd.constants.insert(ssd.constants.end(), format.begin(), format.end());
+  all.push_back(ssd);
+  n = 16;
+  size = d * n;
+  Benchmark ssm = {std::string("ssm_scan_b32_") + f.name,
+                   "ssm_scan",
+                   {{"batch", batch},
+                    {"tokens", 1},
+                    {"channels", d},
+                    {"n", n},
+                    {"groups", 1},
+                    {"ldu", d},
+                    {"lddt", d},
+                    {"ldb", n},
+                    {"ldc", n},
+                    {"ldz", d},
+                    {"ldy", d},
+                    {"dt_softplus", 1}},
+                   {local(batch * d), local(batch * d), local(size),
+                    local(batch * n), local(batch * n), local(d),
+                    local(batch * d), Operand{batch * f.bytes(size, n), true},
+                    local(batch * d), local(d), none, none, none, none, none,
+                    Operand{f.format == 1 ? size * 4 : 0, true}},
+                   static_cast<int32_t>(batch),
+                   1,
+                   100,
+                   2.0 * batch * f.bytes(size, n) + 4.0 * size,
+                   6.0 * batch * size};
+  ssm.constants.insert(ssm.constants.end(), format.begin(), format.end());
+  all.push_back(ssm);
 }
 
 void addScans(int64_t tokens) {
@@ -158,56 +247,102 @@ void addScans(int64_t tokens) {
                   {"ldb", n},
                   {"ldc", n},
                   {"ldy", d}},
-                 {local(tokens * d), local(tokens * heads), local(heads),
-                  local(tokens * n), local(tokens * n), local(heads),
-                  streamed(heads * n * p), local(tokens * d)},
+                 {local(tokens * d),
+                  local(tokens * heads),
+                  local(heads),
+                  local(tokens * n),
+                  local(tokens * n),
+                  local(heads),
+                  streamed(heads * n * p),
+                  local(tokens * d),
+                  {0, false},
+                  {0, false},
+                  {0, false},
+                  {0, false},
+                  {0, false},
+                  {0, false}},
                  1,
                  t,
                  0,
                  2.0 * heads * n * p * 4,
                  5.0 * tokens * heads * n * p});
   int64_t channels = 4096, states = 16;
-  all.push_back(
-      {"ssm_scan" + suffix,
-       "ssm_scan",
-       {{"batch", 1},
-        {"tokens", tokens},
-        {"channels", channels},
-        {"n", states},
-        {"groups", 1},
-        {"ldu", channels},
-        {"lddt", channels},
-        {"ldb", states},
-        {"ldc", states},
-        {"ldz", channels},
-        {"ldy", channels}},
-       {local(tokens * channels), local(tokens * channels),
-        streamed(channels * states), local(tokens * states),
-        local(tokens * states), local(channels), local(tokens * channels),
-        streamed(channels * states), local(tokens * channels)},
-       1,
-       t,
-       0,
-       3.0 * channels * states * 4,
-       6.0 * tokens * channels * states});
+  all.push_back({"ssm_scan" + suffix,
+                 "ssm_scan",
+                 {{"batch", 1},
+                  {"tokens", tokens},
+                  {"channels", channels},
+                  {"n", states},
+                  {"groups", 1},
+                  {"ldu", channels},
+                  {"lddt", channels},
+                  {"ldb", states},
+                  {"ldc", states},
+                  {"ldz", channels},
+                  {"ldy", channels}},
+                 {local(tokens * channels),
+                  local(tokens * channels),
+                  streamed(channels * states),
+                  local(tokens * states),
+                  local(tokens * states),
+                  local(channels),
+                  local(tokens * channels),
+                  streamed(channels * states),
+                  local(tokens * channels),
+                  {0, false},
+                  {0, false},
+                  {0, false},
+                  {0, false},
+                  {0, false},
+                  {0, false},
+                  {0, false}},
+                 1,
+                 t,
+                 0,
+                 3.0 * channels * states * 4,
+                 6.0 * tokens * channels * states});
   channels = 4352;
-  all.push_back(
-      {"causal_conv1d" + suffix,
-       "causal_conv1d",
-       {{"batch", 1},
-        {"tokens", tokens},
-        {"channels", channels},
-        {"kernel", 4},
-        {"ldx", channels},
-        {"ldy", channels},
-        {"silu", 1}},
-       {local(tokens * channels), streamed(channels * 4), local(channels),
-        streamed(channels * 3), local(tokens * channels)},
-       1,
-       t,
-       0,
-       10.0 * channels * 4,
-       8.0 * tokens * channels});
+  all.push_back({"causal_conv1d" + suffix,
+                 "causal_conv1d",
+                 {{"batch", 1},
+                  {"tokens", tokens},
+                  {"channels", channels},
+                  {"kernel", 4},
+                  {"ldx", channels},
+                  {"ldy", channels},
+                  {"silu", 1}},
+                 {local(tokens * channels),
+                  streamed(channels * 4),
+                  local(channels),
+                  streamed(channels * 3),
+                  local(tokens * channels),
+                  {0, false},
+                  {0, false}},
+                 1,
+                 t,
+                 0,
+                 10.0 * channels * 4,
+                 8.0 * tokens * channels});
+  all.push_back({"causal_conv1d_i8" + suffix,
+                 "causal_conv1d",
+                 {{"batch", 1},
+                  {"tokens", tokens},
+                  {"channels", channels},
+                  {"kernel", 4},
+                  {"ldx", channels},
+                  {"ldy", channels},
+                  {"silu", 1},
+                  {"x_i8", 1},
+                  {"quant", 1},
+                  {"oscale_each", 1}},
+                 {local(tokens * channels / 4), streamed(channels * 4),
+                  local(channels), streamed(channels),
+                  local(tokens * channels / 4), local(1), local(channels)},
+                 1,
+                 t,
+                 0,
+                 channels * (16.0 + 6.0),
+                 8.0 * tokens * channels});
   all.push_back(
       {"gated_norm" + suffix,
        "gated_norm",
@@ -373,10 +508,14 @@ void addAll() {
     addLinear(family, 128, 8192, 2048);
     addLinear(family, 128, 2048, 8192);
   }
-  for (int32_t past : {127, 1023, 4095})
-    addAttention(1, past);
-  addAttention(128, 0);
-  addAttention(128, 1024);
+  for (bool integers : {false, true}) {
+    for (int32_t past : {127, 1023, 4095, 16383})
+      addAttention(1, past, integers);
+    addAttention(128, 0, integers);
+    addAttention(128, 1024, integers);
+  }
+  for (const StateFormat &format : kStates)
+    addStates(format);
   for (int64_t tokens : {1, 128}) {
     addScans(tokens);
     addRows(tokens);
@@ -451,7 +590,8 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team,
                        .count();
 
   std::vector<int32_t> past(b.batch, b.past), valid(b.batch, b.tokens),
-      slot(b.batch, 0);
+      slot(b.batch);
+  std::iota(slot.begin(), slot.end(), 0);
   eff_call call = {b.batch,     b.tokens, past.data(),       valid.data(),
                    slot.data(), 1,        b.batch * b.tokens};
   // What is not said is absent.
@@ -474,7 +614,7 @@ void run(const Benchmark &b, const X86Machine &machine, Team &team,
   double spent = 0;
   for (int i = 0; spent < budget || i < 4; ++i) {
     for (size_t o = 0; o < b.operands.size(); ++o)
-      if (b.operands[o].streamed) {
+      if (b.operands[o].bytes && b.operands[o].streamed) {
         int64_t bytes = (b.operands[o].bytes + 4095) / 4096 * 4096 + 4096;
         if (bigAt + bytes > buffers.bigBytes)
           bigAt = 0;
