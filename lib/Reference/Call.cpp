@@ -236,7 +236,10 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
                      eff::QuantizeStaticOp, eff::SampleOp, eff::SelectRowsOp,
                      eff::SplitOp, eff::GatedNormOp, eff::LayerNormOp,
                      eff::RmsNormOp, eff::CausalConv1DOp, eff::SsdScanOp,
-                     eff::SsmScanOp, eff::ReadOp, arith::ConstantOp>(
+                     eff::SsmScanOp, eff::CollapseChannelsOp,
+                     eff::CollapsedScanOp, eff::ExpandChannelsOp,
+                     eff::CrossMergeOp, eff::CrossScanOp,
+                     eff::DepthwiseConv2DOp, eff::ReadOp, arith::ConstantOp>(
           [&](auto typed) { return evaluate(typed, *this); })
       .Case(
           [&](linalg::LinalgOp linalgOp) { return evaluate(linalgOp, *this); })

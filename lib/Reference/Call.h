@@ -106,6 +106,17 @@ template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call);
 template <typename T>
 llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::CollapseChannelsOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::CollapsedScanOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::ExpandChannelsOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::CrossMergeOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::CrossScanOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::DepthwiseConv2DOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::Conv2DOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::DequantizeOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::EmbedOp op, Call<T> &call);

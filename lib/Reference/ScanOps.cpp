@@ -38,6 +38,8 @@ public:
   template <typename ScanOp>
   static llvm::Expected<StateRounder> create(ScanOp op, Call<T> &call) {
     StateRounder rounder;
+    if (!op.getState())
+      return rounder;
     auto type = cast<eff::StateType>(op.getState().getType());
     ArrayRef<int64_t> shape = type.getShape();
     rounder.width = shape.back();
@@ -185,6 +187,15 @@ static llvm::Error forEachToken(Op op, Call<T> &call, Body body) {
   llvm::Expected<StateRounder<T>> rounder = StateRounder<T>::create(op, call);
   if (!rounder)
     return rounder.takeError();
+  if (!op.getState()) { // starts at zero, every token is valid
+    auto a = cast<eff::WeightType>(op.getA().getType());
+    for (int64_t row = 0; row < batch; ++row) {
+      std::vector<T> state(a.getNumElements());
+      for (int64_t t = 0; t < tokens; ++t)
+        body(row * tokens + t, state);
+    }
+    return llvm::Error::success();
+  }
   if (llvm::Error error = call.checkRows(op, batch, tokens))
     return error;
   for (int64_t row = 0; row < batch; ++row) {

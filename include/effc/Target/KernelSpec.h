@@ -48,12 +48,18 @@
 /// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx cache_i8 |
 /// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits cache_i8 |
 /// | attention      | q, k, v, y                            | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits |
+/// | depthwise_conv2d | x, w, bias?, y                      | batch channels height width kh kw ldx ldy silu | (w row-major [channels][kh * kw])
+/// | cross_scan     | x0, x1?, x2?, x3?, y                  | batch directions height width d ldx ldy | (d features of one direction)
+/// | cross_merge    | x, y                                  | batch directions height width d ldx ldy |
+/// | collapse_channels | x, dt, a, b, c, decay, increment, output | rows channels n groups scans heads ldu lddt ldb ldc | (heads = 0: a [channels][n])
+/// | collapsed_scan | decay, increment, output, state?, y   | batch tokens n scans | (state [n][scans]; without one every token is valid)
+/// | expand_channels| x, u?, d?, gate?, y                   | rows channels scans ldu ldz ldy |
 /// | causal_conv1d  | x, w, bias?, state, y, xscale?, oscale?| batch tokens channels kernel ldx ldy silu x_i8 xscale_each quant oscale_each
 ///                                                          | (w row-major [channels][kernel], state [kernel-1][channels], of codes where x_i8
 ///                                                            is 1; quant 1: y is int8, quantised by oscale)
-/// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state, y, dt_bias?, uscale?, dtscale?, bscale?, cscale?, zscale?, sscale?
+/// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state?, y, dt_bias?, uscale?, dtscale?, bscale?, cscale?, zscale?, sscale?
 ///                                                          | batch tokens channels n groups ldu lddt ldb ldc ldz ldy dt_softplus
-///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual | (a row-major [channels][n], state [n][channels])
+///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual | (a row-major [channels][n], state [n][channels]; without one every token is valid)
 /// | ssd_scan       | x, dt, a, b, c, skip?, state, y, dt_bias?, xscale?, dtscale?, bscale?, cscale?, sscale?
 ///                                                          | batch tokens heads head_dim n groups chunk ldx lddt ldb ldc ldy dt_softplus
 ///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual | (state [heads][n][head_dim])
@@ -69,7 +75,7 @@
 /// compress::quantizeInt8 and quantizeToken, bit for bit. Constants from `static_scale` on are 0 when absent.
 ///
 /// Bounds of the x86 code, beyond which compileKernel says what is wrong: head_dim <= 512 (attention), half <= 256
-/// (rope), kernel <= 16 (causal_conv1d), n <= 256 (ssm_scan); groups of int4 are multiples of 8 and k <= 65536 for linear_i4 and linear_i4a8. States and caches of
+/// (rope), kernel <= 16 (causal_conv1d), kh kw <= 49 (depthwise_conv2d), n <= 256 (ssm_scan, collapsed ones); groups of int4 are multiples of 8 and k <= 65536 for linear_i4 and linear_i4a8. States and caches of
 /// neighbouring slots follow each other without a gap. an f32 y may be x for norms, rope and causal_conv1d, and z for
 /// gated_norm, with equal row distances; a linear may write over a tensor that its epilogue reads, likewise. Other
 /// outputs overlap no input.

@@ -82,7 +82,11 @@ static LogicalResult checkEntry(func::FuncOp func) {
 /// them are valid; 0 for other ops.
 static std::pair<int64_t, int64_t> getRows(Operation *op) {
   if (!llvm::isa<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
-                 eff::SsdScanOp, eff::SsmScanOp>(op))
+                 eff::CollapsedScanOp, eff::SsdScanOp, eff::SsmScanOp>(op))
+    return {0, 0};
+  // A scan without a state takes all tokens.
+  if (!llvm::isa<eff::AttentionOp>(op) &&
+      llvm::cast<eff::Stateful>(op).getStateOperands().empty())
     return {0, 0};
   auto type = llvm::cast<RankedTensorType>(op->getOperand(0).getType());
   return {type.getShape()[0], type.getShape()[1]};

@@ -140,7 +140,10 @@ LogicalResult ProgramBuilder::convert(Operation *op) {
 LogicalResult ProgramBuilder::convertKernel(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<eff::AttentionOp, eff::CacheAppendOp, eff::CausalConv1DOp,
-            eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp, eff::GatedNormOp,
+            eff::CollapseChannelsOp, eff::CollapsedScanOp, eff::Conv2DOp,
+            eff::CrossMergeOp, eff::CrossScanOp, eff::DepthwiseConv2DOp,
+            eff::DequantizeOp, eff::EmbedOp, eff::ExpandChannelsOp,
+            eff::GatedNormOp,
             eff::HadamardOp, eff::LayerNormOp, eff::LinearOp, eff::QuantizeOp,
             eff::QuantizeStaticOp, eff::RmsNormOp, eff::RopeOp, eff::SampleOp,
             eff::SelectRowsOp, eff::SsdScanOp, eff::SsmScanOp>(

@@ -75,6 +75,14 @@ private:
   mlir::LogicalResult convert(eff::SsdScanOp op);
   mlir::LogicalResult convert(eff::SsmScanOp op);
 
+  // Images, collapsed scans (ImageSteps.cpp).
+  mlir::LogicalResult convert(eff::DepthwiseConv2DOp op);
+  mlir::LogicalResult convert(eff::CrossScanOp op);
+  mlir::LogicalResult convert(eff::CrossMergeOp op);
+  mlir::LogicalResult convert(eff::CollapseChannelsOp op);
+  mlir::LogicalResult convert(eff::CollapsedScanOp op);
+  mlir::LogicalResult convert(eff::ExpandChannelsOp op);
+
   // Views (ProgramBuilder.cpp).
   mlir::LogicalResult convertView(mlir::Operation *op);
   std::optional<Place> getView(mlir::Operation *op, const Place &source);

@@ -167,6 +167,7 @@ void addLinearAttentionPatterns(std::vector<RaisePattern> &patterns);
 void addNormPatterns(std::vector<RaisePattern> &patterns);
 void addRopePatterns(std::vector<RaisePattern> &patterns);
 void addActivationPatterns(std::vector<RaisePattern> &patterns);
+void addImagePatterns(std::vector<RaisePattern> &patterns);
 void addLinearPatterns(std::vector<RaisePattern> &patterns);
 void addElementwisePatterns(std::vector<RaisePattern> &patterns);
 void addShapePatterns(std::vector<RaisePattern> &patterns);

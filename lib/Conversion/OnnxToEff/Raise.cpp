@@ -54,6 +54,7 @@ public:
     addLinearAttentionPatterns(patterns);
     addNormPatterns(patterns);
     addRopePatterns(patterns);
+    addImagePatterns(patterns);
     addActivationPatterns(patterns);
     addLinearPatterns(patterns);
     addElementwisePatterns(patterns);
@@ -470,7 +471,7 @@ static StringRef guessArchitecture(func::FuncOp function) {
     patches |= isa<eff::Conv2DOp>(op);
   });
   return ssd       ? "mamba2"
-         : ssm     ? "mamba"
+         : ssm     ? patches ? "vmamba" : "mamba"
          : rope    ? "llama"
          : patches ? "vit"
                    : "generic";

@@ -40,7 +40,7 @@ struct ScanResult {
 struct SelectiveScan {
   Value out, gate, skip; ///< gate and skip may be null
   std::function<Value(Emitter &)> u, dt, a, b, c;
-  State *state = nullptr;
+  State *state = nullptr; ///< null: starts at zero and keeps nothing
   llvm::SmallVector<int64_t> perm;
   int64_t n = 0, channels = 0, groups = 1;
   ScanResult y;

@@ -92,9 +92,9 @@ LogicalResult effc::raise::emitSelectiveScan(Emitter &e,
     return failure();
   auto type = eff::StateType::get(e.builder.getContext(), eff::StateKind::Ssm,
                                   {s.n, s.channels}, e.builder.getF32Type());
-  Value state = e.state(*s.state, type, s.perm);
+  Value state = s.state ? e.state(*s.state, type, s.perm) : Value();
   Value skip = s.skip ? e.weight(s.skip, {s.channels}) : Value(), gate;
-  if (!state || (s.skip && !skip))
+  if ((s.state && !state) || (s.skip && !skip))
     return failure();
   if (s.gate) {
     gate = e.tensor(s.gate);
@@ -128,6 +128,11 @@ LogicalResult effc::raise::emitSsdScan(Emitter &e, const SsdScan &s) {
 // ai.effc
 //===----------------------------------------------------------------------===//
 
+static bool isZero(Graph &g, Value v) {
+  auto values = g.numbers(v);
+  return values && llvm::all_of(*values, [](double x) { return x == 0; });
+}
+
 static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
   auto s = surroundings(
       g, root, [](onnx::NodeOp n) { return n.is("SelectiveScan", "ai.effc"); });
@@ -157,8 +162,12 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
       (!g.isFeatureVector(s->skip, op.channels) ||
        s->skipped.base != g.view(u).base || s->skipped.dims != g.view(u).dims))
     return std::nullopt;
-  op.state = g.state(past, scan.getOutput(1), "ssm");
-  if (!op.state) {
+  // A model that goes forward keeps nothing: the scan starts at zero.
+  bool fresh = g.options.kind == eff::EntryKind::Forward && g.isConstant(past) &&
+               isZero(g, past) &&
+               (!scan.getOutput(1) || scan.getOutput(1).use_empty());
+  op.state = fresh ? nullptr : g.state(past, scan.getOutput(1), "ssm");
+  if (!op.state && !fresh) {
     g.note(scan, "its past is not a state of the model");
     return std::nullopt;
   }
@@ -180,7 +189,8 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
   if (s->gate)
     m.needs.push_back(s->gate);
   m.covers = s->covers;
-  m.states = {op.state};
+  if (op.state)
+    m.states = {op.state};
   m.emit = [op](Emitter &e) { return emitSelectiveScan(e, op); };
   return m;
 }

@@ -11,6 +11,8 @@ using namespace effc::eff;
 
 /// Each row's state is read and written once.
 static int64_t getStateTraffic(int64_t batch, Value state) {
+  if (!state)
+    return 0;
   return 2 * batch * cast<StateType>(state.getType()).getBytes();
 }
 
@@ -61,9 +63,10 @@ static LogicalResult verifyScanState(ScanOp op, int64_t steps) {
   if (op.getDtBias() &&
       failed(checkShape(op, "C4", "dt_bias", op.getDtBias(), steps)))
     return failure();
-  auto type = cast<StateType>(op.getState().getType());
+  auto type = op.getState() ? cast<StateType>(op.getState().getType())
+                            : StateType();
   bool isStatic =
-      type.getInt8() && type.getInt8().getScaling() == StateScaling::Static;
+      type && type.getInt8() && type.getInt8().getScaling() == StateScaling::Static;
   if (isStatic != static_cast<bool>(op.getStateScale()))
     return op.emitOpError("C5: a static int8 state comes with state_scale, "
                           "another without");
@@ -166,12 +169,23 @@ LogicalResult SsmScanOp::verify() {
   if (failed(checkShape(*this, "C2", "B and C", getB(),
                         {input[0], input[1], groups * n})))
     return failure();
-  if (failed(checkShape(*this, "C3", "the state", getState(), {n, channels})))
+  if (getState() &&
+      failed(checkShape(*this, "C3", "the state", getState(), {n, channels})))
     return failure();
   return verifyScanState(*this, channels);
 }
 
-SmallVector<Value> SsmScanOp::getStateOperands() { return {getState()}; }
+SmallVector<Value> SsmScanOp::getStateOperands() {
+  return getState() ? SmallVector<Value>{getState()} : SmallVector<Value>();
+}
+
+void SsmScanOp::getEffects(
+    SmallVectorImpl<MemoryEffects::EffectInstance> &effects) {
+  if (!getState())
+    return;
+  effects.emplace_back(MemoryEffects::Read::get());
+  effects.emplace_back(MemoryEffects::Write::get());
+}
 
 int64_t SsmScanOp::getFlops() {
   // Per element of the state: exp, decay, dt u B, sum, C.

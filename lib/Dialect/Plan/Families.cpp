@@ -17,8 +17,8 @@ using namespace effc::plan;
 
 namespace {
 /// Operands as "x w y!": '!' marks one that is written, '+' one that is
-/// updated, '?' one that may be absent, '=' a scale of results, which may be
-/// absent too. Constants that may be absent, as 0, have a '?' too.
+/// updated, '?' (behind those) one that may be absent, '=' a scale of results,
+/// which may be absent too. Constants that may be absent, as 0, have a '?' too.
 struct Row {
   const char *name;
   const char *operands;
@@ -64,8 +64,19 @@ constexpr Row kRows[] = {
     {"causal_conv1d", "x w bias? state+ y! xscale? oscale?",
      "batch channels kernel ldx ldy silu tokens x_i8? xscale_each? quant? "
      "oscale_each?"},
+    {"depthwise_conv2d", "x w bias? y!",
+     "batch channels height kh kw ldx ldy silu width"},
+    {"cross_scan", "x0 x1? x2? x3? y!",
+     "batch d directions height ldx ldy width"},
+    {"cross_merge", "x y!", "batch d directions height ldx ldy width"},
+    {"collapse_channels", "x dt a b c decay! increment! output!",
+     "channels groups heads ldb ldc lddt ldu n rows scans"},
+    {"collapsed_scan", "decay increment output state+? y!",
+     "batch n scans tokens"},
+    {"expand_channels", "x u? d? gate? y!",
+     "channels ldu ldy ldz rows scans"},
     {"ssm_scan",
-     "u dt a b c skip? gate? state+ y! dt_bias? uscale? dtscale? bscale? "
+     "u dt a b c skip? gate? state+? y! dt_bias? uscale? dtscale? bscale? "
      "cscale? zscale? sscale?",
      "batch channels groups ldb ldc lddt ldu ldy ldz n tokens dt_softplus? "
      "u_i8? dt_i8? b_i8? c_i8? z_i8? uscale_each? dtscale_each? bscale_each? "
@@ -90,6 +101,7 @@ Family parse(const Row &row) {
   for (llvm::StringRef word : words) {
     FamilyOperand operand{word.rtrim("!+?="), Use::Read,
                           word.ends_with("?") || word.ends_with("=")};
+    word = word.rtrim("?");
     if (word.ends_with("!"))
       operand.use = Use::Write;
     if (word.ends_with("+"))

@@ -36,9 +36,16 @@ static constexpr Family kFamilies[] = {
     {"cache_append", "batch tokens heads head_dim capacity ldx|cache_i8"},
     {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu x_i8 "
                       "xscale_each quant oscale_each"},
+    {"collapse_channels",
+     "rows channels n groups scans ldu lddt ldb ldc|heads"},
+    {"collapsed_scan", "batch tokens n scans|"},
     {"copy_rows", "d ldx ldy|rows"},
+    {"cross_merge", "batch directions height width d ldx ldy|"},
+    {"cross_scan", "batch directions height width d ldx ldy|"},
+    {"depthwise_conv2d", "batch channels height width kh kw ldx ldy|silu"},
     {"dequantize_rows", "k ldq ldy|rows static_scale scale_each"},
     {"embed", "rows d vocab ldy|format group"},
+    {"expand_channels", "rows channels scans ldy|ldu ldz"},
     {"gated_norm",
      "d ldx ldz ldy group|rows norm_before_gate eps_bits quant oscale_each "
      "hadamard base log2 blocks z_i8 zscale_each"},
@@ -112,6 +119,24 @@ static Error checkSizes(const KernelSpec &spec) {
       (get("n") > 256 || get("channels") % get("groups")))
     return failure(spec,
                    "n is more than 256, or groups does not divide channels");
+  if ((spec.family == "collapse_channels" ||
+       spec.family == "collapsed_scan") &&
+      get("n") > 256)
+    return failure(spec, "n is more than 256");
+  if (spec.family == "collapse_channels" &&
+      (get("channels") % get("groups") || get("groups") % get("scans") ||
+       (get("heads") &&
+        (get("channels") % get("heads") || get("heads") % get("groups")))))
+    return failure(spec, "scans, groups, heads and channels do not divide each "
+                         "other in this order");
+  if (spec.family == "expand_channels" && get("channels") % get("scans"))
+    return failure(spec, "scans does not divide channels");
+  if (spec.family.find("cross_") == 0 && get("directions") != 1 &&
+      get("directions") != 2 && get("directions") != 4)
+    return failure(spec, "directions is not 1, 2 or 4");
+  if (spec.family == "depthwise_conv2d" &&
+      (get("kh") % 2 == 0 || get("kw") % 2 == 0 || get("kh") * get("kw") > 49))
+    return failure(spec, "the kernel is not odd, or has more than 49 elements");
   if (get("state_format") > 2 || get("state_rounding") > 1 ||
       (get("state_residual") != 0 && get("state_residual") != 4 &&
        get("state_residual") != 8))

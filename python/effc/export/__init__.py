@@ -78,7 +78,7 @@ def _metadata(model: Checkpoint) -> Dict[str, str]:
     metadata = {"effc.config": model.config.to_json()}
     if model.seq_len:
         metadata["effc.seq_len"] = str(model.seq_len)
-    if model.config.values.get("model_type") == "vit":
+    if model.config.values.get("model_type") in ("vit", "vmamba"):
         for key, value in (("effc.image_mean", model.mean), ("effc.image_std", model.std)):
             if value is not None:
                 metadata[key] = json.dumps(value)
@@ -98,8 +98,8 @@ def _write(builder: GraphBuilder, config: Config, metadata: Dict[str, str], outp
         for extent in weight.shape:
             count *= extent
         parameters += count
-    return Exported(files, config.string("model_type"), config.integer("num_hidden_layers"), parameters, weight_bytes,
-                    _notes(config, tokenizer))
+    return Exported(files, config.string("model_type"), FAMILIES[config.string("model_type")].layers(config), parameters,
+                    weight_bytes, _notes(config, tokenizer))
 
 
 def _load_tokenizer(path: str, config: Config) -> bytes:

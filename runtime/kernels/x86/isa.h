@@ -35,6 +35,7 @@ enum Isa : int64_t {
               X(norm_before_gate) X(heads) X(kv_heads) X(head_dim) X(half)     \
                   X(interleaved) X(scale_bits) X(capacity) X(causal) X(window) \
                       X(softcap_bits) X(kernel) X(silu) X(chunk)               \
+                          X(directions) X(scans) X(kh) X(kw)                   \
                           EFF_INT8_CONSTANTS(X) EFF_SCAN_CONSTANTS(X)
 
 /// Of kernels that read or write integers, and of rotations.

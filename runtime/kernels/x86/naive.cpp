@@ -312,7 +312,7 @@ bool run(const std::string &family, const Constants &constants,
     for (int64_t r = 0; r < s.rows(); ++r)
       copyRow(s, r, r);
   else
-    return runMixer(family, s);
+    return runMixer(family, s) || runImage(family, s);
   return true;
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/kernels/x86/naive_state.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 namespace kernels::naive {
@@ -135,11 +136,16 @@ static void ssmScan(const Step &s) {
           groups = s.c("groups");
   bool integers = s.c("state_format");
   for (int64_t b = 0; b < s.c("batch"); ++b) {
-    State state(s, 7, 15, b, 1, n, channels);
+    // Without a state the scan starts at zero, and every token is valid.
+    std::optional<State> state;
+    if (s.op<void>(7))
+      state.emplace(s, 7, 15, b, 1, n, channels);
+    int64_t valid = state ? s.call.valid[b] : tokens;
     for (int64_t d = 0; d < channels; ++d) {
-      std::vector<float> stored = state.load(0, d);
+      std::vector<float> stored =
+          state ? state->load(0, d) : std::vector<float>(n);
       std::vector<double> h(stored.begin(), stored.end());
-      for (int64_t t = 0; t < s.call.valid[b]; ++t) {
+      for (int64_t t = 0; t < valid; ++t) {
         int64_t r = b * tokens + t, g = d * groups / channels;
         double u = s.activation("u", 0, 10, r, d),
                dt = s.timeStep(1, 9, 11, r, d), y = 0;
@@ -153,9 +159,9 @@ static void ssmScan(const Step &s) {
         if (s.op<float>(6))
           y *= silu(s.activation("z", 6, 14, r, d));
         s.op<float>(8)[r * s.c("ldy") + d] = static_cast<float>(y);
-        if (integers || t + 1 == s.call.valid[b]) {
+        if (state && (integers || t + 1 == valid)) {
           stored.assign(h.begin(), h.end());
-          state.store(0, d, stored, s.call.past[b] + t);
+          state->store(0, d, stored, s.call.past[b] + t);
           h.assign(stored.begin(), stored.end());
         }
       }

@@ -73,6 +73,8 @@ inline double quantized(float x, float scale) {
 
 /// Runs a family that mixes tokens; false when there is none of this name.
 bool runMixer(const std::string &family, const Step &s);
+/// Runs a family of images or collapsed scans; false when there is none.
+bool runImage(const std::string &family, const Step &s);
 
 /// Stores a row of `count` results as the constant `quant` says, see
 /// include/effc/Target/KernelSpec.h. y and oscale are operands.

@@ -6,8 +6,9 @@
 ///
 /// \file
 /// ssm_scan: u, dt, b, c, gate?, y f32 [batch * tokens][ldu, lddt, ldb, ldc,
-/// ldz, ldy], a f32 [channels][n], skip?, dt_bias? f32 [channels], state f32
-/// [slot][n][channels].
+/// ldz, ldy], a f32 [channels][n], skip?, dt_bias? f32 [channels], state? f32
+/// [slot][n][channels]: without one the scan starts at zero and every token is
+/// valid.
 ///
 /// u, dt, b, c and the gate may be s8 with scales. An int8 state (state8.h) is
 /// rounded after each token; its static scales are sscale f32 [n][channels].
@@ -68,14 +69,16 @@ EFF_INLINE void scanChannels(const SsmOperands &o, int64_t row, int64_t channel,
   alignas(64) float a[kMaxStates * 16], h[kMaxStates * 16], bRoom[kMaxStates],
       cRoom[kMaxStates];
   transposeRows(o.a + channel * n, count, a);
-  float *state = static_cast<float *>(o.state) + slot * n * channels + channel;
+  float *state = o.state ? static_cast<float *>(o.state) +
+                               slot * n * channels + channel
+                         : nullptr;
   bool integers = EFF_SPEC(state_format) != 0;
   StateBlock block =
       StateBlock::at(o.state, o.stateScale, slot, 1, n, channels, 0, channel);
 #pragma clang loop unroll(disable)
   for (int64_t i = 0; i < n; ++i)
     if (!integers)
-      store(h + i * 16, load(state + i * channels));
+      store(h + i * 16, state ? load(state + i * channels) : f32x16{});
   f32x16 skip = o.skip ? load(o.skip + channel) : f32x16{},
          bias = o.dtBias ? load(o.dtBias + channel) : f32x16{};
 #pragma clang loop unroll(disable)
@@ -102,9 +105,9 @@ EFF_INLINE void scanChannels(const SsmOperands &o, int64_t row, int64_t channel,
       y = y * silu(o.z.get(r, channel));
     storeFirst(o.y + r * EFF_SPEC(ldy) + channel, y, count);
   }
+  if (state && !integers)
 #pragma clang loop unroll(disable)
-  for (int64_t i = 0; i < n; ++i)
-    if (!integers)
+    for (int64_t i = 0; i < n; ++i)
       storeFirst(state + i * channels, load(h + i * 16), count);
   clearPadding(o.y + row * EFF_SPEC(ldy) + channel, valid, count);
 }
@@ -133,7 +136,7 @@ EFF_KERNEL(ssm_scan) {
     int64_t b = item / (groups * blocks), group = item / blocks % groups,
             start = item % blocks * 16;
     scanChannels(o, b * EFF_SPEC(tokens), group * width + start, group,
-                 least(width - start, 16), call->slot[b], call->valid[b],
-                 call->past[b]);
+                 least(width - start, 16), call->slot[b],
+                 o.state ? call->valid[b] : EFF_SPEC(tokens), call->past[b]);
   }
 }

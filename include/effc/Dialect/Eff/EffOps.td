@@ -8,6 +8,8 @@
 #define EFFC_DIALECT_EFF_EFFOPS_TD
 
 include "effc/Dialect/Eff/EffAttentionOps.td"
+include "effc/Dialect/Eff/EffCollapseOps.td"
+include "effc/Dialect/Eff/EffImageOps.td"
 include "effc/Dialect/Eff/EffLinearOps.td"
 include "effc/Dialect/Eff/EffNormOps.td"
 include "effc/Dialect/Eff/EffScanOps.td"

@@ -92,8 +92,10 @@ def Eff_SsdScanOp : Eff_StatefulOp<"ssd_scan", [AttrSizedOperandSegments, AllTyp
   }];
 }
 
-def Eff_SsmScanOp : Eff_StatefulOp<"ssm_scan", [AttrSizedOperandSegments, AllTypesMatch<["input", "dt", "result"]>,
-                                                AllTypesMatch<["b", "c"]>]> {
+def Eff_SsmScanOp : Eff_Op<"ssm_scan", [AttrSizedOperandSegments, AllTypesMatch<["input", "dt", "result"]>,
+                                        AllTypesMatch<["b", "c"]>, DeclareOpInterfaceMethods<Stateful>,
+                                        DeclareOpInterfaceMethods<Costed>,
+                                        DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "Selective scan of Mamba-1";
   let description = [{
     Selective state-space model (arXiv 2312.00752, algorithm 2) with the skip and gate that surround it;
@@ -103,6 +105,8 @@ def Eff_SsmScanOp : Eff_StatefulOp<"ssm_scan", [AttrSizedOperandSegments, AllTyp
     `h[n, d] = exp(dt[t, d] * A[d, n]) * h[n, d] + dt[t, d] * u[t, d] * B[t, g(d), n]`;
     `y[t, d] = sum_n h[n, d] * C[t, g(d), n] + D[d] * u[t, d]`, then `y *= silu(z[t, d])`; without `skip` or `gate`
     those factors are left out. `dt_bias`, `dt_softplus` and int8 states are as in `eff.ssd_scan`.
+    those factors are left out. Without a state (a model that goes forward: images) `h` starts at zero and every token
+    is valid.
 
     *Constraints*
     - C1: `A` is `[channels, n]` for an input `[batch, tokens, channels]`; `skip` is `[channels]`, `gate` has the
@@ -120,7 +124,7 @@ def Eff_SsmScanOp : Eff_StatefulOp<"ssm_scan", [AttrSizedOperandSegments, AllTyp
     ```
   }];
   let arguments = (ins Eff_Activations:$input, Eff_Activations:$dt, Eff_WeightMatrix:$a, Eff_Activations:$b,
-                       Eff_Activations:$c, Eff_SsmState:$state, Optional<Eff_WeightVector>:$skip,
+                       Eff_Activations:$c, Optional<Eff_SsmState>:$state, Optional<Eff_WeightVector>:$skip,
                        Optional<Eff_Activations>:$gate, Optional<Eff_WeightVector>:$dt_bias,
                        Optional<Eff_WeightVector>:$state_scale, UnitAttr:$dt_softplus,
                        DefaultValuedAttr<I64Attr, "1">:$groups);
@@ -133,8 +137,8 @@ def Eff_SsmScanOp : Eff_StatefulOp<"ssm_scan", [AttrSizedOperandSegments, AllTyp
           /*dt_softplus=*/false, groups);
   }]>];
   let assemblyFormat = [{
-    $input `,` $dt `,` $a `,` $b `,` $c `,` $state (`skip` $skip^)? (`gate` $gate^)? (`dt_bias` $dt_bias^)?
-    (`state_scale` $state_scale^)? attr-dict `:` type($input) `,` type($a) `,` type($b) `,` type($state)
+    $input `,` $dt `,` $a `,` $b `,` $c (`,` $state^)? (`skip` $skip^)? (`gate` $gate^)? (`dt_bias` $dt_bias^)?
+    (`state_scale` $state_scale^)? attr-dict `:` type($input) `,` type($a) `,` type($b) (`,` type($state)^)?
     (`skip` type($skip)^)? (`gate` type($gate)^)? (`dt_bias` type($dt_bias)^)? (`state_scale` type($state_scale)^)?
   }];
 }

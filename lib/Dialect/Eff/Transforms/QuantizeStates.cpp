@@ -94,6 +94,8 @@ llvm::Error EffQuantizeStatesPass::addScales() {
   SymbolTable symbols(module);
   llvm::Error error = llvm::Error::success();
   auto addStatic = [&](auto op) {
+    if (!op.getState())
+      return;
     auto type = llvm::cast<StateType>(op.getState().getType());
     if (error || !type.getInt8() ||
         type.getInt8().getScaling() != StateScaling::Static)

@@ -97,7 +97,7 @@ StaticScales::choosePart(Value part, llvm::ArrayRef<float> maxima) {
     if (auto scan = llvm::dyn_cast<SsmScanOp>(user)) {
       if (scan.getInput() == part && perChannel)
         return coverRuns(maxima, llvm::SmallVector<int64_t>(size, 1));
-      if (scan.getInput() == part)
+      if (scan.getInput() == part && scan.getState())
         return observed(getObservedName("ssm", scan.getState(), "u"));
       if (scan.getB() == part || scan.getC() == part)
         return groupsOf(scan.getGroups());

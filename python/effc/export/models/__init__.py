@@ -1,6 +1,6 @@
 """One module for each architecture; `FAMILIES` maps Hugging Face's `model_type` to its builder."""
 
-from . import llama, mamba, mamba2, vit
+from . import llama, mamba, mamba2, vit, vmamba
 from .common import Family
 
 FAMILIES = {
@@ -9,6 +9,7 @@ FAMILIES = {
     "mamba": Family(mamba.build, opset=18),
     "mamba2": Family(mamba2.build, opset=18),
     "vit": Family(vit.build, opset=23),
+    "vmamba": Family(vmamba.build, opset=18, layers=vmamba.layer_count),
 }
 
 __all__ = ["FAMILIES", "Family"]

@@ -18,6 +18,7 @@ class Family:
     # Builds the graph; returns why tensors with some prefixes may stay unused.
     build: Callable[[GraphBuilder, Config], Dict[str, str]]
     opset: int
+    layers: Callable[[Config], int] = lambda config: config.integer("num_hidden_layers")
 
 
 def matrix_init(config: Config) -> Init:
