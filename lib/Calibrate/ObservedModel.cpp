@@ -169,12 +169,12 @@ llvm::Error ObservedModel::observe(func::FuncOp func, ModuleOp module,
   return requests.checkMatched(known);
 }
 
-llvm::Error ObservedModel::compile(ModuleOp module,
-                                   const CalibrateOptions &options) {
+llvm::Expected<std::unique_ptr<effrt::Engine>>
+effc::compileEngine(ModuleOp module, const CalibrateOptions &options) {
   if (llvm::Error error = prepareForPlan(module, options.warning))
-    return error;
+    return std::move(error);
   if (llvm::Error error = lowerToPlan(module, options.warning))
-    return error;
+    return std::move(error);
   llvm::SmallString<128> path;
   if (std::error_code code =
           llvm::sys::fs::createTemporaryFile("effc-calibrate", "eff", path))
@@ -205,8 +205,7 @@ llvm::Error ObservedModel::compile(ModuleOp module,
   auto created = effrt::Engine::create(opened.take(), engineOptions);
   if (!created)
     return toError(created.error());
-  engine = created.take();
-  return llvm::Error::success();
+  return created.take();
 }
 
 llvm::Expected<ObservedModel>
@@ -227,7 +226,9 @@ ObservedModel::create(ModuleOp model, const CalibrateOptions &options) {
   if (llvm::Error error = observed.observe(
           module->lookupSymbol<func::FuncOp>(name), *module, options))
     return std::move(error);
-  if (llvm::Error error = observed.compile(*module, options))
-    return std::move(error);
+  auto engine = compileEngine(*module, options);
+  if (!engine)
+    return engine.takeError();
+  observed.engine = std::move(*engine);
   return observed;
 }

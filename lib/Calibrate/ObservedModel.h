@@ -30,6 +30,10 @@ struct ObservedState {
   std::vector<Watch> watches;
 };
 
+/// Compiles a module of raised functions for this machine; it is used up.
+llvm::Expected<std::unique_ptr<effrt::Engine>>
+compileEngine(mlir::ModuleOp module, const CalibrateOptions &options);
+
 /// The model compiled as it is, with one entry point that gives out values.
 class ObservedModel {
 public:
@@ -43,7 +47,6 @@ public:
 private:
   llvm::Error observe(mlir::func::FuncOp func, mlir::ModuleOp module,
                       const CalibrateOptions &options);
-  llvm::Error compile(mlir::ModuleOp module, const CalibrateOptions &options);
 
   std::vector<ObservedValue> values;
   std::vector<ObservedState> states;

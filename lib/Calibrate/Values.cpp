@@ -34,12 +34,14 @@ public:
               {{"in", c.getInput()}, {"out", c.getResult()}});
         })
         .Case([&](eff::SsmScanOp s) {
-          add(begin("ssm", s.getState()), {{"u", s.getInput()},
-                                           {"dt", s.getDt()},
-                                           {"b", s.getB()},
-                                           {"c", s.getC()},
-                                           {"z", s.getGate()},
-                                           {"out", s.getResult()}});
+          // A scan of an image has no state.
+          add(begin("ssm", s.getState() ? Value(s.getState()) : Value(s.getA())),
+              {{"u", s.getInput()},
+               {"dt", s.getDt()},
+               {"b", s.getB()},
+               {"c", s.getC()},
+               {"z", s.getGate()},
+               {"out", s.getResult()}});
         })
         .Case([&](eff::SsdScanOp s) {
           add(begin("ssd", s.getState()), {{"x", s.getInput()},

@@ -25,12 +25,15 @@ CONFIGS = {
                    time_step_limit=[0.0, float("inf")], tie_word_embeddings=False),
     "vit": dict(model_type="vit", image_size=8, patch_size=4, num_channels=3, hidden_size=12, num_hidden_layers=2,
                 num_attention_heads=3, intermediate_size=20, num_labels=5, qkv_bias=True),
+    "vmamba": dict(model_type="vmamba", image_size=12, dims=[8, 20], depths=[1, 2], patch=2, d_state=3, ssm_ratio=2,
+                   num_labels=5),
 }
 
 
 def shapes(c: dict) -> dict:
     """Tensor name to shape for one of the configurations above (or a variation of it)."""
-    return {"llama": _llama, "qwen2": _llama, "mamba": _mamba, "mamba2": _mamba2, "vit": _vit}[c["model_type"]](c)
+    return {"llama": _llama, "qwen2": _llama, "mamba": _mamba, "mamba2": _mamba2, "vit": _vit,
+            "vmamba": _vmamba}[c["model_type"]](c)
 
 
 def _linear(out: dict, name: str, n: int, k: int, bias: bool = False) -> None:
@@ -106,6 +109,31 @@ def _vit(c: dict) -> dict:
     return out
 
 
+def _vmamba(c: dict) -> dict:
+    widths, n = c["dims"], c["d_state"]
+    out = {"patch_embed.weight": (widths[0], 3, c["patch"], c["patch"]), "patch_embed.bias": (widths[0],),
+           "patch_norm.weight": (widths[0],), "patch_norm.bias": (widths[0],),
+           "down.weight": (widths[1], widths[0], 2, 2), "down.bias": (widths[1],),
+           "down_norm.weight": (widths[1],), "down_norm.bias": (widths[1],)}
+    for stage, (d, depth) in enumerate(zip(widths, c["depths"])):
+        e, r = c["ssm_ratio"] * d, -(-d // 16)
+        for i in range(depth):
+            block = f"stage{stage}.{i}"
+            for name, width in (("norm", d), ("norm2", d), ("op.out_norm", e)):
+                out[f"{block}.{name}.weight"] = out[f"{block}.{name}.bias"] = (width,)
+            _linear(out, f"{block}.op.in_proj", 2 * e, d)
+            _linear(out, f"{block}.op.out_proj", d, e)
+            _linear(out, f"{block}.fc1", 4 * d, d, True)
+            _linear(out, f"{block}.fc2", d, 4 * d, True)
+            out.update({f"{block}.op.conv2d.weight": (e, 1, 3, 3), f"{block}.op.conv2d.bias": (e,),
+                        f"{block}.op.x_proj_weight": (4, r + 2 * n, e), f"{block}.op.dt_projs_weight": (4, e, r),
+                        f"{block}.op.dt_projs_bias": (4, e), f"{block}.op.A_logs": (4 * e, n),
+                        f"{block}.op.Ds": (4 * e,)})
+    out["norm.weight"] = out["norm.bias"] = (widths[-1],)
+    _linear(out, "head", c["num_labels"], widths[-1], True)
+    return out
+
+
 # How earlier releases of transformers name the parts of a ViT layer.
 OLD_VIT = {"vit.layers.": "vit.encoder.layer.", "attention.q_proj": "attention.attention.query",
            "attention.k_proj": "attention.attention.key", "attention.v_proj": "attention.attention.value",
@@ -139,9 +167,9 @@ def random_tensors(config: dict, dtype: str = "BF16", seed: int = 3) -> dict:
     for name, shape in shapes(config).items():
         x = rng.standard_normal(shape).astype(np.float32) * 0.4
         leaf = name.rsplit(".", 1)[-1]
-        if "norm" in name and leaf == "weight" or leaf == "D":
+        if "norm" in name and leaf == "weight" or leaf in ("D", "Ds"):
             x += 1
-        kind = "F32" if leaf in ("A_log", "D", "dt_bias") else dtype
+        kind = "F32" if leaf in ("A_log", "D", "dt_bias", "A_logs", "Ds") else dtype
         data = {"F32": x, "F16": x.astype(np.float16), "BF16": bf16_bits(x)}[kind]
         out[name] = (kind, shape, data.tobytes())
     return out

@@ -98,8 +98,10 @@ def _cast(x, to):
     return x.astype({TensorProto.FLOAT: np.float32, TensorProto.INT64: np.int64}[to])
 
 
-def _conv(x, w, b=None, group=1, kernel_shape=None, strides=None):
+def _conv(x, w, b=None, group=1, kernel_shape=None, strides=None, pads=None):
     spatial = x.ndim - 2
+    if pads:
+        x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:spatial], pads[spatial:])])
     strides = strides or [1] * spatial
     assert kernel_shape is None or list(kernel_shape) == list(w.shape[2:])
     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=tuple(range(2, x.ndim)))
@@ -184,7 +186,8 @@ def _unsqueeze(x, axes):
 OPERATORS = {
     "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b,
     "Div": lambda a, b: a // b if a.dtype == np.int64 else a / b,
-    "Pow": lambda a, b: a ** b, "Neg": lambda a: -a, "Exp": np.exp, "Sqrt": np.sqrt, "Cos": np.cos, "Sin": np.sin,
+    "Pow": lambda a, b: a ** b, "Neg": lambda a: -a, "Exp": np.exp, "Erf": lambda a: _erf(a).astype(np.float32),
+    "Sqrt": np.sqrt, "Cos": np.cos, "Sin": np.sin,
     "Reciprocal": lambda a: 1 / a, "Sigmoid": lambda a: 1 / (1 + np.exp(-a)),
     "Softplus": lambda a: np.logaddexp(a, np.float32(0)), "Clip": lambda x, low, high: np.clip(x, low, high),
     "MatMul": lambda a, b: a @ b, "Transpose": lambda a, perm: a.transpose(perm),

@@ -32,7 +32,8 @@ def softmax(x):
 def forward(config: dict, tensors: dict, x: np.ndarray) -> np.ndarray:
     """Logits for token ids [batch, seq], or for pixels [batch, channels, height, width]."""
     t = {k: v.astype(np.float64) for k, v in tensors.items()}
-    model = {"llama": llama, "qwen2": llama, "mamba": mamba, "mamba2": mamba, "vit": vit}[config["model_type"]]
+    model = {"llama": llama, "qwen2": llama, "mamba": mamba, "mamba2": mamba, "vit": vit,
+             "vmamba": vmamba}[config["model_type"]]
     return model(config, t, x)
 
 
@@ -162,3 +163,53 @@ def vit(c, t, pixels):
         h = linear(t, p + "mlp.fc1", norm(p + "layernorm_after", x))
         x = x + linear(t, p + "mlp.fc2", h * 0.5 * (1 + _erf(h / math.sqrt(2))))
     return linear(t, "classifier", norm("vit.layernorm", x)[:, 0])
+
+
+def layer_norm(t, name, v):
+    v = v - v.mean(-1, keepdims=True)
+    return v / np.sqrt((v * v).mean(-1, keepdims=True) + 1e-5) * t[name + ".weight"] + t[name + ".bias"]
+
+
+def vmamba(c, t, pixels):
+    def patches(name, x, size):  # x [batch, height, width, channels]
+        kernel = t[name + ".weight"]
+        return sum(x[:, u::size, v::size] @ kernel[:, :, u, v].T
+                   for u in range(size) for v in range(size)) + t[name + ".bias"]
+
+    x = layer_norm(t, "patch_norm", patches("patch_embed", pixels.transpose(0, 2, 3, 1), c["patch"]))
+    for stage, depth in enumerate(c["depths"]):
+        if stage:
+            x = layer_norm(t, "down_norm", patches("down", x, 2))
+        for i in range(depth):
+            p = f"stage{stage}.{i}."
+            x = x + ss2d(c, t, p + "op.", layer_norm(t, p + "norm", x))
+            h = linear(t, p + "fc1", layer_norm(t, p + "norm2", x))
+            x = x + linear(t, p + "fc2", h * 0.5 * (1 + _erf(h / math.sqrt(2))))
+    return linear(t, "head", layer_norm(t, "norm", x).mean((1, 2)))
+
+
+def ss2d(c, t, p, x):
+    batch, height, width, d = x.shape
+    n, rank = c["d_state"], -(-d // 16)
+    u, z = np.split(linear(t, p + "in_proj", x), 2, -1)
+    padded = np.pad(u, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    u = silu(sum(padded[:, i:i + height, j:j + width] * t[p + "conv2d.weight"][:, 0, i, j]
+                 for i in range(3) for j in range(3)) + t[p + "conv2d.bias"])
+    e, total = u.shape[-1], np.zeros_like(u)
+    for k in range(4):
+        # A direction is an order of the pixels: rows or columns, forwards or backwards.
+        order = [(i, j) for i in range(height) for j in range(width)]
+        if k % 2:
+            order = [(i, j) for j in range(width) for i in range(height)]
+        if k >= 2:
+            order.reverse()
+        part = slice(k * e, (k + 1) * e)
+        h = np.zeros((batch, e, n))
+        for i, j in order:
+            v = u[:, i, j]
+            dt, bm, cm = np.split(v @ t[p + "x_proj_weight"][k].T, [rank, rank + n], -1)
+            dt = softplus(dt @ t[p + "dt_projs_weight"][k].T + t[p + "dt_projs_bias"][k])
+            h = (np.exp(-dt[:, :, None] * np.exp(t[p + "A_logs"][part])) * h
+                 + (dt * v)[:, :, None] * bm[:, None])
+            total[:, i, j] += np.einsum("ben,bn->be", h, cm) + t[p + "Ds"][part] * v
+    return linear(t, p + "out_proj", layer_norm(t, p + "out_norm", total) * silu(z))

@@ -100,6 +100,19 @@ class Vision(ExportTest):
         np.testing.assert_allclose(logits, reference, **TOLERANCE)
 
 
+    def test_scans_of_images_equal_the_reference(self):
+        for changes in ({}, {"image_size": 4, "dims": [6, 6], "d_state": 1}):
+            with self.subTest(changes=changes):
+                config = dict(CONFIGS["vmamba"], **changes)
+                tensors = random_tensors(config)
+                name = f"v{len(changes)}"
+                path = self.export(write_checkpoint(self.dir / name, config, tensors), name=name + ".onnx")
+                pixels = np.random.default_rng(8).standard_normal((2, 3, config["image_size"], config["image_size"]))
+                logits = onnx_eval.load(path).run(pixel_values=pixels.astype(np.float32))["logits"]
+                reference = reference_models.forward(config, {n: as_float(t) for n, t in tensors.items()}, pixels)
+                np.testing.assert_allclose(logits, reference, **TOLERANCE)
+
+
 class ExampleModels(unittest.TestCase):
     """The models in the repository against figures that Hugging Face's code gave for them in float32."""
 

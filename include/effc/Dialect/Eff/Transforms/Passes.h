@@ -30,6 +30,8 @@ enum class QuantFormat {
 enum class TableFormat { Keep, Int8, Int4 };
 /// Whether and how recurrent states become int8.
 enum class StateQuantization { None, Static, Dynamic };
+/// What eff-collapse-channels averages; see there.
+enum class CollapseMode { Post, Dir, Pre };
 
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION

@@ -407,4 +407,84 @@ def EffRotatePass : Pass<"eff-rotate", "::mlir::ModuleOp"> {
   ];
 }
 
+def EffCancelUniformPass : Pass<"eff-cancel-uniform", "::mlir::ModuleOp"> {
+  let summary = "Layer norms drop addends that are the same in all features";
+  let description = [{
+    `layer_norm(v + g) = layer_norm(v)` when `g` is the same in all features: the norm subtracts the mean. The analysis
+    of effc/Dialect/Eff/Uniformity.h finds such addends through views, sums, scan orders and their merge. What only they
+    read is erased, weights included. A collapsed scan in front of a layer norm is then gone: with `D` the skips,
+    `layer_norm(cross_merge(s + D * cross_scan(x))) = layer_norm(x * sum_k D_k)`. A norm by root mean square, a gate
+    before the norm, or no norm keep it.
+
+    Before:
+    ```mlir
+    %y = eff.expand_channels %s skip(%u, %d : tensor<1x4x8xf32>, !eff.weight<8, f32>)
+      : tensor<1x4x1xf32> -> tensor<1x4x8xf32>
+    %n = eff.layer_norm %y, %w {eps = 1.0e-5 : f32} : tensor<1x4x8xf32>, !eff.weight<8, f32>
+    ```
+    After:
+    ```mlir
+    %y = arith.mulf %u, %d_for_each_token : tensor<1x4x8xf32>
+    %n = eff.layer_norm %y, %w {eps = 1.0e-5 : f32} : tensor<1x4x8xf32>, !eff.weight<8, f32>
+    ```
+
+    A remark names each norm.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def EffCollapseChannelsPass : Pass<"eff-collapse-channels", "::mlir::ModuleOp"> {
+  let summary = "Runs the scans of chosen layers on the mean of their channels";
+  let description = [{
+    VMeanba (arXiv 2412.16602). `post` averages the discretised recurrence over all channels, `dir` over those of each
+    group (an image's scan direction), `pre` averages `u`, `dt`, `A`, `B`, `C` and `D` first. Each channel gets the
+    output of its scan and, but for `pre`, its own skip. Scans of Mamba-2 take the form of `dir`.
+
+    Before:
+    ```mlir
+    %y = eff.ssm_scan %u, %dt, %a, %b, %c skip %d {groups = 4} : ...
+    ```
+    After:
+    ```mlir
+    %decay, %in, %out = eff.collapse_channels %u, %dt, %a, %b, %c {groups = 4, scans = 1} : ...
+    %s = eff.collapsed_scan %decay, %in, %out : tensor<1x64x16xf32> -> tensor<1x64x1xf32>
+    %y = eff.expand_channels %s skip(%u, %d : ...) : tensor<1x64x1xf32> -> tensor<1x64x1536xf32>
+    ```
+
+    Then, unless `literal`, the rewriting of `eff-cancel-uniform`, which takes the scan away where a layer norm follows.
+    A remark for each layer gives the variant, operations and bytes.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect", "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect"];
+  let options = [
+    Option<"variant", "variant", "::effc::eff::CollapseMode", "::effc::eff::CollapseMode::Post",
+           "What is averaged (default post)", [{::llvm::cl::values(
+             clEnumValN(::effc::eff::CollapseMode::Post, "post", "the recurrence, over all channels"),
+             clEnumValN(::effc::eff::CollapseMode::Dir, "dir", "the recurrence, over the channels of each group"),
+             clEnumValN(::effc::eff::CollapseMode::Pre, "pre", "the inputs, over all channels"))}]>,
+    ListOption<"layers", "layers", "std::string", "Layers to collapse, by name or number from 0">,
+    Option<"literal", "literal", "bool", "false", "Keep scans that a layer norm cancels (default false)">,
+    Option<"language", "language", "bool", "false", "Also scans with a state (default false)">,
+  ];
+}
+
+def EffPruneWeightsPass : Pass<"eff-prune-weights", "::mlir::ModuleOp"> {
+  let summary = "Zeros the smallest weights of each linear";
+  let description = [{
+    Unstructured pruning by magnitude: of each matrix that linears alone read, the `ratio` of least `|w|` becomes zero.
+    Formats and sizes stay.
+
+    Before: `eff.weight @w : !eff.weight<1x4, f32> = dense<[[1.0, -4.0, 2.0, 3.0]]>`; after `ratio=0.5`:
+    `dense<[[0.0, -4.0, 0.0, 3.0]]>`.
+
+    A remark for each weight says how many values were zeroed and their share of the sum of squares.
+  }];
+  let dependentDialects = ["::effc::eff::EffDialect"];
+  let options = [
+    Option<"ratio", "ratio", "double", "0.4", "Share of the values, 0 to below 1 (default 0.4)">,
+    ListOption<"skip", "skip", "std::string", "Weights whose names contain one of these stay as they are">,
+  ];
+}
+
 #endif

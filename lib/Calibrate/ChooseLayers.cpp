@@ -1,0 +1,397 @@
+//===- ChooseLayers.cpp - layers that can do without their scans ----------===//
+//
+// Part of effc, under the Apache License v2.0.
+//
+//===----------------------------------------------------------------------===//
+
+#include "effc/Calibrate/ChooseLayers.h"
+
+#include "ObservedModel.h"
+#include "effc/Compress/Collapse.h"
+#include "effc/Dialect/Eff/Transforms/Collapse.h"
+#include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Dialect/Eff/WeightValues.h"
+#include "effc/Pipelines/Lower.h"
+#include "effc/Support/Error.h"
+#include "images.h"
+#include "npy.h"
+
+#include "mlir/Pass/PassManager.h"
+
+#include <cmath>
+#include <numeric>
+
+using namespace mlir;
+using namespace effc;
+
+//===----------------------------------------------------------------------===//
+// The search
+//===----------------------------------------------------------------------===//
+
+static llvm::Expected<OwningOpRef<ModuleOp>>
+collapsed(ModuleOp model, llvm::ArrayRef<std::string> layers,
+          const ChooseLayersOptions &options) {
+  OwningOpRef<ModuleOp> module = model.clone();
+  eff::EffCollapseChannelsPassOptions pass;
+  pass.variant = options.variant == "dir"   ? eff::CollapseMode::Dir
+                 : options.variant == "pre" ? eff::CollapseMode::Pre
+                                            : eff::CollapseMode::Post;
+  pass.layers.assign(layers.begin(), layers.end());
+  pass.literal = options.literal;
+  PassManager pm(model.getContext(), ModuleOp::getOperationName());
+  pm.addPass(eff::createEffCollapseChannelsPass(pass));
+  if (llvm::Error error = runPasses(pm, *module, "collapsing a layer", {}))
+    return std::move(error);
+  return module;
+}
+
+llvm::Expected<LayerChoice>
+effc::chooseCollapsedLayers(ModuleOp model, const ChooseLayersOptions &options,
+                            const MeasureLoss &measure) {
+  LayerChoice choice;
+  std::vector<eff::ScanLayer> layers = eff::listScanLayers(model);
+  if (layers.empty())
+    return makeError(ErrorCode::BadOption, "no layer has a scan to collapse",
+                     "", "",
+                     "effc compile --stop-after=eff shows what was recognised");
+  uint64_t done = 0, total = layers.size();
+  auto attempt = [&](std::vector<std::string> names)
+      -> llvm::Expected<CollapseTrial> {
+    if (options.progress)
+      options.progress("collapsing layers", done++, total);
+    auto module = collapsed(model, names, options);
+    if (!module)
+      return module.takeError();
+    llvm::Expected<double> loss = measure(**module);
+    if (!loss)
+      return loss.takeError();
+    return CollapseTrial{std::move(names), *loss};
+  };
+  for (const eff::ScanLayer &layer : layers) {
+    auto trial = attempt({layer.name});
+    if (!trial)
+      return trial.takeError();
+    choice.single.push_back(std::move(*trial));
+  }
+  // Equally harmful ones in the order of the model.
+  std::vector<std::pair<double, size_t>> order;
+  for (auto [i, trial] : llvm::enumerate(choice.single))
+    order.emplace_back(trial.loss, i);
+  llvm::sort(order);
+  std::vector<CollapseTrial> sorted;
+  for (auto [loss, i] : order)
+    sorted.push_back(choice.single[i]);
+  choice.single = std::move(sorted);
+  total = 2 * layers.size();
+  std::vector<std::string> names;
+  for (const CollapseTrial &single : choice.single) {
+    names.push_back(single.layers.front());
+    // One layer alone has been measured.
+    llvm::Expected<CollapseTrial> trial =
+        names.size() == 1 ? llvm::Expected<CollapseTrial>(single)
+                          : attempt(names);
+    if (!trial)
+      return trial.takeError();
+    choice.joint.push_back(*trial);
+    if (!(trial->loss <= options.budget))
+      break;
+    choice.layers = names;
+    choice.loss = trial->loss;
+  }
+  return choice;
+}
+
+//===----------------------------------------------------------------------===//
+// Running on images
+//===----------------------------------------------------------------------===//
+
+namespace {
+using Arrays = std::map<std::string, effrt::tools::NpyArray>;
+
+/// The images of a file and what a model makes of them.
+class ImageRuns {
+public:
+  explicit ImageRuns(const ChooseLayersOptions &options) : options(options) {}
+
+  llvm::Error read() {
+    auto given = effrt::tools::readNpz(options.samples);
+    if (!given)
+      return toError(given.error());
+    arrays = given.take();
+    auto labels = arrays.find("labels");
+    labelled = labels != arrays.end();
+    if (labelled && labels->second.shape.size() != 1)
+      return makeError(ErrorCode::BadInput, "the labels are no vector",
+                       options.samples);
+    return llvm::Error::success();
+  }
+
+  /// Calls `use(image, outputs of the entry)` for each image of a module with
+  /// one entry point.
+  llvm::Error
+  run(ModuleOp module,
+      llvm::function_ref<void(int64_t, const std::vector<std::vector<float>> &)>
+          use) {
+    CalibrateOptions compile;
+    compile.threads = options.threads;
+    compile.interrupt = options.interrupt;
+    auto engine = compileEngine(module, compile);
+    if (!engine)
+      return engine.takeError();
+    const effrt::Manifest &manifest = (*engine)->model().manifest();
+    auto images =
+        effrt::tools::Images::create(arrays, manifest, options.samples);
+    if (!images)
+      return toError(images.error());
+    const effrt::EntryInfo &entry = (*images).entry();
+    if (labelled &&
+        arrays.at("labels").shape[0] != (*images).count())
+      return makeError(ErrorCode::BadInput,
+                       "there are not as many labels as images",
+                       options.samples);
+    int64_t total = (*images).count(),
+            count = options.sampleCount > 0
+                        ? std::min(options.sampleCount, total)
+                        : total;
+    std::vector<float> input(entry.inputs[0].bytes() / sizeof(float));
+    std::vector<std::vector<float>> outputs;
+    std::vector<effrt::TensorView> views;
+    for (const effrt::TensorInfo &info : entry.outputs)
+      outputs.emplace_back(info.bytes() / sizeof(float));
+    for (size_t i = 0; i < outputs.size(); ++i)
+      views.push_back({entry.outputs[i].name, outputs[i].data(),
+                       entry.outputs[i].bytes()});
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t image = i * total / count;
+      (*images).fill(image, 1, input.data());
+      effrt::Status status = (*engine)->forward(
+          {{entry.inputs[0].name, input.data(), entry.inputs[0].bytes()}},
+          views, entry.name);
+      if (!status)
+        return toError(status.error());
+      use(image, outputs);
+    }
+    return llvm::Error::success();
+  }
+
+  int64_t labelOf(int64_t image) const {
+    return static_cast<int64_t>(arrays.at("labels").at(image));
+  }
+
+  bool labelled = false;
+
+private:
+  const ChooseLayersOptions &options;
+  Arrays arrays;
+};
+
+/// A copy with the entry point of the smallest batch alone.
+llvm::Expected<OwningOpRef<ModuleOp>> oneEntry(ModuleOp model) {
+  OwningOpRef<ModuleOp> module = model.clone();
+  func::FuncOp best;
+  auto batchOf = [](func::FuncOp func) {
+    return func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr)
+        .getBatch();
+  };
+  for (auto func : module->getOps<func::FuncOp>()) {
+    auto entry =
+        func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
+    if (entry && entry.getKind() == eff::EntryKind::Forward &&
+        (!best || batchOf(func) < batchOf(best)))
+      best = func;
+  }
+  if (!best)
+    return makeError(ErrorCode::CannotCalibrate,
+                     "the model has no entry point that takes images");
+  for (auto func : llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
+    if (func != best)
+      func.erase();
+  return module;
+}
+
+std::vector<double> logSoftmax(const std::vector<float> &logits) {
+  double largest = *std::max_element(logits.begin(), logits.end()), sum = 0;
+  for (float x : logits)
+    sum += std::exp(x - largest);
+  std::vector<double> out;
+  for (float x : logits)
+    out.push_back(x - largest - std::log(sum));
+  return out;
+}
+} // namespace
+
+llvm::Expected<LayerChoice>
+effc::chooseCollapsedLayers(ModuleOp model,
+                            const ChooseLayersOptions &options) {
+  ImageRuns runs(options);
+  if (llvm::Error error = runs.read())
+    return std::move(error);
+  auto module = oneEntry(model);
+  if (!module)
+    return module.takeError();
+  // What the model itself says of each image, for classes at least two.
+  std::vector<std::vector<double>> expected;
+  int64_t rightBefore = 0, images = 0;
+  auto isRight = [&](int64_t image, const std::vector<float> &logits) {
+    auto best = std::max_element(logits.begin(), logits.end());
+    return best - logits.begin() == runs.labelOf(image);
+  };
+  OwningOpRef<ModuleOp> plain = (*module)->clone();
+  llvm::Error first =
+      runs.run(*plain, [&](int64_t image, const auto &outputs) {
+        ++images;
+        if (runs.labelled)
+          rightBefore += isRight(image, outputs[0]);
+        else
+          expected.push_back(logSoftmax(outputs[0]));
+      });
+  if (first)
+    return std::move(first);
+  auto measure = [&](ModuleOp changed) -> llvm::Expected<double> {
+    int64_t right = 0, at = 0;
+    double divergence = 0;
+    llvm::Error error =
+        runs.run(changed, [&](int64_t image, const auto &outputs) {
+          if (runs.labelled) {
+            right += isRight(image, outputs[0]);
+            return;
+          }
+          const std::vector<double> &p = expected[at++];
+          std::vector<double> q = logSoftmax(outputs[0]);
+          for (size_t i = 0; i < p.size(); ++i)
+            divergence += std::exp(p[i]) * (p[i] - q[i]);
+        });
+    if (error)
+      return std::move(error);
+    return runs.labelled ? double(rightBefore - right) / double(images)
+                         : divergence / double(images);
+  };
+  auto choice = chooseCollapsedLayers(**module, options, measure);
+  if (choice)
+    choice->labelled = runs.labelled;
+  return choice;
+}
+
+//===----------------------------------------------------------------------===//
+// The proxy
+//===----------------------------------------------------------------------===//
+
+llvm::Expected<std::vector<LayerUniformity>>
+effc::measureLayerUniformity(ModuleOp model,
+                             const ChooseLayersOptions &options) {
+  ImageRuns runs(options);
+  if (llvm::Error error = runs.read())
+    return std::move(error);
+  auto module = oneEntry(model);
+  if (!module)
+    return module.takeError();
+  auto func = *(*module)->getOps<func::FuncOp>().begin();
+  auto ret = llvm::cast<func::ReturnOp>(func.front().getTerminator());
+  struct Scan {
+    compress::ScanInputs<float> inputs;
+    std::vector<float> a, bias, d;
+    size_t output;
+  };
+  std::vector<Scan> scans;
+  std::vector<LayerUniformity> result;
+  Builder builder(model.getContext());
+  for (auto op : func.front().getOps<eff::SsmScanOp>()) {
+    if (op.getState())
+      continue;
+    Scan scan;
+    auto shape = op.getInput().getType().getShape();
+    scan.inputs.length = shape[1];
+    scan.inputs.directions = op.getGroups();
+    scan.inputs.channels = shape[2] / scan.inputs.directions;
+    auto use = op.getA().getDefiningOp<eff::UseOp>();
+    auto values = eff::WeightValues::read(
+        (*module)->lookupSymbol<eff::WeightOp>(use.getSymbol()));
+    if (!values)
+      return values.takeError();
+    scan.inputs.states = values->getColumns();
+    scan.a.assign(values->getValues().begin(), values->getValues().end());
+    scan.d.assign(shape[2], 0.0f);
+    scan.output = ret.getNumOperands();
+    int part = 0;
+    for (Value v : {op.getInput(), op.getDt(), op.getB(), op.getC()}) {
+      auto name = "uniformity." + std::to_string(scans.size()) + "." +
+                  std::to_string(part++);
+      if (failed(func.insertResult(
+              ret.getNumOperands(), v.getType(),
+              builder.getDictionaryAttr(builder.getNamedAttr(
+                  "eff.name", builder.getStringAttr(name))))))
+        return makeError(ErrorCode::CodeGen, "a value cannot be given out");
+      ret->insertOperands(ret.getNumOperands(), v);
+    }
+    result.push_back({use.getSymbol().rsplit('.').first.str()});
+    scans.push_back(std::move(scan));
+  }
+  std::string broken;
+  int64_t images = 0;
+  llvm::Error error =
+      runs.run(**module, [&](int64_t, const auto &outputs) {
+        ++images;
+        for (size_t i = 0; i < scans.size(); ++i) {
+          Scan &scan = scans[i];
+          const auto *given = &outputs[scan.output];
+          // The library takes what softplus reads.
+          std::vector<float> raw;
+          for (float step : given[1])
+            raw.push_back(step > 15 ? step : std::log(std::expm1(step)));
+          scan.inputs.u = given[0];
+          scan.inputs.dt = raw;
+          scan.inputs.a = scan.a;
+          scan.inputs.b = given[2];
+          scan.inputs.c = given[3];
+          scan.inputs.d = scan.d;
+          auto measured = compress::measureUniformity(scan.inputs);
+          if (!measured) {
+            broken = measured.error().what;
+            continue;
+          }
+          result[i].decay += (*measured).decayRms;
+          result[i].input += (*measured).inputRms;
+        }
+      });
+  if (error)
+    return std::move(error);
+  if (!broken.empty())
+    return makeError(ErrorCode::CannotCalibrate,
+                     "the channels of a scan cannot be compared", "", broken);
+  for (LayerUniformity &layer : result) {
+    layer.decay /= double(images);
+    layer.input /= double(images);
+  }
+  return result;
+}
+
+/// Ranks from 1, equal values with their mean.
+static std::vector<double> ranksOf(llvm::ArrayRef<double> values) {
+  std::vector<size_t> order(values.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  llvm::sort(order, [&](size_t a, size_t b) {
+    return std::pair(values[a], a) < std::pair(values[b], b);
+  });
+  std::vector<double> ranks(values.size());
+  for (size_t i = 0; i < order.size();) {
+    size_t end = i;
+    while (end < order.size() && values[order[end]] == values[order[i]])
+      ++end;
+    for (size_t j = i; j < end; ++j)
+      ranks[order[j]] = (double(i) + 1 + double(end)) / 2;
+    i = end;
+  }
+  return ranks;
+}
+
+double effc::rankCorrelation(llvm::ArrayRef<double> a,
+                             llvm::ArrayRef<double> b) {
+  std::vector<double> x = ranksOf(a), y = ranksOf(b);
+  double mean = (double(a.size()) + 1) / 2, xy = 0, xx = 0, yy = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    xy += (x[i] - mean) * (y[i] - mean);
+    xx += (x[i] - mean) * (x[i] - mean);
+    yy += (y[i] - mean) * (y[i] - mean);
+  }
+  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0;
+}
