@@ -7,12 +7,15 @@
 #include "effc/Pipelines/Compress.h"
 
 #include "effc/Calibrate/Calibrate.h"
+#include "effc/Calibrate/ChooseLayers.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Pipelines/Lower.h"
 #include "effc/Pipelines/Recipe.h"
 #include "effc/Support/Error.h"
 
+#include "mlir/IR/Remarks.h"
 #include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
@@ -145,6 +148,58 @@ llvm::Error effc::checkRecipe(const CompileOptions &options) {
       "model will read, or an .npz of images");
 }
 
+/// The layers that `collapse-channels budget=LOSS [samples=N]` may take, found
+/// on the samples.
+static llvm::Expected<RecipeStep> chooseLayers(ModuleOp model,
+                                               const RecipeStep &step,
+                                               const CompileOptions &options,
+                                               const CompileObserver &observer) {
+  ChooseLayersOptions search;
+  search.samples = options.calibration.samples;
+  search.threads = options.jobs;
+  search.progress = observer.progress;
+  search.variant = step.get("variant").value_or("post").str();
+  search.literal = step.get("literal").value_or("false") == "true";
+  llvm::StringRef budget = *step.get("budget"),
+                  samples = step.get("samples").value_or("0");
+  if (budget.getAsDouble(search.budget) || !(search.budget >= 0) ||
+      samples.getAsInteger(10, search.sampleCount))
+    return makeError(ErrorCode::BadRecipe,
+                     "the step collapse-channels does not take budget=" +
+                         budget + " samples=" + samples,
+                     {}, {},
+                     "budget is a loss of at least 0 (0.01: one point of "
+                     "accuracy), samples a number of images, 0 for all");
+  if (search.samples.empty())
+    return makeError(ErrorCode::NeedsCalibration,
+                     "the recipe '" + options.recipe + "' needs samples", {},
+                     "it chooses layers by the accuracy without their scans",
+                     "give --calib FILE.npz: images [n, h, w, c] uint8, and "
+                     "labels [n] if there are any");
+  llvm::Expected<LayerChoice> choice = chooseCollapsedLayers(model, search);
+  if (!choice)
+    return choice.takeError();
+  llvm::StringRef measure = choice->labelled ? "accuracy" : "divergence";
+  for (const CollapseTrial &trial : choice->joint)
+    remark::analysis(model.getLoc(), remark::RemarkOpts::name("LayersTried")
+                                         .category("eff-collapse-channels")
+                                         .function(trial.layers.back()))
+        << remark::add("{0}", llvm::join(trial.layers, ","))
+        << remark::metric("Measure", measure)
+        << remark::metric("Loss", trial.loss)
+        << remark::metric("Budget", search.budget);
+  RecipeStep chosen{step.name, {}, step.line};
+  for (const auto &[name, value] : step.options)
+    if (name != "budget" && name != "samples")
+      chosen.options.emplace_back(name, value);
+  if (!choice->layers.empty())
+    chosen.options.emplace_back("layers", llvm::join(choice->layers, ","));
+  else if (observer.warning)
+    observer.warning("no layer's scan can be collapsed within a loss of " +
+                     budget.str());
+  return chosen;
+}
+
 llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
                                 llvm::StringRef tokenizer,
                                 const CompileObserver &observer) {
@@ -166,6 +221,9 @@ llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
   RecipeActions actions;
   actions.calibrate = [&](ModuleOp module, const RecipeStep &step) {
     return calibrator.run(module, step);
+  };
+  actions.chooseLayers = [&](ModuleOp module, const RecipeStep &step) {
+    return chooseLayers(module, step, options, observer);
   };
   actions.warn = observer.warning;
   actions.progress = observer.progress;

@@ -36,8 +36,9 @@ std::optional<llvm::StringRef> RecipeStep::get(llvm::StringRef option) const {
 }
 
 bool Recipe::needsCalibration() const {
-  return llvm::any_of(
-      steps, [](const RecipeStep &step) { return step.name == "calibrate"; });
+  return llvm::any_of(steps, [](const RecipeStep &step) {
+    return step.name == "calibrate" || step.has("budget");
+  });
 }
 
 std::vector<llvm::StringRef> effc::listRecipes() {
@@ -229,6 +230,12 @@ llvm::Error Application::run() {
       if (!path)
         return path.takeError();
       calibration = std::move(*path);
+    } else if (step.name == "collapse-channels" && step.has("budget")) {
+      llvm::Expected<RecipeStep> chosen = actions.chooseLayers(model, step);
+      if (!chosen)
+        return chosen.takeError();
+      if (llvm::Error error = runPass(*chosen))
+        return error;
     } else if (llvm::Error error = runPass(step)) {
       return error;
     }

@@ -58,12 +58,14 @@ class Language(unittest.TestCase):
 @need_data("models/golden.json")
 class Images(unittest.TestCase):
     def test_accuracy_and_predictions(self):
-        path = compiled(str(exported("vit-cifar")), "--batch=16")
-        result = json.loads(run("eval", path, "--images", DATA / "models/cifar10-test.npz", "--json").stdout)
-        figures = golden()["vit-cifar"]
-        self.assertAlmostEqual(result["accuracy"], 100 * figures["accuracy"], delta=1e-6)
-        key = next(k for k in figures if "predictions" in k)
-        self.assertEqual(result["predictions"][:64], figures[key][:64])
+        for name in ("vit-cifar", "vmamba-cifar"):
+            with self.subTest(name):
+                path = compiled(str(exported(name)), "--batch=16")
+                result = json.loads(run("eval", path, "--images", DATA / "models/cifar10-test.npz", "--json").stdout)
+                figures = golden()[name]
+                self.assertAlmostEqual(result["accuracy"], 100 * figures["accuracy"], delta=1e-6)
+                key = next(k for k in figures if "predictions" in k)
+                self.assertEqual(result["predictions"][:64], figures[key][:64])
 
 
 if __name__ == "__main__":

@@ -63,6 +63,10 @@ struct RecipeActions {
   /// Runs the model on samples and returns the path of what was seen.
   std::function<llvm::Expected<std::string>(mlir::ModuleOp, const RecipeStep &)>
       calibrate;
+  /// Completes a step `collapse-channels budget=LOSS`: chooses its layers by
+  /// trying and returns the step with them, without the budget.
+  std::function<llvm::Expected<RecipeStep>(mlir::ModuleOp, const RecipeStep &)>
+      chooseLayers;
   /// Options of passes that do not stand in the recipe, for those that have
   /// them: `precision`.
   std::vector<std::pair<std::string, std::string>> settings;

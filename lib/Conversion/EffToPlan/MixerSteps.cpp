@@ -119,6 +119,8 @@ LogicalResult ProgramBuilder::convert(eff::CausalConv1DOp op) {
 static void
 addState(llvm::SmallVectorImpl<std::pair<llvm::StringRef, int64_t>> &constants,
          Value state) {
+  if (!state)
+    return;
   eff::Int8StateAttr int8 =
       llvm::cast<eff::StateType>(state.getType()).getInt8();
   if (!int8)

@@ -97,8 +97,11 @@ StaticScales::choosePart(Value part, llvm::ArrayRef<float> maxima) {
     if (auto scan = llvm::dyn_cast<SsmScanOp>(user)) {
       if (scan.getInput() == part && perChannel)
         return coverRuns(maxima, llvm::SmallVector<int64_t>(size, 1));
-      if (scan.getInput() == part && scan.getState())
-        return observed(getObservedName("ssm", scan.getState(), "u"));
+      if (scan.getInput() == part)
+        return observed(getObservedName(
+            "ssm",
+            scan.getState() ? Value(scan.getState()) : Value(scan.getA()),
+            "u"));
       if (scan.getB() == part || scan.getC() == part)
         return groupsOf(scan.getGroups());
     }
@@ -153,7 +156,10 @@ static std::string getOperandName(OpOperand &use) {
                            : use.get() == scan.getB()   ? "b"
                            : use.get() == scan.getC()   ? "c"
                                                         : "z";
-    return getObservedName("ssm", scan.getState(), port);
+    // A scan of an image has no state.
+    return getObservedName(
+        "ssm", scan.getState() ? Value(scan.getState()) : Value(scan.getA()),
+        port);
   }
   auto scan = llvm::cast<SsdScanOp>(use.getOwner());
   llvm::StringRef port = use.get() == scan.getInput() ? "x"

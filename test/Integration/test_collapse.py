@@ -1,0 +1,122 @@
+"""Collapsed scans of a small VMamba: the compiled forms against each other, and what the recipe chooses."""
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+import numpy as np
+
+from effc_tools import DATA, ROOT, SCRATCH, compiled, exported, need_data, run
+
+CONFIG = {"model_type": "vmamba", "image_size": 12, "dims": [16, 24], "depths": [1, 2], "patch": 2, "d_state": 4,
+          "ssm_ratio": 2, "num_labels": 5}
+
+
+def model():
+    """A model of random weights."""
+    path = SCRATCH / "vmamba.onnx"
+    if not path.exists():
+        config = SCRATCH / "vmamba.json"
+        config.write_text(json.dumps(CONFIG))
+        subprocess.run([sys.executable, "-m", "effc.export", "--random", str(config), "--dtype", "f32", "-o", str(path),
+                        "-q"], check=True, env={**os.environ, "PYTHONPATH": str(ROOT / "python")})
+    return path
+
+
+def images(labels=True, count=24):
+    path = SCRATCH / f"images-{labels}.npz"
+    rng = np.random.default_rng(3)
+    arrays = {"images": rng.integers(0, 256, (count, 12, 12, 3), np.uint8)}
+    if labels:
+        arrays["labels"] = rng.integers(0, 5, count).astype(np.uint8)
+    np.savez(path, **arrays)
+    return path
+
+
+def collapsed(name, *steps):
+    recipe = SCRATCH / f"{name}.recipe"
+    recipe.write_text("\n".join(steps) + "\n")
+    return compiled(str(model()), f"--recipe={recipe}")
+
+
+def logits(path):
+    """Of a few images."""
+    from effc.runtime import Model
+    session = Model(path).session()
+    rng = np.random.default_rng(5)
+    rows = []
+    for _ in range(4):
+        pixels = rng.standard_normal((1, 3, 12, 12)).astype(np.float32)
+        rows.append(session.forward({"pixel_values": pixels}, {"logits": np.empty((1, 5), np.float32)})["logits"])
+    return np.stack(rows)
+
+
+class Forms(unittest.TestCase):
+    def test_vmeanba_invariant_8_literal_and_eliminated_forms_agree(self):
+        for layers in ("1", "0,1,2"):
+            free = logits(collapsed(f"free{len(layers)}", f"collapse-channels layers={layers}"))
+            for variant in ("post", "dir"):
+                literal = logits(collapsed(f"{variant}{len(layers)}",
+                                           f"collapse-channels layers={layers} variant={variant} literal"))
+                # f32 rounding through three blocks
+                np.testing.assert_allclose(literal, free, rtol=1e-3, atol=1e-3 * np.abs(free).max())
+            self.assertGreater(np.abs(free - logits(compiled(str(model())))).max(), 1e-3, "the scan did nothing")
+
+    def test_vmeanba_invariant_1_no_layer_changes_no_byte(self):
+        plain, same = compiled(str(model())), collapsed("none", "collapse-channels")
+        np.testing.assert_array_equal(logits(plain), logits(same))
+
+    def test_vmeanba_invariant_9_the_file_shrinks(self):
+        sizes = [collapsed(f"n{n}", "collapse-channels layers=" + ",".join("012"[:n])).stat().st_size for n in (1, 2, 3)]
+        self.assertGreater(compiled(str(model())).stat().st_size, sizes[0])
+        self.assertGreater(sizes[0], sizes[1])
+        self.assertGreater(sizes[1], sizes[2])
+
+    def test_pruned_weights_change_the_model(self):
+        self.assertGreater(np.abs(logits(collapsed("pruned", "prune-weights ratio=0.4"))
+                                  - logits(compiled(str(model())))).max(), 1e-4)
+
+
+class Choice(unittest.TestCase):
+    """`collapse-channels budget=LOSS`."""
+
+    def compile(self, samples, budget):
+        recipe, output = SCRATCH / "choice.recipe", SCRATCH / "choice.eff"
+        recipe.write_text(f"require ssm_scan\ncollapse-channels variant=post budget={budget}\n")
+        arguments = ["compile", model(), "-o", output, "-q", "--json", "--recipe", recipe]
+        return run(*arguments, *(["--calib", samples] if samples else []), check=False)
+
+    def chosen(self, samples, budget):
+        result = self.compile(samples, budget)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_a_budget_of_everything_takes_all_layers(self):
+        self.assertIn("stage1.1.op", self.chosen(images(), 1))
+
+    def test_unlabelled_images_measure_the_divergence(self):
+        self.assertIn("divergence", self.chosen(images(labels=False), 100))
+
+    def test_samples_are_needed(self):
+        result = self.compile(None, 0.01)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("needs samples", result.stderr)
+
+
+@need_data("models/cifar10-test.npz")
+class Trained(unittest.TestCase):
+    def test_accuracy_of_both_forms(self):
+        """Two layers of seven: equal to within the few images that are on the edge."""
+        path, accuracy = exported("vmamba-cifar"), []
+        for form in ("", " literal"):
+            recipe = SCRATCH / f"trained{len(form)}.recipe"
+            recipe.write_text(f"collapse-channels layers=2,4{form}\n")
+            file = compiled(str(path), "--batch=8", f"--recipe={recipe}")
+            result = run("eval", file, "--images", DATA / "models/cifar10-test.npz", "--json")
+            accuracy.append(json.loads(result.stdout)["accuracy"])
+        self.assertAlmostEqual(accuracy[0], accuracy[1], delta=0.2)
+
+
+if __name__ == "__main__":
+    unittest.main()
