@@ -8,6 +8,7 @@
 
 #include "effc/Artifact/ModelWriter.h"
 #include "effc/Dialect/Eff/Eff.h"
+#include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Pipelines/Lower.h"
 #include "effc/Support/Error.h"
 
@@ -208,6 +209,20 @@ effc::compileEngine(ModuleOp module, const CalibrateOptions &options) {
   return created.take();
 }
 
+OwningOpRef<ModuleOp> effc::cloneEntry(ModuleOp model, func::FuncOp entry) {
+  // Weights are shared: what is cloned is small.
+  OwningOpRef<ModuleOp> module = model.clone();
+  for (func::FuncOp func :
+       llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
+    if (func.getSymName() != entry.getSymName())
+      func.erase();
+  PassManager pm(model.getContext());
+  pm.addNestedPass<func::FuncOp>(eff::createEffFuseDtPass());
+  if (failed(pm.run(*module)))
+    return {};
+  return module;
+}
+
 llvm::Expected<ObservedModel>
 ObservedModel::create(ModuleOp model, const CalibrateOptions &options) {
   if (options.progress)
@@ -217,11 +232,10 @@ ObservedModel::create(ModuleOp model, const CalibrateOptions &options) {
     return makeError(ErrorCode::CannotCalibrate,
                      "the model has no entry point to run");
   std::string name = chosen.getSymName().str();
-  OwningOpRef<ModuleOp> module = model.clone();
-  for (func::FuncOp func :
-       llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
-    if (func.getSymName() != name)
-      func.erase();
+  OwningOpRef<ModuleOp> module = cloneEntry(model, chosen);
+  if (!module)
+    return makeError(ErrorCode::CodeGen,
+                     "the model cannot be prepared for calibration");
   ObservedModel observed;
   if (llvm::Error error = observed.observe(
           module->lookupSymbol<func::FuncOp>(name), *module, options))

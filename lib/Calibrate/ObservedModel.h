@@ -10,6 +10,8 @@
 #include "effc/Calibrate/Calibrate.h"
 #include "effrt/engine.h"
 
+#include "mlir/IR/OwningOpRef.h"
+
 namespace effc {
 
 /// One observer of one value.
@@ -33,6 +35,12 @@ struct ObservedState {
 /// Compiles a module of raised functions for this machine; it is used up.
 llvm::Expected<std::unique_ptr<effrt::Engine>>
 compileEngine(mlir::ModuleOp module, const CalibrateOptions &options);
+
+/// A copy of the model with one entry point, in the form whose values have
+/// names: bias and softplus of time steps are part of the scans. Null when a
+/// pass fails.
+mlir::OwningOpRef<mlir::ModuleOp> cloneEntry(mlir::ModuleOp model,
+                                             mlir::func::FuncOp entry);
 
 /// The model compiled as it is, with one entry point that gives out values.
 class ObservedModel {

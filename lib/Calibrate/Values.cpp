@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "effc/Calibrate/Calibrate.h"
+#include "ObservedModel.h"
 #include "effc/Dialect/Eff/Eff.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -163,9 +163,12 @@ std::string effc::fingerprintModel(ModuleOp model) {
     }
   // One entry point stands for all: they differ in batch and tokens alone.
   auto funcs = model.getOps<func::FuncOp>();
-  if (funcs.empty())
+  OwningOpRef<ModuleOp> copy =
+      funcs.empty() ? nullptr : cloneEntry(model, *funcs.begin());
+  if (!copy)
     return print.hex();
-  for (Operation &op : (*funcs.begin()).getBody().getOps()) {
+  auto func = *copy->getOps<func::FuncOp>().begin();
+  for (Operation &op : func.getBody().getOps()) {
     if (!llvm::isa<eff::EffDialect>(op.getDialect()) ||
         llvm::isa<eff::UseOp, eff::SelectRowsOp>(op))
       continue;

@@ -107,11 +107,20 @@ public:
       : width(width), maxima((channels + width - 1) / width) {}
 
   void add(MatrixView<const float> x, const ParallelFor &) override {
-    for (int64_t i = 0; i < x.rows; ++i)
-      for (int64_t j = 0; j < x.cols; ++j) {
-        float &max = maxima[j / width];
-        max = std::max(max, std::fabs(x(i, j)));
+    for (int64_t i = 0; i < x.rows; ++i) {
+      const float *row = x.row(i);
+      if (width == 1) {
+        for (int64_t j = 0; j < x.cols; ++j)
+          maxima[j] = std::max(maxima[j], std::fabs(row[j]));
+        continue;
       }
+      for (int64_t j = 0; j < x.cols; j += width) {
+        float max = maxima[j / width];
+        for (int64_t k = j; k < std::min(j + width, x.cols); ++k)
+          max = std::max(max, std::fabs(row[k]));
+        maxima[j / width] = max;
+      }
+    }
   }
   Result<std::vector<float>> compute(const ParallelFor &) const override {
     return maxima;

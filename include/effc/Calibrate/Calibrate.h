@@ -16,10 +16,12 @@
 ///   attention:@CACHE:q|out   (@CACHE: the keys')   hadamard:@W:in
 ///   state:@STATE          (at the end of each sample)
 ///
-/// hadamard:@W:in is the value before the rotation that feeds the linear of W,
-/// linear:@W:in the one after it. A resource that several ops of one entry
-/// point use names the second one's values with "#1" behind the symbol, and so
-/// on. One value can have several names; it is observed once.
+/// dt is what a scan takes before its bias and softplus, also when these are
+/// still ops of their own. hadamard:@W:in is the value before the rotation that
+/// feeds the linear of W, linear:@W:in the one after it. A resource that
+/// several ops of one entry point use names the second one's values with "#1"
+/// behind the symbol, and so on. One value can have several names; it is
+/// observed once.
 ///
 /// Only f32 values are observed, as rows of their last dimension, and only rows
 /// of tokens that mean something: no padding.
