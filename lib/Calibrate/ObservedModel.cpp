@@ -218,6 +218,7 @@ OwningOpRef<ModuleOp> effc::cloneEntry(ModuleOp model, func::FuncOp entry) {
       func.erase();
   PassManager pm(model.getContext());
   pm.addNestedPass<func::FuncOp>(eff::createEffFuseDtPass());
+  pm.addPass(eff::createEffEraseBasesPass());
   if (failed(pm.run(*module)))
     return {};
   return module;

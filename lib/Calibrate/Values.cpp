@@ -97,7 +97,7 @@ private:
     auto use = resource.getDefiningOp<eff::UseOp>();
     std::string name = (kind + ":@" + (use ? use.getSymbol() : "?")).str();
     unsigned count = uses[name]++;
-    return count ? name + "#" + std::to_string(count) : name;
+    return count ? name + "+" + std::to_string(count) : name;
   }
 
   void add(const std::string &name,

@@ -376,6 +376,8 @@ effc::compileModel(const CompileOptions &options,
   }
   WriteOptions write =
       writeOptions(**model, options, std::move(*tokenizer), observer);
+  sortDecisions(decisions);
+  write.manifest["decisions"] = describeDecisions(decisions);
   if (options.stopAfter == Stage::Objects) {
     if (llvm::Error error = writeObjects(**model, write, options.output))
       return std::move(error);

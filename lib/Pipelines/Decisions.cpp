@@ -11,7 +11,9 @@
 #include "mlir/IR/Remarks.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
+#include <set>
 #include <tuple>
 
 using namespace effc;
@@ -60,7 +62,9 @@ private:
 mlir::LogicalResult effc::collectDecisions(mlir::MLIRContext &context,
                                            std::vector<Decision> &decisions) {
   mlir::remark::RemarkCategories categories;
-  categories.all = ".*";
+  // A kind without a filter of its own is off, whatever `all` says.
+  categories.passed = categories.missed = categories.analysis =
+      categories.failed = ".*";
   return mlir::remark::enableOptimizationRemarks(
       context, std::make_unique<Collector>(decisions),
       std::make_unique<mlir::remark::RemarkEmittingPolicyAll>(), categories);
@@ -71,4 +75,38 @@ void effc::sortDecisions(std::vector<Decision> &decisions) {
     return std::tie(a.pass, a.where, a.name, a.kind, a.values) <
            std::tie(b.pass, b.where, b.name, b.kind, b.values);
   });
+}
+
+llvm::json::Array
+effc::describeDecisions(const std::vector<Decision> &decisions) {
+  struct Group {
+    const Decision *first;
+    llvm::json::Array keys, rows;
+    std::set<std::vector<std::string>> seen;
+  };
+  std::map<std::vector<std::string>, Group> groups;
+  for (const Decision &decision : decisions) {
+    std::vector<std::string> id{decision.pass, decision.name, decision.kind};
+    std::vector<std::string> row{decision.where};
+    for (const auto &[key, value] : decision.values) {
+      id.push_back(key);
+      row.push_back(value);
+    }
+    Group &group = groups[id];
+    if (group.keys.empty() && group.rows.empty()) {
+      group.first = &decision;
+      for (size_t i = 3; i < id.size(); ++i)
+        group.keys.push_back(id[i]);
+    }
+    if (group.seen.insert(row).second)
+      group.rows.push_back(llvm::json::Array(row));
+  }
+  llvm::json::Array result;
+  for (auto &[id, group] : groups)
+    result.push_back(llvm::json::Object{{"pass", group.first->pass},
+                                        {"name", group.first->name},
+                                        {"kind", group.first->kind},
+                                        {"keys", std::move(group.keys)},
+                                        {"rows", std::move(group.rows)}});
+  return result;
 }

@@ -21,6 +21,11 @@ mlir::LogicalResult collectDecisions(mlir::MLIRContext &context,
 /// Brings them into an order that does not depend on threads.
 void sortDecisions(std::vector<Decision> &decisions);
 
+/// Sorted decisions as model files keep them: a list of groups of one pass,
+/// name, kind and set of keys, each with one row of place and values for every
+/// decision. Decisions that several entry points share are there once.
+llvm::json::Array describeDecisions(const std::vector<Decision> &decisions);
+
 } // namespace effc
 
 #endif // EFFC_LIB_PIPELINES_DECISIONS_H

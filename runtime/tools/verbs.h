@@ -49,6 +49,7 @@ int runVerb(const Invocation &call, const ReferenceRunner &reference = {});
 int benchVerb(const Invocation &call);
 int evalVerb(const Invocation &call);
 int inspectVerb(const Invocation &call);
+int explainVerb(const Invocation &call);
 
 /// Prints an error the way every verb does and returns 1.
 int reportError(const Error &error);

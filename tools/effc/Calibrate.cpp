@@ -25,10 +25,10 @@
 
 using namespace effc;
 using namespace effrt::tools;
-using effc::driver::report;
-using effc::driver::Stages;
 using compress::Observer;
 using compress::ObserverKind;
+using effc::driver::report;
+using effc::driver::Stages;
 
 namespace {
 
@@ -90,7 +90,7 @@ void describe(Row &row, const Observer &observer) {
 /// One row for each value, the largest outlier ratio first.
 std::vector<Row> tabulate(const compress::Calibration &calibration) {
   auto valueOf = [](const std::string &name) {
-    return name.substr(0, name.rfind('/'));
+    return name.substr(0, name.rfind('#'));
   };
   std::map<std::string, Row> rows;
   for (const auto &[name, observer] : calibration.getAll()) {
@@ -178,9 +178,9 @@ llvm::Expected<CalibrateOptions> toOptions(const Flags &flags) {
   options.threads = unsigned(flags.jobs);
   options.defaults = !flags.only;
   options.interrupt = catchInterrupt();
-  // What recipes clip, so that the table shows how much that would be.
+  // What recipes clip: the inputs of scans.
   if (!flags.only)
-    for (const char *pattern : {"linear:*:in", "ssm:*:u", "ssd:*:x"}) {
+    for (const char *pattern : {"ssm:*:u", "ssd:*:x"}) {
       ObserveRequest request;
       request.pattern = pattern;
       request.settings.kind = ObserverKind::RunningPercentile;

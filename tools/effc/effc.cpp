@@ -35,6 +35,7 @@ constexpr Verb verbs[] = {
     {"eval", "quality: perplexity, accuracy, divergence", evalVerb},
     {"inspect", "what a model file or an ONNX file holds",
      effc::driver::inspectVerb},
+    {"explain", "what the compiler decided, and why", explainVerb},
     {"calibrate", "statistics of a model's values, for quantisation",
      effc::driver::calibrateVerb},
     {"targets", "what code can be compiled for", effc::driver::targetsVerb},

@@ -19,7 +19,7 @@
 /// dt is what a scan takes before its bias and softplus, also when these are
 /// still ops of their own. hadamard:@W:in is the value before the rotation that
 /// feeds the linear of W, linear:@W:in the one after it. A resource that
-/// several ops of one entry point use names the second one's values with "#1"
+/// several ops of one entry point use names the second one's values with "+1"
 /// behind the symbol, and so on. One value can have several names; it is
 /// observed once.
 ///
@@ -105,7 +105,7 @@ calibrate(mlir::ModuleOp model, const CalibrateOptions &options);
 const compress::Observer *findObserver(const compress::Calibration &calibration,
                                        llvm::StringRef value,
                                        compress::ObserverKind kind);
-/// What calibrations call it: "VALUE/KIND".
+/// What calibrations call it: "VALUE#KIND".
 std::string observerName(llvm::StringRef value, compress::ObserverKind kind);
 
 /// A hash of all that a model computes with: weights, states and the ops of the
