@@ -180,7 +180,7 @@ llvm::Error effc::toError(const effrt::Error &error, const llvm::Twine &where) {
 }
 
 std::string effc::observerName(llvm::StringRef value, ObserverKind kind) {
-  return (value + "#" + compress::getName(kind)).str();
+  return (value + "/" + compress::getName(kind)).str();
 }
 
 const Observer *effc::findObserver(const compress::Calibration &calibration,

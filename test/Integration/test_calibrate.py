@@ -114,7 +114,7 @@ class Refusals(unittest.TestCase):
         arrays.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
         self.refuse(414, model, "--calib-in", path)
         arrays.write_bytes(whole)
-        path.write_text(path.read_text().replace('"aliases": {', '"aliases": {"x#hessian": "nothing", ', 1))
+        path.write_text(path.read_text().replace('"aliases": {', '"aliases": {"x/hessian": "nothing", ', 1))
         self.refuse(414, model, "--calib-in", path, mentions=["nothing"])
         path.write_text("{}")
         self.refuse(414, model, "--calib-in", path)

@@ -90,7 +90,7 @@ void describe(Row &row, const Observer &observer) {
 /// One row for each value, the largest outlier ratio first.
 std::vector<Row> tabulate(const compress::Calibration &calibration) {
   auto valueOf = [](const std::string &name) {
-    return name.substr(0, name.rfind('#'));
+    return name.substr(0, name.rfind('/'));
   };
   std::map<std::string, Row> rows;
   for (const auto &[name, observer] : calibration.getAll()) {

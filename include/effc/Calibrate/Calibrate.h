@@ -105,7 +105,7 @@ calibrate(mlir::ModuleOp model, const CalibrateOptions &options);
 const compress::Observer *findObserver(const compress::Calibration &calibration,
                                        llvm::StringRef value,
                                        compress::ObserverKind kind);
-/// What calibrations call it: "VALUE#KIND".
+/// What calibrations call it: "VALUE/KIND".
 std::string observerName(llvm::StringRef value, compress::ObserverKind kind);
 
 /// A hash of all that a model computes with: weights, states and the ops of the
