@@ -227,11 +227,14 @@ effc::calibrate(mlir::ModuleOp module, const CalibrateOptions &options) {
   llvm::Expected<ObservedModel> model = ObservedModel::create(module, options);
   if (!model)
     return model.takeError();
-  effrt::Engine &engine = model->getEngine();
+  // Bad samples should not cost the time of a compilation.
   llvm::Expected<std::unique_ptr<Samples>> samples =
-      Samples::read(options, engine);
+      Samples::read(options, model->getManifest());
   if (!samples)
     return samples.takeError();
+  if (llvm::Error error = model->compile(options))
+    return std::move(error);
+  effrt::Engine &engine = model->getEngine();
 
   compress::Calibration calibration;
   calibration.fingerprint = fingerprintModel(module);

@@ -47,52 +47,26 @@ compress::WeightFormat formatOf(eff::WeightType type,
   return format;
 }
 
-/// sum over rows of d H d^T for the difference of two matrices, from some rows
-/// spread evenly; `b` may be empty (zeros). One sum per row, then in order: the
-/// same for any threads.
-double errorOf(llvm::ArrayRef<float> a, llvm::ArrayRef<float> b, int64_t rows,
-               MatrixView<const float> hessian,
-               const compress::ParallelFor &parallel) {
-  int64_t k = hessian.rows, count = std::min(rows, kMeasuredRows);
-  std::vector<double> sums(count);
-  parallel(count, [&](int64_t index) {
-    int64_t n = index * rows / count;
-    std::vector<float> d(a.begin() + n * k, a.begin() + (n + 1) * k);
-    if (!b.empty())
-      for (int64_t i = 0; i < k; ++i)
-        d[i] -= b[n * k + i];
-    for (int64_t i = 0; i < k; ++i) {
-      if (d[i] == 0)
-        continue;
-      const float *h = hessian.row(i);
-      float sum = 0;
-      for (int64_t j = 0; j < k; ++j)
-        sum += h[j] * d[j];
-      sums[index] += double(d[i]) * sum;
-    }
-  });
-  double total = 0;
-  for (double sum : sums)
-    total += sum;
-  return total * double(rows) / double(count);
+/// Some rows of a matrix, spread evenly.
+MatrixView<const float> sampleRows(llvm::ArrayRef<float> w, int64_t rows,
+                                   int64_t k) {
+  int64_t count = std::min(rows, kMeasuredRows);
+  return {w.data(), count, k, rows / count * k};
 }
 
 /// Each row as eff rounds it to the nearest.
-std::vector<float> roundRows(llvm::ArrayRef<float> w, int64_t rows, int64_t k,
-                             int64_t group,
-                             const compress::ParallelFor &parallel) {
-  std::vector<float> rounded(w.size());
-  int64_t width = group ? group : k;
-  parallel(rows, [&](int64_t n) {
-    std::vector<int8_t> q(width);
+std::vector<float> roundRows(MatrixView<const float> w, int64_t group) {
+  int64_t k = w.cols, width = group ? group : k;
+  std::vector<float> rounded(w.rows * k);
+  std::vector<int8_t> q(width);
+  for (int64_t n = 0; n < w.rows; ++n)
     for (int64_t at = 0; at < k; at += width) {
-      auto part = w.slice(n * k + at, std::min(width, k - at));
+      llvm::ArrayRef<float> part(w.row(n) + at, std::min(width, k - at));
       float scale = group ? eff::roundInt4(part, q.data())
                           : eff::roundInt8(part, q.data());
       for (size_t i = 0; i < part.size(); ++i)
         rounded[n * k + at + i] = scale * q[i];
     }
-  });
   return rounded;
 }
 
@@ -213,19 +187,23 @@ private:
                                   format, parallel);
     if (!result)
       return wrap(result.error(), op.getSymName());
-    // eff.int8 is symmetric: kernels that multiply magnitudes have no -128.
-    if (format.bits == 8)
-      for (int8_t &q : result->weights.q)
-        q = std::max<int8_t>(q, -127);
     GptqReport &report = reports[index];
-    report.weight = op.getSymName().str();
+    report.weight = op;
     report.deadColumns = result->deadColumns;
     report.usedDouble = result->usedDouble;
     std::vector<float> chosen = result->weights.dequantize();
-    report.error = errorOf(w, chosen, rows, h, parallel);
-    chosen = roundRows(w, rows, k, op.getType().getGroup(), parallel);
-    report.roundedError = errorOf(w, chosen, rows, h, parallel);
-    report.energy = errorOf(w, {}, rows, h, parallel);
+    auto sample = sampleRows(w, rows, k);
+    auto error =
+        compress::outputError(sample, sampleRows(chosen, rows, k), h, parallel);
+    if (!error)
+      return wrap(error.error(), op.getSymName());
+    report.error = *error;
+    chosen = roundRows(sample, op.getType().getGroup());
+    auto rounded = compress::outputError(
+        sample, {chosen.data(), sample.rows, k}, h, parallel);
+    if (!rounded)
+      return wrap(rounded.error(), op.getSymName());
+    report.roundedError = *rounded;
     if (llvm::Error error = eff::setQuantizedValues(op, result->weights.q,
                                                     result->weights.scales))
       return error;

@@ -115,6 +115,62 @@ func::FuncOp chooseEntry(ModuleOp module, int64_t mostTokens) {
   return best;
 }
 
+effrt::DType getDType(Type type) {
+  if (type.isF32() || type.isF16() || type.isBF16() || type.isF64())
+    return type.isF32()    ? effrt::DType::F32
+           : type.isF16()  ? effrt::DType::F16
+           : type.isBF16() ? effrt::DType::BF16
+                           : effrt::DType::F64;
+  switch (type.getIntOrFloatBitWidth()) {
+  case 1:
+    return effrt::DType::Bool;
+  case 8:
+    return effrt::DType::I8;
+  case 16:
+    return effrt::DType::I16;
+  case 32:
+    return effrt::DType::I32;
+  default:
+    return effrt::DType::I64;
+  }
+}
+
+/// What the model file's manifest will say, as far as samples need it.
+effrt::Manifest describe(func::FuncOp func, ModuleOp module) {
+  effrt::Manifest manifest;
+  if (auto model =
+          module->getAttrOfType<eff::ModelAttr>(eff::EffDialect::kModelAttr)) {
+    manifest.vocab = model.getVocab();
+    manifest.maxLength = model.getMaxLength();
+  }
+  llvm::raw_string_ostream(manifest.config)
+      << llvm::json::Value(describeConfig(module));
+  auto entry = func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
+  effrt::EntryInfo info;
+  info.name = func.getSymName().str();
+  info.kind = entry.getKind() == eff::EntryKind::Forward  ? EFF_ENTRY_FORWARD
+              : entry.getKind() == eff::EntryKind::Decode ? EFF_ENTRY_DECODE
+                                                          : EFF_ENTRY_PREFILL;
+  info.batch = int32_t(entry.getBatch());
+  info.tokens = int32_t(entry.getTokens());
+  auto add = [](std::vector<effrt::TensorInfo> &to, Type type, Attribute name) {
+    auto tensor = llvm::dyn_cast<RankedTensorType>(type);
+    if (!tensor || !tensor.getElementType().isIntOrFloat())
+      return;
+    auto text = llvm::dyn_cast_or_null<StringAttr>(name);
+    to.push_back({text ? text.str() : "",
+                  getDType(tensor.getElementType()),
+                  {tensor.getShape().begin(), tensor.getShape().end()}});
+  };
+  for (BlockArgument argument : func.getArguments())
+    add(info.inputs, argument.getType(),
+        func.getArgAttr(argument.getArgNumber(), "eff.name"));
+  for (auto [index, type] : llvm::enumerate(func.getResultTypes()))
+    add(info.outputs, type, func.getResultAttr(unsigned(index), "eff.name"));
+  manifest.entries.push_back(std::move(info));
+  return manifest;
+}
+
 /// Whether the rows of a value are those of the entry's tokens.
 bool hasTokenRows(RankedTensorType type, eff::EntryAttr entry) {
   int64_t rows = type.getNumElements() / type.getShape().back();
@@ -125,7 +181,7 @@ bool hasTokenRows(RankedTensorType type, eff::EntryAttr entry) {
 
 } // namespace
 
-llvm::Error ObservedModel::observe(func::FuncOp func, ModuleOp module,
+llvm::Error ObservedModel::observe(func::FuncOp func,
                                    const CalibrateOptions &options) {
   Requests requests;
   if (llvm::Error error = requests.parse(options))
@@ -143,7 +199,7 @@ llvm::Error ObservedModel::observe(func::FuncOp func, ModuleOp module,
     if (watches.empty())
       continue;
     unsigned output = func.getNumResults();
-    Builder builder(module.getContext());
+    Builder builder(func.getContext());
     auto name =
         builder.getNamedAttr("eff.name", builder.getStringAttr(named.names[0]));
     if (failed(
@@ -153,7 +209,7 @@ llvm::Error ObservedModel::observe(func::FuncOp func, ModuleOp module,
     ret->insertOperands(ret.getNumOperands(), named.value);
     values.push_back({output, std::move(watches)});
   }
-  for (auto state : module.getOps<eff::StateOp>()) {
+  for (auto state : module->getOps<eff::StateOp>()) {
     eff::StateType type = state.getType();
     if (!type.isF32())
       continue;
@@ -186,14 +242,14 @@ effc::compileEngine(ModuleOp module, const CalibrateOptions &options) {
   write.targets = {X86Machine::host()};
   write.output = path.str().str();
   write.jobs = options.threads;
-  write.model["config"] = describeConfig(module);
+  write.model["config"] = describeConfig(*module);
   if (options.progress)
     write.progress = [&options](const WriteProgress &p) {
       constexpr const char *names[] = {"compiling kernels", "linking",
                                        "packing weights"};
       options.progress(names[p.stage], p.done, p.total);
     };
-  llvm::Expected<ModelReport> report = writeModel(module, write);
+  llvm::Expected<ModelReport> report = writeModel(*module, write);
   if (!report)
     return report.takeError();
   // Mapped: the file may go.
@@ -207,6 +263,17 @@ effc::compileEngine(ModuleOp module, const CalibrateOptions &options) {
   if (!created)
     return toError(created.error());
   return created.take();
+}
+
+llvm::Error ObservedModel::compile(const CalibrateOptions &options) {
+  if (options.progress)
+    options.progress("preparing", 0, 0);
+  auto compiled = compileEngine(*module, options);
+  if (!compiled)
+    return compiled.takeError();
+  engine = std::move(*compiled);
+  module = {};
+  return llvm::Error::success();
 }
 
 OwningOpRef<ModuleOp> effc::cloneEntry(ModuleOp model, func::FuncOp entry) {
@@ -226,24 +293,19 @@ OwningOpRef<ModuleOp> effc::cloneEntry(ModuleOp model, func::FuncOp entry) {
 
 llvm::Expected<ObservedModel>
 ObservedModel::create(ModuleOp model, const CalibrateOptions &options) {
-  if (options.progress)
-    options.progress("preparing", 0, 0);
   func::FuncOp chosen = chooseEntry(model, options.maxTokens);
   if (!chosen)
     return makeError(ErrorCode::CannotCalibrate,
                      "the model has no entry point to run");
-  std::string name = chosen.getSymName().str();
-  OwningOpRef<ModuleOp> module = cloneEntry(model, chosen);
-  if (!module)
+  ObservedModel observed;
+  observed.module = cloneEntry(model, chosen);
+  if (!observed.module)
     return makeError(ErrorCode::CodeGen,
                      "the model cannot be prepared for calibration");
-  ObservedModel observed;
-  if (llvm::Error error = observed.observe(
-          module->lookupSymbol<func::FuncOp>(name), *module, options))
+  auto func = observed.module->lookupSymbol<func::FuncOp>(chosen.getSymName());
+  observed.manifest =
+      std::make_unique<effrt::Manifest>(describe(func, *observed.module));
+  if (llvm::Error error = observed.observe(func, options))
     return std::move(error);
-  auto engine = compileEngine(*module, options);
-  if (!engine)
-    return engine.takeError();
-  observed.engine = std::move(*engine);
   return observed;
 }

@@ -45,17 +45,23 @@ mlir::OwningOpRef<mlir::ModuleOp> cloneEntry(mlir::ModuleOp model,
 /// The model compiled as it is, with one entry point that gives out values.
 class ObservedModel {
 public:
+  /// Finds the values; quick.
   static llvm::Expected<ObservedModel> create(mlir::ModuleOp model,
                                               const CalibrateOptions &options);
+  /// Then there is an engine.
+  llvm::Error compile(const CalibrateOptions &options);
 
   effrt::Engine &getEngine() const { return *engine; }
+  /// What samples have to fit.
+  const effrt::Manifest &getManifest() const { return *manifest; }
   const std::vector<ObservedValue> &getValues() const { return values; }
   const std::vector<ObservedState> &getStates() const { return states; }
 
 private:
-  llvm::Error observe(mlir::func::FuncOp func, mlir::ModuleOp module,
-                      const CalibrateOptions &options);
+  llvm::Error observe(mlir::func::FuncOp func, const CalibrateOptions &options);
 
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  std::unique_ptr<effrt::Manifest> manifest;
   std::vector<ObservedValue> values;
   std::vector<ObservedState> states;
   std::unique_ptr<effrt::Engine> engine;

@@ -156,20 +156,20 @@ private:
 /// Reads one file for one model.
 class Reader {
 public:
-  Reader(const CalibrateOptions &options, effrt::Engine &engine)
-      : options(options), engine(engine) {
+  Reader(const CalibrateOptions &options, const effrt::Manifest &manifest)
+      : options(options), manifest(manifest) {
     length = options.sampleTokens;
-    if (engine.capacity() > 0)
-      length = std::min<int64_t>(length, engine.capacity());
+    if (manifest.maxLength > 0)
+      length = std::min(length, manifest.maxLength);
   }
 
   llvm::Expected<std::unique_ptr<Samples>> read() {
     llvm::StringRef extension = llvm::sys::path::extension(options.samples);
     bool isArchive = extension == ".npz", isArray = extension == ".npy";
-    bool takesTokens = llvm::any_of(engine.model().manifest().entries,
-                                    [](const effrt::EntryInfo &info) {
-                                      return info.kind != EFF_ENTRY_FORWARD;
-                                    });
+    bool takesTokens =
+        llvm::any_of(manifest.entries, [](const effrt::EntryInfo &info) {
+          return info.kind != EFF_ENTRY_FORWARD;
+        });
     if (!takesTokens) {
       if (!isArchive)
         return makeError(ErrorCode::BadInput, "the model takes no text",
@@ -214,7 +214,6 @@ private:
     llvm::Expected<Arrays> arrays = readArrays();
     if (!arrays)
       return arrays.takeError();
-    const effrt::Manifest &manifest = engine.model().manifest();
     std::unique_ptr<Samples> result;
     if (arrays->count("images")) {
       auto images = std::make_unique<ImageSamples>(std::move(*arrays),
@@ -277,13 +276,13 @@ private:
       std::vector<TokenId> ids;
       for (int64_t c = 0; c < columns; ++c) {
         double id = array.at(r * columns + c);
-        if (id < 0 || id >= engine.vocab())
+        if (id < 0 || id >= manifest.vocab)
           return makeError(ErrorCode::BadTokens,
                            "token id " + std::to_string(int64_t(id)) +
                                " is outside the vocabulary",
                            options.samples,
                            "ids are from 0 to " +
-                               std::to_string(engine.vocab() - 1));
+                               std::to_string(manifest.vocab - 1));
         ids.push_back(TokenId(id));
       }
       addWindows(ids, sequences);
@@ -354,13 +353,14 @@ private:
   }
 
   const CalibrateOptions &options;
-  effrt::Engine &engine;
+  const effrt::Manifest &manifest;
   int64_t length;
 };
 
 } // namespace
 
 llvm::Expected<std::unique_ptr<Samples>>
-Samples::read(const CalibrateOptions &options, effrt::Engine &engine) {
-  return Reader(options, engine).read();
+Samples::read(const CalibrateOptions &options,
+              const effrt::Manifest &manifest) {
+  return Reader(options, manifest).read();
 }

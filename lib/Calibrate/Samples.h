@@ -16,9 +16,11 @@ namespace effc {
 class Samples {
 public:
   virtual ~Samples() = default;
-  /// Reads the file for the model of `engine`.
+  /// Reads the file for a model of which `manifest` says the entry points, the
+  /// vocabulary, the capacity and the configuration. It must outlive the
+  /// samples.
   static llvm::Expected<std::unique_ptr<Samples>>
-  read(const CalibrateOptions &options, effrt::Engine &engine);
+  read(const CalibrateOptions &options, const effrt::Manifest &manifest);
 
   virtual int64_t count() const = 0;
   /// Runs sample `index` in sequence 0, from the beginning.

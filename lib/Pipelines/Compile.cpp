@@ -161,9 +161,11 @@ public:
     return model;
   }
 
-  llvm::Error lower(ModuleOp model, llvm::StringRef tokenizer) {
+  llvm::Error lower(ModuleOp model, llvm::StringRef tokenizer,
+                    std::vector<Decision> &decisions) {
     begin(options.recipe.empty() ? "planning" : "compressing");
-    if (llvm::Error error = compressModel(model, options, tokenizer, observer))
+    if (llvm::Error error =
+            compressModel(model, options, tokenizer, observer, decisions))
       return error;
     begin("planning");
     if (llvm::Error error = prepareForPlan(model, observer.warning))
@@ -362,7 +364,7 @@ effc::compileModel(const CompileOptions &options,
   };
   if (options.stopAfter <= Stage::Eff)
     return done();
-  if (llvm::Error error = compilation.lower(**model, *tokenizer))
+  if (llvm::Error error = compilation.lower(**model, *tokenizer, decisions))
     return std::move(error);
   if (options.stopAfter == Stage::Plan)
     return done();

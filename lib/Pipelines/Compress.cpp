@@ -202,7 +202,8 @@ static llvm::Expected<RecipeStep> chooseLayers(ModuleOp model,
 
 llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
                                 llvm::StringRef tokenizer,
-                                const CompileObserver &observer) {
+                                const CompileObserver &observer,
+                                std::vector<Decision> &decisions) {
   PassManager pm(model.getContext());
   pm.addNestedPass<func::FuncOp>(eff::createEffFuseDtPass());
   if (llvm::Error error =
@@ -220,7 +221,10 @@ llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
   Calibrator calibrator(options, tokenizer, observer);
   RecipeActions actions;
   actions.calibrate = [&](ModuleOp module, const RecipeStep &step) {
-    return calibrator.run(module, step);
+    size_t before = decisions.size();
+    auto result = calibrator.run(module, step);
+    decisions.resize(before);
+    return result;
   };
   actions.chooseLayers = [&](ModuleOp module, const RecipeStep &step) {
     return chooseLayers(module, step, options, observer);

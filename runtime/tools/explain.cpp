@@ -127,7 +127,7 @@ std::vector<Layer> makeLayers(const Manifest &manifest,
       layer.before = *from;
     if (const std::string *reason = decision.find("Reason"))
       layer.reason = *reason;
-    if (auto error = decision.number("Error"))
+    if (auto error = decision.number("OutputError"))
       layer.error = error;
   }
   return layers;

@@ -3,6 +3,7 @@ import hashlib
 import json
 import re
 import shlex
+import struct
 import unittest
 
 from effc_tools import EXAMPLES, ROOT, SCRATCH, compiled, run
@@ -10,6 +11,37 @@ from effc_tools import EXAMPLES, ROOT, SCRATCH, compiled, run
 
 def explain(path, *flags):
     return json.loads(run("explain", path, "--json", *flags).stdout)
+
+
+MAGIC = b"EFMODEL\x1a"
+
+
+def fnv(data):
+    value = 0xcbf29ce484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001b3 & (1 << 64) - 1
+    return value
+
+
+def with_manifest(source, target, old, new):
+    """A model file whose manifest has other words of the same length, with the hashes that it needs (effrt.h)."""
+    data = source.read_bytes()
+    at = data.index(MAGIC)
+    while True:  # eff_model begins with the same word
+        size, length, known = struct.unpack_from("<IQQ", data, at + 12)
+        if size < 256 and fnv(data[at:at + size - 8]) == struct.unpack_from("<Q", data, at + size - 8)[0]:
+            break
+        at = data.index(MAGIC, at + 1)
+    start = data.index(b'{"')
+    while fnv(data[start:start + length]) != known:
+        start = data.index(b'{"', start + 1)
+    changed = data[start:start + length].replace(old, new)
+    data = data[:start] + changed + data[start + length:]
+    header = bytearray(data[at:at + size])
+    struct.pack_into("<Q", header, 24, fnv(changed))
+    struct.pack_into("<Q", header, size - 8, fnv(header[:size - 8]))
+    target.write_bytes(data[:at] + bytes(header) + data[at + size:])
+    return target
 
 
 class Explanations(unittest.TestCase):
@@ -61,16 +93,14 @@ class Explanations(unittest.TestCase):
         self.assertIn("FormatChosen", result.stderr)
 
     def test_a_file_without_decisions(self):
-        path = SCRATCH / "old.eff"
-        path.write_bytes(compiled("mamba2-tiny").read_bytes().replace(b'"decisions"', b'"unknown__"'))
+        path = with_manifest(compiled("mamba2-tiny"), SCRATCH / "old.eff", b'"decisions"', b'"unknown__"')
         report = explain(path)
         self.assertEqual(report["decisions"], [])
         self.assertGreaterEqual(len(report["layers"]), 9)
         self.assertIn("keeps no decisions", run("explain", path).stdout)
 
     def test_damaged_decisions_are_left_out(self):
-        path = SCRATCH / "damaged.eff"
-        path.write_bytes(compiled("mamba2-tiny").read_bytes().replace(b'"rows"', b'"sows"'))
+        path = with_manifest(compiled("mamba2-tiny"), SCRATCH / "damaged.eff", b'"rows"', b'"sows"')
         self.assertEqual(explain(path)["decisions"], [])
 
     def test_refusals(self):

@@ -49,11 +49,10 @@ struct GptqWeightsOptions {
 };
 
 struct GptqReport {
-  std::string weight;
-  /// Expected squared error of the outputs, tr(E H E^T), by GPTQ and when each
-  /// weight is rounded to the nearest; and that of an output of all zeros, as a
-  /// measure. From 32 rows of the weight, scaled up.
-  double error = 0, roundedError = 0, energy = 0;
+  eff::WeightOp weight;
+  /// Relative squared error of the outputs (compress::outputError) by GPTQ, and
+  /// what rounding to the nearest would make; both of 32 rows of the weight.
+  double error = 0, roundedError = 0;
   int64_t deadColumns = 0; ///< Inputs that were always 0.
   bool usedDouble = false;
   double seconds = 0;

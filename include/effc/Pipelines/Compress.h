@@ -16,10 +16,13 @@ namespace effc {
 llvm::Error checkRecipe(const CompileOptions &options);
 
 /// Applies what `options` ask for (a recipe, or a format of weights) to a
-/// raised model. `tokenizer` is its text, for samples of text.
+/// raised model. `tokenizer` is its text, for samples of text. `decisions` is
+/// where remarks are collected: those about the models that calibrations run
+/// do not stay there.
 llvm::Error compressModel(mlir::ModuleOp model, const CompileOptions &options,
                           llvm::StringRef tokenizer,
-                          const CompileObserver &observer);
+                          const CompileObserver &observer,
+                          std::vector<Decision> &decisions);
 
 } // namespace effc
 

@@ -174,7 +174,8 @@ llvm::Error EffQuantizePass::roundWeights() {
                                         .category("eff-quantize")
                                         .function(one.op.getSymName()))
         << remark::add("{0}", one.op.getSymName())
-        << remark::metric("OutputError", float(one.error));
+        << remark::metric("OutputError", float(one.error))
+        << remark::metric("NearestError", float(one.nearestError));
   return llvm::Error::success();
 }
 

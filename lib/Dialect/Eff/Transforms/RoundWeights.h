@@ -12,10 +12,11 @@
 namespace effc::eff {
 
 /// What rounding a weight cost: the squared error of the outputs relative to
-/// the outputs, `tr(E H E^T) / tr(W H W^T)`.
+/// the outputs, `tr(E H E^T) / tr(W H W^T)`, and what rounding to the nearest
+/// would have cost.
 struct RoundedWeight {
   WeightOp op;
-  double error;
+  double error, nearestError;
 };
 
 /// Gives weights of integer formats the integers that GPTQ (arXiv 2210.17323)
