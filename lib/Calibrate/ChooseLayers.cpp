@@ -55,8 +55,8 @@ effc::chooseCollapsedLayers(ModuleOp model, const ChooseLayersOptions &options,
                      "", "",
                      "effc compile --stop-after=eff shows what was recognised");
   uint64_t done = 0, total = layers.size();
-  auto attempt = [&](std::vector<std::string> names)
-      -> llvm::Expected<CollapseTrial> {
+  auto attempt =
+      [&](std::vector<std::string> names) -> llvm::Expected<CollapseTrial> {
     if (options.progress)
       options.progress("collapsing layers", done++, total);
     auto module = collapsed(model, names, options);
@@ -144,8 +144,7 @@ public:
     if (!images)
       return toError(images.error());
     const effrt::EntryInfo &entry = (*images).entry();
-    if (labelled &&
-        arrays.at("labels").shape[0] != (*images).count())
+    if (labelled && arrays.at("labels").shape[0] != (*images).count())
       return makeError(ErrorCode::BadInput,
                        "there are not as many labels as images",
                        options.samples);
@@ -159,8 +158,8 @@ public:
     for (const effrt::TensorInfo &info : entry.outputs)
       outputs.emplace_back(info.bytes() / sizeof(float));
     for (size_t i = 0; i < outputs.size(); ++i)
-      views.push_back({entry.outputs[i].name, outputs[i].data(),
-                       entry.outputs[i].bytes()});
+      views.push_back(
+          {entry.outputs[i].name, outputs[i].data(), entry.outputs[i].bytes()});
     for (int64_t i = 0; i < count; ++i) {
       int64_t image = i * total / count;
       (*images).fill(image, 1, input.data());
@@ -237,14 +236,13 @@ effc::chooseCollapsedLayers(ModuleOp model,
     return best - logits.begin() == runs.labelOf(image);
   };
   OwningOpRef<ModuleOp> plain = (*module)->clone();
-  llvm::Error first =
-      runs.run(*plain, [&](int64_t image, const auto &outputs) {
-        ++images;
-        if (runs.labelled)
-          rightBefore += isRight(image, outputs[0]);
-        else
-          expected.push_back(logSoftmax(outputs[0]));
-      });
+  llvm::Error first = runs.run(*plain, [&](int64_t image, const auto &outputs) {
+    ++images;
+    if (runs.labelled)
+      rightBefore += isRight(image, outputs[0]);
+    else
+      expected.push_back(logSoftmax(outputs[0]));
+  });
   if (first)
     return std::move(first);
   auto measure = [&](ModuleOp changed) -> llvm::Expected<double> {
@@ -316,10 +314,10 @@ effc::measureLayerUniformity(ModuleOp model,
     for (Value v : {op.getInput(), op.getDt(), op.getB(), op.getC()}) {
       auto name = "uniformity." + std::to_string(scans.size()) + "." +
                   std::to_string(part++);
-      if (failed(func.insertResult(
-              ret.getNumOperands(), v.getType(),
-              builder.getDictionaryAttr(builder.getNamedAttr(
-                  "eff.name", builder.getStringAttr(name))))))
+      if (failed(
+              func.insertResult(ret.getNumOperands(), v.getType(),
+                                builder.getDictionaryAttr(builder.getNamedAttr(
+                                    "eff.name", builder.getStringAttr(name))))))
         return makeError(ErrorCode::CodeGen, "a value cannot be given out");
       ret->insertOperands(ret.getNumOperands(), v);
     }
@@ -328,31 +326,30 @@ effc::measureLayerUniformity(ModuleOp model,
   }
   std::string broken;
   int64_t images = 0;
-  llvm::Error error =
-      runs.run(**module, [&](int64_t, const auto &outputs) {
-        ++images;
-        for (size_t i = 0; i < scans.size(); ++i) {
-          Scan &scan = scans[i];
-          const auto *given = &outputs[scan.output];
-          // The library takes what softplus reads.
-          std::vector<float> raw;
-          for (float step : given[1])
-            raw.push_back(step > 15 ? step : std::log(std::expm1(step)));
-          scan.inputs.u = given[0];
-          scan.inputs.dt = raw;
-          scan.inputs.a = scan.a;
-          scan.inputs.b = given[2];
-          scan.inputs.c = given[3];
-          scan.inputs.d = scan.d;
-          auto measured = compress::measureUniformity(scan.inputs);
-          if (!measured) {
-            broken = measured.error().what;
-            continue;
-          }
-          result[i].decay += (*measured).decayRms;
-          result[i].input += (*measured).inputRms;
-        }
-      });
+  llvm::Error error = runs.run(**module, [&](int64_t, const auto &outputs) {
+    ++images;
+    for (size_t i = 0; i < scans.size(); ++i) {
+      Scan &scan = scans[i];
+      const auto *given = &outputs[scan.output];
+      // The library takes what softplus reads.
+      std::vector<float> raw;
+      for (float step : given[1])
+        raw.push_back(step > 15 ? step : std::log(std::expm1(step)));
+      scan.inputs.u = given[0];
+      scan.inputs.dt = raw;
+      scan.inputs.a = scan.a;
+      scan.inputs.b = given[2];
+      scan.inputs.c = given[3];
+      scan.inputs.d = scan.d;
+      auto measured = compress::measureUniformity(scan.inputs);
+      if (!measured) {
+        broken = measured.error().what;
+        continue;
+      }
+      result[i].decay += (*measured).decayRms;
+      result[i].input += (*measured).inputRms;
+    }
+  });
   if (error)
     return std::move(error);
   if (!broken.empty())

@@ -242,14 +242,14 @@ effc::compileEngine(ModuleOp module, const CalibrateOptions &options) {
   write.targets = {X86Machine::host()};
   write.output = path.str().str();
   write.jobs = options.threads;
-  write.model["config"] = describeConfig(*module);
+  write.model["config"] = describeConfig(module);
   if (options.progress)
     write.progress = [&options](const WriteProgress &p) {
       constexpr const char *names[] = {"compiling kernels", "linking",
                                        "packing weights"};
       options.progress(names[p.stage], p.done, p.total);
     };
-  llvm::Expected<ModelReport> report = writeModel(*module, write);
+  llvm::Expected<ModelReport> report = writeModel(module, write);
   if (!report)
     return report.takeError();
   // Mapped: the file may go.

@@ -35,7 +35,8 @@ public:
         })
         .Case([&](eff::SsmScanOp s) {
           // A scan of an image has no state.
-          add(begin("ssm", s.getState() ? Value(s.getState()) : Value(s.getA())),
+          add(begin("ssm",
+                    s.getState() ? Value(s.getState()) : Value(s.getA())),
               {{"u", s.getInput()},
                {"dt", s.getDt()},
                {"b", s.getB()},
