@@ -196,7 +196,8 @@ class BackendTests(unittest.TestCase):
 
     def check(self, *flags):
         cases = drive(self.folder, "--filter", "test_", *flags)
-        self.assertGreater(len(cases), 100)
+        # The rarest choice takes one in 37 of 1,905.
+        self.assertGreater(len(cases), 50)
         for name, case in cases.items():
             with self.subTest(name, flags=flags):
                 self.assertIn(case["status"], ("passed", "folded", "unsupported"), case["reason"])

@@ -289,7 +289,7 @@ class Command(ExportTest):
         root = self.dir / "models"
         for kind in ("mamba", "llama"):
             write_checkpoint(root / kind, CONFIGS[kind], random_tensors(CONFIGS[kind]), "dotted")
-        write_checkpoint(root / "odd", {"model_type": "vmamba"}, {})
+        write_checkpoint(root / "odd", {"model_type": "retnet"}, {})
         (root / "notes").mkdir()
         (root / "tokenizer-31.json").write_text(json.dumps(TOKENIZER))
         status, _, err = self.run_command("--all", root, "-o", self.out / "all")

@@ -31,7 +31,7 @@ class Random(ExportTest):
                 found = self.weights(path)
                 self.assertEqual({n: a.shape for n, (_, a) in found.items()}, shapes(config))
                 for name, (dtype, array) in found.items():
-                    recurrent = name.rsplit(".", 1)[-1] in ("A_log", "D", "dt_bias")
+                    recurrent = name.rsplit(".", 1)[-1] in ("A_log", "A_logs", "D", "Ds", "dt_bias")
                     self.assertEqual(dtype, 1 if recurrent else 16, name)
                     self.assertTrue(np.isfinite(array).all(), name)
 
