@@ -99,9 +99,19 @@ TEST(CompileKernelTest, EveryFamilyCompilesForEveryLevel) {
        "batch=1 tokens=1 heads=2 head_dim=24 capacity=8 ldx=48"},
       {"causal_conv1d",
        "batch=1 tokens=2 channels=24 kernel=4 ldx=24 ldy=24 silu=1"},
+      {"collapse_channels", "rows=3 channels=24 heads=24 n=8 groups=2 scans=1 "
+                            "ldu=24 lddt=24 ldb=16 ldc=16"},
+      {"collapsed_scan", "batch=1 tokens=3 n=8 scans=2"},
       {"copy_rows", "rows=2 d=24 ldx=24 ldy=24"},
+      {"cross_merge",
+       "batch=1 d=24 directions=2 height=3 width=4 ldx=48 ldy=24"},
+      {"cross_scan", "batch=1 d=24 directions=2 height=3 width=4 ldx=24 "
+                     "ldy=48"},
+      {"depthwise_conv2d", "batch=1 channels=24 height=4 width=4 kh=3 kw=3 "
+                           "ldx=24 ldy=24 silu=1"},
       {"dequantize_rows", "rows=2 k=24 ldq=24 ldy=24"},
       {"embed", "rows=2 d=24 vocab=40 ldy=24 format=5"},
+      {"expand_channels", "rows=3 channels=24 scans=2 ldu=24 ldz=24 ldy=24"},
       {"gated_norm", "rows=2 d=24 ldx=24 ldz=24 ldy=24 group=24 hadamard=1 "
                      "base=12 log2=1 blocks=1 quant=2"},
       {"hadamard", "rows=2 d=24 ldx=24 ldy=24 base=12 log2=1 blocks=1 quant=2"},
