@@ -125,7 +125,9 @@ std::vector<Layer> makeLayers(const Manifest &manifest,
       layer.bytesBefore = before;
     if (const std::string *from = decision.find("From"))
       layer.before = *from;
-    if (const std::string *reason = decision.find("Reason"))
+    // Of several reasons, that of the format.
+    if (const std::string *reason = decision.find("Reason");
+        reason && (layer.reason.empty() || decision.find("BytesBefore")))
       layer.reason = *reason;
     if (auto error = decision.number("OutputError"))
       layer.error = error;
