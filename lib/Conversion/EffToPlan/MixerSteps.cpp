@@ -105,13 +105,10 @@ LogicalResult ProgramBuilder::convert(eff::CausalConv1DOp op) {
   }
   addReading(constants, x, "x_i8", "xscale_each");
   addQuantization(constants, y);
-  SmallVector<Value> operands{x.matrix.ref, getResource(op.getWeight()),
-                              getResource(op.getBias()),
-                              getResource(op.getState()), y.matrix.ref};
-  // The kernel of floats takes no scales.
-  if (x.isInt8)
-    operands.append({x.scale, y.scale});
-  addStep(op, "causal_conv1d", constants, operands, getCost(op));
+  addStep(op, "causal_conv1d", constants,
+          {x.matrix.ref, getResource(op.getWeight()), getResource(op.getBias()),
+           getResource(op.getState()), y.matrix.ref, x.scale, y.scale},
+          getCost(op));
   return success();
 }
 

@@ -156,3 +156,29 @@ func.func @int4(%x: tensor<1x2x16xf32>) -> tensor<1x2x8xf32>
   %y = eff.linear %q, %w scale(%s : tensor<1x2xf32>) : tensor<1x2x16xi8>, !eff.weight<8x16, #eff.int4<group = 8>, nibble16> -> tensor<1x2x8xf32>
   return %y : tensor<1x2x8xf32>
 }
+
+// -----
+
+// A convolution of floats rounds its result by the scale of the next op.
+// CHECK: plan.kernel @[[CONV:causal_conv1d_.*]] "causal_conv1d" {{{.*}}quant = 1 : i64
+// CHECK: %[[NULL:.*]] = plan.null
+// CHECK-DAG: %[[SCALE:.*]] = plan.weight @scale
+// CHECK: plan.step @[[CONV]]({{.*}}, %[[NULL]], %[[SCALE]]) writes [3, 4]
+eff.weight @ids : !eff.weight<16x16, f32>
+eff.weight @conv : !eff.weight<16x4, f32>
+eff.weight @scale : !eff.weight<1, f32>
+eff.weight @out : !eff.weight<16x16, #eff.int8, quad16>
+eff.state @s : !eff.state<conv, 3x16, f32>
+func.func @decode_b1_t1(%ids: tensor<1x1xi32>) -> tensor<1x1x16xf32>
+    attributes {eff.entry = #eff.entry<decode, batch = 1, tokens = 1>} {
+  %e = eff.use @ids : !eff.weight<16x16, f32>
+  %w = eff.use @conv : !eff.weight<16x4, f32>
+  %scale = eff.use @scale : !eff.weight<1, f32>
+  %out = eff.use @out : !eff.weight<16x16, #eff.int8, quad16>
+  %s = eff.use @s : !eff.state<conv, 3x16, f32>
+  %x = eff.embed %ids, %e : tensor<1x1xi32>, !eff.weight<16x16, f32> -> tensor<1x1x16xf32>
+  %y = eff.causal_conv1d %x, %w, %s : tensor<1x1x16xf32>, !eff.weight<16x4, f32>, !eff.state<conv, 3x16, f32>
+  %q = eff.quantize_static %y, %scale : tensor<1x1x16xf32>, !eff.weight<1, f32> -> tensor<1x1x16xi8>
+  %l = eff.linear %q, %out scale(%scale : !eff.weight<1, f32>) : tensor<1x1x16xi8>, !eff.weight<16x16, #eff.int8, quad16> -> tensor<1x1x16xf32>
+  return %l : tensor<1x1x16xf32>
+}
