@@ -348,7 +348,13 @@ FailureOr<RankedTensorType> OnnxBindPass::staticType(const Argument &arg,
 ElementsAttr OnnxBindPass::constantFor(const Argument &arg,
                                        RankedTensorType type) {
   Type element = type.getElementType();
-  if (!isa<IntegerType, FloatType>(element))
+  // Only these are written out, and only as long as some batch of tokens: an
+  // input may claim any size.
+  constexpr int64_t most = int64_t(1) << 24;
+  bool isKnown = arg.role == Role::Mask || arg.role == Role::Positions ||
+                 arg.role == Role::UseCache || arg.role == Role::LogitsToKeep;
+  if (!isKnown || !isa<IntegerType, FloatType>(element) ||
+      type.getNumElements() > most)
     return {};
   HostTensor value(element, type.getShape());
   auto set = [&](int64_t i, int64_t number) {
