@@ -29,7 +29,8 @@ static Results linearAttention(Lowering &l) {
   bool delta = rule == "delta" || rule == "gated_delta";
   if ((!gated && !delta && rule != "linear") || heads <= 0 || kvHeads <= 0 ||
       heads % kvHeads || Lowering::rank(q) != 3 || Lowering::rank(k) != 3 ||
-      Lowering::rank(v) != 3 || (gated && !decay) || (delta && !beta))
+      Lowering::rank(v) != 3 || (gated && Lowering::rank(decay) == 0) ||
+      (delta && Lowering::rank(beta) == 0))
     return failure();
   ArrayRef<int64_t> sq = Lowering::shape(q), sk = Lowering::shape(k),
                     sv = Lowering::shape(v);
@@ -63,6 +64,8 @@ static Results linearAttention(Lowering &l) {
       return failure();
     beta = l.reshape(l.widened(beta), {batch, tokens, width, 1});
   }
+  if ((gated && !decay) || (delta && !beta))
+    return failure();
   SmallVector<int64_t> stateShape{batch, kvHeads, size, valueSize};
   Value state = past ? l.widened(past) : l.filled(stateShape, element, 0);
   if (Lowering::shape(state) != ArrayRef<int64_t>(stateShape))

@@ -70,7 +70,7 @@ bool RunningLoop::start() {
   for (unsigned i = states; i < results; ++i) {
     RankedTensorType type = l.out(i);
     if (!type || !type.hasStaticShape() || type.getNumElements() == 0 ||
-        type.getRank() == 0)
+        type.getRank() == 0 || !type.getElementType().isIntOrFloat())
       return false;
     initial.push_back(l.filled(type.getShape(), type.getElementType(), 0));
   }

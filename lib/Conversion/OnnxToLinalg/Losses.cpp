@@ -16,7 +16,8 @@ namespace effc::lower {
 static Value negativeLogLikelihood(Lowering &l, Value x, Value target,
                                    Value weight) {
   ArrayRef<int64_t> sx = Lowering::shape(x), shape = Lowering::shape(target);
-  if (sx.size() < 2 || shape.size() + 1 != sx.size() || sx[1] == 0)
+  if (!x || !target || isa<FloatType>(Lowering::elementOf(target)) ||
+      sx.size() < 2 || shape.size() + 1 != sx.size() || sx[1] == 0)
     return {};
   int64_t classes = sx[1], ignored = l.node.getInt("ignore_index", 0);
   bool canIgnore = l.node->hasAttr("ignore_index");

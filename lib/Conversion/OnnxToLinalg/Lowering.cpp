@@ -196,6 +196,8 @@ Value Lowering::tensor(const onnx::HostTensor &value) const {
 }
 
 Value Lowering::reshape(Value x, ArrayRef<int64_t> shape) const {
+  if (!x)
+    return {};
   auto from = llvm::cast<RankedTensorType>(x.getType());
   if (from.getShape() == shape)
     return x;
@@ -231,6 +233,8 @@ Value Lowering::reshape(Value x, ArrayRef<int64_t> shape) const {
 }
 
 Value Lowering::transpose(Value x, ArrayRef<int64_t> perm) const {
+  if (!x)
+    return {};
   SmallVector<int64_t> target;
   bool moves = false;
   for (auto [i, from] : llvm::enumerate(perm)) {
@@ -245,6 +249,8 @@ Value Lowering::transpose(Value x, ArrayRef<int64_t> perm) const {
 }
 
 Value Lowering::broadcast(Value x, ArrayRef<int64_t> shape) const {
+  if (!x)
+    return {};
   if (this->shape(x) == shape)
     return x;
   return map(shape, elementOf(x), {x},
@@ -259,6 +265,8 @@ static SmallVector<OpFoldResult> attributes(OpBuilder &b,
 Value Lowering::slice(Value x, ArrayRef<int64_t> offsets,
                       ArrayRef<int64_t> sizes,
                       ArrayRef<int64_t> strides) const {
+  if (!x)
+    return {};
   SmallVector<int64_t> ones(sizes.size(), 1);
   if (strides.empty())
     strides = ones;
@@ -273,6 +281,8 @@ Value Lowering::slice(Value x, ArrayRef<int64_t> offsets,
 
 Value Lowering::sliceAxis(Value x, int64_t axis, int64_t offset,
                           int64_t size) const {
+  if (!x)
+    return {};
   SmallVector<int64_t> offsets(rank(x), 0), sizes(shape(x));
   offsets[axis] = offset;
   sizes[axis] = size;
@@ -281,6 +291,8 @@ Value Lowering::sliceAxis(Value x, int64_t axis, int64_t offset,
 
 Value Lowering::insert(Value x, Value into, ArrayRef<int64_t> offsets,
                        ArrayRef<int64_t> strides) const {
+  if (!x || !into)
+    return {};
   SmallVector<int64_t> ones(offsets.size(), 1);
   if (strides.empty())
     strides = ones;
@@ -290,6 +302,8 @@ Value Lowering::insert(Value x, Value into, ArrayRef<int64_t> offsets,
 }
 
 Value Lowering::concat(ArrayRef<Value> parts, int64_t axis) const {
+  if (llvm::is_contained(parts, Value()))
+    return {};
   if (parts.size() == 1)
     return parts[0];
   return tensor::ConcatOp::create(b, loc, axis, parts);
@@ -297,6 +311,8 @@ Value Lowering::concat(ArrayRef<Value> parts, int64_t axis) const {
 
 Value Lowering::pad(Value x, ArrayRef<int64_t> low, ArrayRef<int64_t> high,
                     Value scalar) const {
+  if (!x)
+    return {};
   SmallVector<int64_t> target(shape(x));
   for (size_t i = 0; i < target.size(); ++i)
     target[i] += low[i] + high[i];
@@ -309,16 +325,20 @@ Value Lowering::pad(Value x, ArrayRef<int64_t> low, ArrayRef<int64_t> high,
 
 Value Lowering::pad(Value x, ArrayRef<int64_t> low, ArrayRef<int64_t> high,
                     double value) const {
+  if (!x)
+    return {};
   return pad(x, low, high, e.constant(elementOf(x), value));
 }
 
 Value Lowering::cast(Value x, Type element, bool fromUnsigned,
                      bool toUnsigned) const {
+  if (!x || !element)
+    return {};
   return e.cast(x, element, fromUnsigned, toUnsigned);
 }
 
 Value Lowering::widened(Value x) const {
-  auto type = dyn_cast<FloatType>(elementOf(x));
+  auto type = dyn_cast_or_null<FloatType>(elementOf(x));
   return type && type.getWidth() < 32 ? cast(x, b.getF32Type()) : x;
 }
 
@@ -349,6 +369,8 @@ Value Lowering::map(ArrayRef<int64_t> shape, Type element,
                     ArrayRef<Value> operands, ScalarFn fn) const {
   int64_t loops = int64_t(shape.size());
   bool same = true;
+  if (llvm::is_contained(operands, Value()))
+    return {};
   for (Value operand : operands) {
     ArrayRef<int64_t> own = this->shape(operand);
     if (int64_t(own.size()) > loops)
@@ -409,6 +431,8 @@ Value Lowering::map(ArrayRef<int64_t> shape, Type element,
 }
 
 Value Lowering::map(Type element, ArrayRef<Value> operands, ScalarFn fn) const {
+  if (llvm::is_contained(operands, Value()))
+    return {};
   SmallVector<ArrayRef<int64_t>> shapes;
   for (Value operand : operands)
     shapes.push_back(shape(operand));
@@ -441,6 +465,8 @@ Value Lowering::generate(ArrayRef<int64_t> shape, Type element,
 
 Value Lowering::reduce(Value x, ArrayRef<int64_t> axes, double initial,
                        bool keep, ScalarFn fn) const {
+  if (!x)
+    return {};
   SmallVector<int64_t> sorted(axes), kept, full;
   llvm::sort(sorted);
   for (int64_t i = 0; i < rank(x); ++i) {
@@ -507,6 +533,8 @@ Value Lowering::contract(ArrayRef<int64_t> shape, ArrayRef<int64_t> reduced,
   SmallVector<AffineMap> maps;
   SmallVector<Value> inputs;
   for (const Factor &factor : factors) {
+    if (!factor.tensor)
+      return {};
     inputs.push_back(factor.tensor);
     maps.push_back(AffineMap::get(loops, 0, factor.indices, b.getContext()));
   }

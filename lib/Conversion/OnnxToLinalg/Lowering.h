@@ -167,10 +167,14 @@ public:
   /// summed in f32. The result has `element`.
   Value contract(ArrayRef<int64_t> shape, ArrayRef<int64_t> reduced, ArrayRef<Factor> factors, Type element) const;
 
-  static ArrayRef<int64_t> shape(Value x) { return llvm::cast<RankedTensorType>(x.getType()).getShape(); }
+  // Of an operand that is absent, or a value that could not be made: no shape, no type. What is made of null is null.
+  static RankedTensorType typeOf(Value x) {
+    return x ? llvm::dyn_cast<RankedTensorType>(x.getType()) : RankedTensorType();
+  }
+  static ArrayRef<int64_t> shape(Value x) { return typeOf(x) ? typeOf(x).getShape() : ArrayRef<int64_t>(); }
   static int64_t rank(Value x) { return int64_t(shape(x).size()); }
-  static Type elementOf(Value x) { return llvm::cast<RankedTensorType>(x.getType()).getElementType(); }
-  static bool isFloat(Value x) { return llvm::isa<mlir::FloatType>(elementOf(x)); }
+  static Type elementOf(Value x) { return typeOf(x) ? typeOf(x).getElementType() : Type(); }
+  static bool isFloat(Value x) { return llvm::isa_and_nonnull<mlir::FloatType>(elementOf(x)); }
   mlir::AffineExpr dim(unsigned i) const { return b.getAffineDimExpr(i); }
   mlir::AffineExpr number(int64_t value) const { return b.getAffineConstantExpr(value); }
 

@@ -249,8 +249,12 @@ static Results resize(Lowering &l) {
                              : l.cast(x, l.b.getF32Type(), isUnsigned);
   SmallVector<SmallVector<double>> inside(axes->size());
   bool cut = false;
+  // The weights of an axis are a matrix that is written out.
+  constexpr int64_t mostWeights = int64_t(1) << 26;
   for (int64_t axis : changed) {
     const Axis &a = (*axes)[axis];
+    if (a.out > mostWeights / std::max<int64_t>(a.in, 1))
+      return failure();
     SmallVector<double> places, weights;
     for (int64_t o = 0; o < a.out; ++o) {
       double place = how.source(a, o);
