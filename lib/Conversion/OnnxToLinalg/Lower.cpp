@@ -68,9 +68,15 @@ FailureOr<SmallVector<Value>> lowerToLinalg(OpBuilder &builder,
   lower::LowerFn fn = find(node);
   if (!fn || operands.size() != node.getInputs().size())
     return failure();
-  auto isStatic = [](Value value) {
+  // Lowerings write tables with an entry for each place of an axis.
+  constexpr int64_t longestAxis = int64_t(1) << 25;
+  auto isShort = [](RankedTensorType type) {
+    return llvm::all_of(type.getShape(),
+                        [](int64_t size) { return size <= longestAxis; });
+  };
+  auto isStatic = [&](Value value) {
     auto type = dyn_cast<RankedTensorType>(value.getType());
-    return type && type.hasStaticShape() &&
+    return type && type.hasStaticShape() && isShort(type) &&
            type.getElementType().isIntOrFloat();
   };
   for (Value operand : operands)
@@ -80,7 +86,7 @@ FailureOr<SmallVector<Value>> lowerToLinalg(OpBuilder &builder,
     if (isa<NoneType>(output.getType()))
       continue;
     RankedTensorType type = getLoweredType(output.getType());
-    if (!type || !type.hasStaticShape())
+    if (!type || !type.hasStaticShape() || !isShort(type))
       return failure();
   }
   lower::Lowering lowering(builder, node, operands, floats);
