@@ -123,19 +123,24 @@ static bool isComposite(onnx::NodeOp node) {
 }
 
 LogicalResult Raiser::checkStatic() {
-  SmallVector<onnx::NodeOp> unknown;
+  // Results of operators that nothing takes have no shape, unless the graph
+  // says so: those are named as well.
+  SmallVector<onnx::NodeOp> unsupported;
+  bool isOpen = false;
   Operation *dynamic = nullptr;
   for (Operation &op : graph.main.getBody().front().without_terminator()) {
     auto node = dyn_cast<onnx::NodeOp>(op);
     bool isKnown = llvm::all_of(op.getResultTypes(), isStatic);
-    if (node && !isKnown && !hasLinalgLowering(node) && !isComposite(node))
-      unknown.push_back(node);
-    else if (!isKnown && !dynamic &&
-             llvm::all_of(op.getOperandTypes(), isStatic))
+    if (node && !hasLinalgLowering(node) && !isComposite(node)) {
+      unsupported.push_back(node);
+      isOpen |= !isKnown;
+    } else if (!isKnown && !dynamic &&
+               llvm::all_of(op.getOperandTypes(), isStatic)) {
       dynamic = &op;
+    }
   }
-  if (!unknown.empty())
-    return reportUnsupported(unknown);
+  if (isOpen)
+    return reportUnsupported(unsupported);
   bool arguments = llvm::all_of(graph.main.getArgumentTypes(), isStatic);
   if (!dynamic && arguments)
     return success();
