@@ -184,10 +184,11 @@ static bool takes(StringRef pass, StringRef option) {
 
 llvm::Error Application::runPass(const RecipeStep &step) {
   std::string options;
+  // Paths may hold spaces.
   auto add = [&](StringRef name, StringRef value) {
-    if (step.has(name) && value != *step.get(name))
-      return;
-    options += (options.empty() ? "" : " ") + name.str() + "=" + value.str();
+    std::string quote = value.contains(' ') ? "\"" : "";
+    options += (options.empty() ? "" : " ") + name.str() + "=" + quote +
+               value.str() + quote;
   };
   for (const auto &[name, value] : step.options)
     add(name, value);

@@ -61,7 +61,7 @@ class Recipes(unittest.TestCase):
     def test_the_same_bytes_twice_and_from_a_kept_calibration(self):
         source = EXAMPLES / "mamba2-tiny.onnx"
         first, second, third = (SCRATCH / f"recipe{i}.eff" for i in range(3))
-        kept = SCRATCH / "kept.calib"
+        kept = SCRATCH / "kept here.calib"
         flags = ("--recipe", "quamba2-w4a8", "-q")
         run("compile", source, "-o", first, *flags, *CALIB, "--calib-out", kept)
         run("compile", source, "-o", second, *flags, *CALIB, "-j", "1")

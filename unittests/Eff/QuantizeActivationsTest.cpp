@@ -69,15 +69,24 @@ std::string block() {
 /// A calibration that saw magnitudes up to `range` everywhere.
 class CalibrationFile {
 public:
-  explicit CalibrationFile(float range, bool complete = true) {
-    compress::Calibration calibration;
-    add(calibration, "linear:@in_proj:in", kWidth, range);
-    add(calibration, "linear:@in_proj:out", 100, range);
-    add(calibration, "linear:@out_proj:in", kInner, range);
+  using Channels = std::vector<std::pair<std::string, int64_t>>;
+
+  /// The values of the block of Mamba-2.
+  static Channels block(bool complete = true) {
+    Channels values = {{"linear:@in_proj:in", kWidth},
+                       {"linear:@in_proj:out", 100},
+                       {"linear:@out_proj:in", kInner},
+                       {"ssd:@ssm_state:x", kInner},
+                       {"state:@ssm_state", 4 * 8 * 8}};
     if (complete)
-      add(calibration, "conv:@conv_state:out", kConv, range);
-    add(calibration, "ssd:@ssm_state:x", kInner, range);
-    add(calibration, "state:@ssm_state", 4 * 8 * 8, range);
+      values.emplace_back("conv:@conv_state:out", kConv);
+    return values;
+  }
+
+  explicit CalibrationFile(float range, const Channels &values = block()) {
+    compress::Calibration calibration;
+    for (const auto &[value, channels] : values)
+      add(calibration, value, channels, range);
     llvm::SmallString<128> name;
     EXPECT_FALSE(llvm::sys::fs::createUniqueDirectory("effc-calib", name));
     directory = name.str().str();
@@ -191,7 +200,7 @@ TEST(QuantizeActivations, LayersOfFloatActivationsStay) {
 }
 
 TEST(QuantizeActivations, WhatWasNotObservedIsNamed) {
-  CalibrationFile calibration(4, /*complete=*/false);
+  CalibrationFile calibration(4, CalibrationFile::block(/*complete=*/false));
   Model model(block());
   std::string message;
   ScopedDiagnosticHandler handler(&model.context, [&](Diagnostic &diagnostic) {
@@ -202,6 +211,58 @@ TEST(QuantizeActivations, WhatWasNotObservedIsNamed) {
                                 "calibration=" +
                                     calibration.path + "}")));
   EXPECT_NE(message.find("conv:@conv_state:out"), std::string::npos) << message;
+}
+
+/// A Mamba-1 scan whose input is multiplied after the convolution.
+std::string scaledScan() {
+  return "eff.weight @x_proj : !eff.weight<12x8, #eff.int8> = " +
+         dense(noise(96, 1), "12x8") + "\n" +
+         "eff.weight @dt_proj : !eff.weight<8x4, #eff.int8> = " +
+         dense(noise(32, 2), "8x4") + "\n" +
+         weight("a", "8x4", Values(32, -1.0)) +
+         "eff.state @scan : !eff.state<ssm, 4x8, f32>\n"
+         "func.func @main(%x: tensor<1x5x8xf32>) -> tensor<1x5x8xf32> {\n" +
+         use("x_proj", "!eff.weight<12x8, #eff.int8>") +
+         use("dt_proj", "!eff.weight<8x4, #eff.int8>") +
+         use("a", "!eff.weight<8x4, f32>") +
+         use("scan", "!eff.state<ssm, 4x8, f32>") + R"(
+    %u = arith.mulf %x, %x : tensor<1x5x8xf32>
+    %0 = eff.linear %u, %x_proj : tensor<1x5x8xf32>, !eff.weight<12x8, #eff.int8> -> tensor<1x5x12xf32>
+    %low, %b, %c = eff.split %0 : tensor<1x5x12xf32> -> tensor<1x5x4xf32>, tensor<1x5x4xf32>, tensor<1x5x4xf32>
+    %dt = eff.linear %low, %dt_proj : tensor<1x5x4xf32>, !eff.weight<8x4, #eff.int8> -> tensor<1x5x8xf32>
+    %y = eff.ssm_scan %u, %dt, %a, %b, %c, %scan {dt_softplus}
+      : tensor<1x5x8xf32>, !eff.weight<8x4, f32>, tensor<1x5x4xf32>, !eff.state<ssm, 4x8, f32>
+    %z = arith.addf %y, %u : tensor<1x5x8xf32>
+    return %z : tensor<1x5x8xf32>
+  })";
+}
+
+TEST(QuantizeActivations, ALinearTakesTheCodesOfTheScanBesideIt) {
+  CalibrationFile calibration(2, {{"linear:@x_proj:in", 8},
+                                  {"linear:@x_proj:out", 12},
+                                  {"linear:@dt_proj:in", 4},
+                                  {"linear:@dt_proj:out", 8},
+                                  {"ssm:@scan:u", 8}});
+  for (const char *option : {"channels ", ""}) {
+    Model model(scaledScan());
+    ASSERT_TRUE(
+        succeeded(run(model, std::string("eff-quantize-activations{") + option +
+                                 "calibration=" + calibration.path + "}")));
+    ASSERT_TRUE(succeeded(verify(*model.module)));
+    // u, what x_proj computes and dt: u is rounded once for both readers.
+    EXPECT_EQ(count(model, "eff.quantize_static"), 3) << option;
+    model.module->walk([&](SsmScanOp scan) {
+      auto codes = scan.getInput().getDefiningOp<DequantizeOp>().getInput();
+      int64_t linears = llvm::count_if(codes.getUsers(), [](Operation *user) {
+        return isa<LinearOp>(user);
+      });
+      EXPECT_EQ(linears, 1) << option;
+    });
+    // What else reads u reads it as it is.
+    model.module->walk([&](arith::AddFOp add) {
+      EXPECT_TRUE(add.getRhs().getDefiningOp<arith::MulFOp>()) << option;
+    });
+  }
 }
 
 TEST(QuantizeStates, EveryFormatStaysClose) {

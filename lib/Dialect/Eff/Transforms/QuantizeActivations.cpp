@@ -87,7 +87,7 @@ bool Quantizer::takesInt8(LinearOp linear) const {
              .activationBits == 8;
 }
 
-/// Reads a part of a quantised value instead of the part itself.
+/// Lets the linears and mixers that read a value read its codes instead.
 llvm::Error Quantizer::replaceUses(Value part, Value q, Value scale,
                                    const PartScales &values) {
   Value plain;
@@ -95,7 +95,10 @@ llvm::Error Quantizer::replaceUses(Value part, Value q, Value scale,
     if (use.getOwner() == q.getDefiningOp())
       continue;
     auto linear = llvm::dyn_cast<LinearOp>(use.getOwner());
-    if (linear && linear.getInput() == part && takesInt8(linear)) {
+    bool isReader = linear && linear.getInput() == part && takesInt8(linear);
+    if (!isReader && !readsInt8(use))
+      continue;
+    if (isReader) {
       if (values.isUniform()) {
         quantized[part] = {q, scale};
         continue;
@@ -113,7 +116,9 @@ llvm::Error Quantizer::replaceUses(Value part, Value q, Value scale,
     }
     if (!plain) {
       OpBuilder builder(func.getContext());
-      builder.setInsertionPointAfterValue(scale);
+      bool isScaleLast =
+          q.getDefiningOp()->isBeforeInBlock(scale.getDefiningOp());
+      builder.setInsertionPointAfterValue(isScaleLast ? scale : q);
       plain =
           DequantizeOp::create(builder, q.getLoc(), part.getType(), q, scale);
     }
@@ -199,7 +204,8 @@ llvm::Error Quantizer::quantizeInput(LinearOp linear) {
 }
 
 /// Quantises what a scan reads from ops that are no linears or convolutions, if
-/// some of its operands are int8 already.
+/// some of its operands are int8 already; linears that read it too take the
+/// same codes.
 llvm::Error Quantizer::quantizeScan(Operation *scan) {
   auto isInt8 = [](Value value) {
     return static_cast<bool>(value.getDefiningOp<DequantizeOp>());
@@ -210,14 +216,17 @@ llvm::Error Quantizer::quantizeScan(Operation *scan) {
     auto type = llvm::dyn_cast<RankedTensorType>(use.get().getType());
     if (!type || isInt8(use.get()))
       continue;
-    OpBuilder builder(scan);
-    llvm::Expected<Value> scale = scales.getOperand(builder, use);
-    if (!scale)
-      return scale.takeError();
-    auto q = QuantizeStaticOp::create(builder, scan->getLoc(),
-                                      type.clone(builder.getI8Type()),
-                                      use.get(), *scale);
-    use.set(DequantizeOp::create(builder, scan->getLoc(), type, q, *scale));
+    llvm::Expected<PartScales> found = scales.chooseOperand(use);
+    if (!found)
+      return found.takeError();
+    Value value = use.get();
+    OpBuilder builder(func.getContext());
+    builder.setInsertionPointAfterValue(value);
+    Value scale = scales.getOperand(builder, use, *found);
+    auto q = QuantizeStaticOp::create(
+        builder, scan->getLoc(), type.clone(builder.getI8Type()), value, scale);
+    if (llvm::Error error = replaceUses(value, q, scale, *found))
+      return error;
     ++count;
   }
   return llvm::Error::success();
@@ -245,13 +254,6 @@ llvm::Error Quantizer::run() {
       if (llvm::Error error = quantizeResult(producer))
         return error;
     }
-  for (LinearOp linear : linears) {
-    // Those of folded scales read codes already.
-    if (linear.getScale())
-      continue;
-    if (llvm::Error error = quantizeInput(linear))
-      return error;
-  }
   llvm::SmallVector<Operation *> scans;
   func.walk([&](Operation *op) {
     if (mixers && llvm::isa<SsmScanOp, SsdScanOp>(op))
@@ -260,6 +262,13 @@ llvm::Error Quantizer::run() {
   for (Operation *scan : scans)
     if (llvm::Error error = quantizeScan(scan))
       return error;
+  for (LinearOp linear : linears) {
+    // Those of folded scales read codes already.
+    if (linear.getScale())
+      continue;
+    if (llvm::Error error = quantizeInput(linear))
+      return error;
+  }
   return llvm::Error::success();
 }
 

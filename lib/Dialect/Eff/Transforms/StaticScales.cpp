@@ -98,10 +98,10 @@ StaticScales::choosePart(Value part, llvm::ArrayRef<float> maxima) {
       if (scan.getInput() == part && perChannel)
         return coverRuns(maxima, llvm::SmallVector<int64_t>(size, 1));
       if (scan.getInput() == part)
-        return observed(getObservedName(
-            "ssm",
-            scan.getState() ? Value(scan.getState()) : Value(scan.getA()),
-            "u"));
+        return observed(getObservedName("ssm",
+                                        scan.getState() ? Value(scan.getState())
+                                                        : Value(scan.getA()),
+                                        "u"));
       if (scan.getB() == part || scan.getC() == part)
         return groupsOf(scan.getGroups());
     }
@@ -169,8 +169,7 @@ static std::string getOperandName(OpOperand &use) {
   return getObservedName("ssd", scan.getState(), port);
 }
 
-llvm::Expected<Value> StaticScales::getOperand(OpBuilder &builder,
-                                               OpOperand &use) {
+llvm::Expected<PartScales> StaticScales::chooseOperand(OpOperand &use) {
   std::string name = getOperandName(use);
   auto maxima = statistics.getChannelMax(name, getFeatures(use.get()));
   if (!maxima)
@@ -178,7 +177,13 @@ llvm::Expected<Value> StaticScales::getOperand(OpBuilder &builder,
   auto values = choosePart(use.get(), *maxima);
   if (!values)
     return values.takeError();
-  return declare(builder, use.getOwner()->getLoc(), name + ".scale", *values);
+  return PartScales{0, std::move(*values)};
+}
+
+Value StaticScales::getOperand(OpBuilder &builder, OpOperand &use,
+                               const PartScales &scales) {
+  return declare(builder, use.getOwner()->getLoc(),
+                 getOperandName(use) + ".scale", scales.values);
 }
 
 Value StaticScales::declare(OpBuilder &builder, Location loc,
@@ -226,8 +231,7 @@ Value StaticScales::getPart(OpBuilder &builder, Operation *producer,
 llvm::Expected<Value>
 StaticScales::foldIntoWeight(OpBuilder &builder, LinearOp linear,
                              llvm::ArrayRef<float> values) {
-  auto weight =
-      symbols.lookup<WeightOp>(getSymbolOf(linear.getWeight()));
+  auto weight = symbols.lookup<WeightOp>(getSymbolOf(linear.getWeight()));
   bool isRead = llvm::all_of(
       *SymbolTable::getSymbolUses(weight, module), [](const auto &symbolUse) {
         auto use = llvm::dyn_cast<UseOp>(symbolUse.getUser());

@@ -50,10 +50,10 @@ public:
   llvm::Expected<mlir::Value> getSingle(mlir::OpBuilder &builder,
                                         LinearOp linear,
                                         llvm::StringRef observed);
-  /// Of what a scan reads, whatever makes it.
-  llvm::Expected<mlir::Value> getOperand(mlir::OpBuilder &builder,
-                                         mlir::OpOperand &use);
-
+  /// Scales of what a scan reads, whatever makes it, and their use.
+  llvm::Expected<PartScales> chooseOperand(mlir::OpOperand &use);
+  mlir::Value getOperand(mlir::OpBuilder &builder, mlir::OpOperand &use,
+                         const PartScales &scales);
   /// Lets a linear read codes whose scales differ: the scales go into the
   /// columns of its weight, and the scale that is left is 1. Null when that
   /// cannot be, because the weight's integers are chosen already or others read
