@@ -27,6 +27,7 @@ using namespace effc;
 using namespace effrt::tools;
 using compress::Observer;
 using compress::ObserverKind;
+using effc::driver::parseStatePairs;
 using effc::driver::report;
 using effc::driver::Stages;
 
@@ -203,14 +204,10 @@ llvm::Expected<CompileOptions> modelOptions(const Flags &flags) {
   options.dims = flags.dims;
   options.tokenizer = flags.tokenizer;
   options.import.strictPaths = flags.strictPaths;
-  for (const std::string &pair : flags.states) {
-    size_t equals = pair.find('=');
-    if (equals == std::string::npos)
-      return makeError(ErrorCode::BadOption,
-                       "--state needs PAST=PRESENT, not '" + pair + "'");
-    options.statePairs.emplace_back(pair.substr(0, equals),
-                                    pair.substr(equals + 1));
-  }
+  auto pairs = parseStatePairs(flags.states);
+  if (!pairs)
+    return pairs.takeError();
+  options.statePairs = std::move(*pairs);
   return options;
 }
 

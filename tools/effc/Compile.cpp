@@ -29,6 +29,7 @@
 
 using namespace effc;
 using namespace effrt::tools;
+using effc::driver::parseStatePairs;
 using effc::driver::report;
 using effc::driver::Stages;
 
@@ -226,14 +227,10 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags,
   options.prefill.assign(flags.prefill.begin(), flags.prefill.end());
   options.maxLength = flags.maxLength;
   options.dims = flags.dims;
-  for (const std::string &pair : flags.states) {
-    size_t equals = pair.find('=');
-    if (equals == std::string::npos)
-      return makeError(ErrorCode::BadOption,
-                       "--state needs PAST=PRESENT, not '" + pair + "'");
-    options.statePairs.emplace_back(pair.substr(0, equals),
-                                    pair.substr(equals + 1));
-  }
+  auto pairs = parseStatePairs(flags.states);
+  if (!pairs)
+    return pairs.takeError();
+  options.statePairs = std::move(*pairs);
   options.relaxSequence = flags.relaxSequence;
   options.addStates = flags.addStates;
   options.allowLiteralScan = flags.allowLiteralScan;

@@ -32,6 +32,19 @@ int driver::report(llvm::Error error) {
   return status;
 }
 
+llvm::Expected<std::vector<std::pair<std::string, std::string>>>
+driver::parseStatePairs(const std::vector<std::string> &words) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const std::string &word : words) {
+    size_t equals = word.find('=');
+    if (equals == std::string::npos)
+      return makeError(ErrorCode::BadOption,
+                       "--state needs PAST=PRESENT, not '" + word + "'");
+    pairs.emplace_back(word.substr(0, equals), word.substr(equals + 1));
+  }
+  return pairs;
+}
+
 void driver::Stages::update(llvm::StringRef stage, uint64_t done,
                             uint64_t total) {
   if (quiet)

@@ -14,11 +14,17 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace effc::driver {
 
 /// Prints an error. The exit status: 1, or 2 for a fault of effc itself.
 int report(llvm::Error error);
+
+/// The pairs of --state PAST=PRESENT.
+llvm::Expected<std::vector<std::pair<std::string, std::string>>>
+parseStatePairs(const std::vector<std::string> &words);
 
 /// Shows the stages: one moving line on a terminal, one plain line per stage
 /// elsewhere.

@@ -362,3 +362,44 @@ void Graph::note(Operation *op, const Twine &reason) {
   if (text.empty())
     text = reason.str();
 }
+
+std::vector<View> effc::raise::placeTokens(Value v, int64_t batch,
+                                           int64_t tokens) {
+  SmallVector<int64_t> shape;
+  for (int64_t d : Graph::shape(v))
+    if (d != 1)
+      shape.push_back(d);
+  auto where = [&](int64_t size) { // -1 where the dimension has one step
+    SmallVector<int64_t> out;
+    if (size == 1)
+      out.push_back(-1);
+    else
+      for (auto [i, d] : llvm::enumerate(shape))
+        if (d == size)
+          out.push_back(i);
+    return out;
+  };
+  std::vector<View> out;
+  for (int64_t b : where(batch))
+    for (int64_t t : where(tokens)) {
+      if (b == t && b >= 0)
+        continue;
+      SmallVector<int64_t> perm;
+      for (int64_t first : {b, t})
+        if (first >= 0)
+          perm.push_back(first);
+      int64_t count = 1;
+      for (auto [i, d] : llvm::enumerate(shape))
+        if (int64_t(i) != b && int64_t(i) != t) {
+          perm.push_back(i);
+          count *= d;
+        }
+      View placed{v, Strided::identity(Graph::shape(v))};
+      if (!placed.dims.reshape(shape))
+        continue;
+      placed.dims.transpose(perm);
+      if (placed.dims.reshape({batch, tokens, count}))
+        out.push_back(std::move(placed));
+    }
+  return out;
+}

@@ -28,6 +28,9 @@ struct View {
   Strided dims;
 };
 
+/// Every way to see a value as [batch, tokens, count].
+std::vector<View> placeTokens(Value v, int64_t batch, int64_t tokens);
+
 /// A past / present pair of the model.
 struct State {
   mlir::BlockArgument past; ///< null for a state that the graph starts at zero
