@@ -39,11 +39,11 @@ class Results:
     def __init__(self, name):
         self.file = open(ROOT / "benchmarks/results" / f"{name}.jsonl", "a")
         machine = json.loads(effc("doctor", "--json"))
-        self.common = {"date": datetime.datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ"), "cpu": machine["cpu"],
-                       "target": machine["target"], "threads": machine["threads"], "load": os.getloadavg()[0]}
+        self.machine = {key: machine[key] for key in ("cpu", "target", "threads")}
 
     def add(self, command, **values):
-        line = {**self.common, "command": command, **values}
+        date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        line = {"date": date, **self.machine, "load": os.getloadavg()[0], "command": command, **values}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         print(json.dumps(values), flush=True)
@@ -111,12 +111,20 @@ def bench_lines(results, command, model, output, *flags):
 
 
 def shapes(options):
+    """Formats by --quant, and for Mamba-2 the formats of its recipes: int4 tables, Hadamard transforms and int8 states,
+    rounded to nearest: random weights have nothing to tune."""
     results = Results("shapes")
-    for name in options.models or ["llama-3.2-1b", "mamba2-1.3b"]:
+    formats = {format: ["--quant", format] for format in ["bf16", "w8a16", "w8a8-dynamic", "w4a16", "w4a8-dynamic"]}
+    samples = ["--calib", DATA / "models/wiki_valid.txt", "--tokenizer", DATA / "models/tokenizer-8192.json",
+               "--calib-samples", "1", "--calib-tokens", "64"]
+    recipes = {name: ["--recipe", ROOT / f"benchmarks/recipes/{name}.recipe", *samples]
+               for name in ["shape-w4a16", "shape-w4a8"]}
+    for name in options.models or ["llama-3.2-1b", "mamba2-1.3b", "mamba2-2.7b", "mamba-2.8b"]:
         source = export(["--random", name], WORK / f"{name}.onnx")
-        for format in ["bf16", "w8a16", "w8a8-dynamic", "w4a16"]:
+        flags = {**formats, **recipes} if name.startswith("mamba2") else formats
+        for format in options.formats or flags:
             output = WORK / f"{name}.{format}.eff"
-            seconds, peak = compile_model(source, output, "--quant", format, "--max-length", "4096")
+            seconds, peak = compile_model(source, output, *flags[format], "--max-length", "4096")
             data = source.with_name(source.name + ".data").stat().st_size
             results.add("run.py shapes", model=name, format=format, compile_seconds=seconds, peak_rss=peak,
                         source_bytes=data, file_bytes=output.stat().st_size)
@@ -149,7 +157,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", default="repository", choices=["repository", "quality", "shapes", "kernels"])
     parser.add_argument("models", nargs="*", help="only these models")
-    parser.add_argument("--formats", type=lambda text: text.split(","), help="quality: only these, comma-separated")
+    parser.add_argument("--formats", type=lambda text: text.split(","), help="quality and shapes: only these, comma-separated")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     globals()[options.what](options)

@@ -102,7 +102,8 @@ class Random(ExportTest):
         from effc.export.weights import RandomSource
         # mamba2-1.3b: 48 x (2048 x (8512 + 4096) + 5 x 4352 + 3 x 64 + 4096 + 2048) + 50288 x 2048 + 2048, by hand.
         sizes = {"llama-3.2-1b": 1_235_814_400, "llama-3.1-8b": 8_030_261_248, "qwen2.5-0.5b": 494_032_768,
-                 "mamba-1.4b": 1_372_178_432, "mamba2-1.3b": 1_343_757_312, "vit-base-224": 86_567_656}
+                 "mamba-1.4b": 1_372_178_432, "mamba-2.8b": 2_768_345_600, "mamba2-1.3b": 1_343_757_312,
+                 "mamba2-2.7b": 2_702_599_680, "vit-base-224": 86_567_656}
         self.assertEqual(known_shapes(), sorted(sizes))
         for name, parameters in sizes.items():
             with self.subTest(name=name):
