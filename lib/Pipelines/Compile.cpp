@@ -139,7 +139,10 @@ public:
     onnx = std::move(prepared);
     if (llvm::Error error = dump("onnx.prepared", **onnx))
       return std::move(error);
-    std::vector<RaiseOptions> entries = frontend.chooseEntries(**onnx);
+    auto chosen = frontend.chooseEntries(**onnx);
+    if (!chosen)
+      return chosen.takeError();
+    std::vector<RaiseOptions> entries = std::move(*chosen);
     std::string genai = readBeside("genai_config.json");
     OwningOpRef<ModuleOp> model = ModuleOp::create((*onnx)->getLoc());
     if (auto metadata =

@@ -13,6 +13,8 @@
 #include "effc/Pipelines/Lower.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringExtras.h"
 
 #include <cmath>
 #include <set>
@@ -26,6 +28,8 @@ static constexpr int64_t probeTokens = 7;
 /// An unrecognised scan above this is refused: nodes, and bytes of its values.
 static constexpr int64_t mostLiteralNodes = 20000;
 static constexpr int64_t mostLiteralBytes = int64_t(1) << 30;
+/// Combinations of sizes that a model may be compiled for.
+static constexpr size_t mostEntries = 64;
 
 //===----------------------------------------------------------------------===//
 // Arguments
@@ -60,7 +64,42 @@ static std::string dimName(func::FuncOp main, unsigned i, int64_t axis) {
   return text ? text.str() : "";
 }
 
-std::vector<RaiseOptions> Frontend::chooseEntries(ModuleOp onnx) const {
+/// Every choice of one value for each name, in the order given.
+static std::vector<std::vector<std::string>>
+combineDims(ArrayRef<std::string> dims) {
+  llvm::MapVector<StringRef, SmallVector<std::string>> values;
+  for (const std::string &dim : dims)
+    if (auto &known = values[StringRef(dim).rsplit('=').first];
+        !llvm::is_contained(known, dim))
+      known.push_back(dim);
+  std::vector<std::vector<std::string>> combinations(1);
+  for (const auto &[name, choices] : values) {
+    std::vector<std::vector<std::string>> longer;
+    for (const std::vector<std::string> &combination : combinations)
+      for (const std::string &choice : choices) {
+        if (longer.size() > mostEntries)
+          return longer;
+        longer.push_back(combination);
+        longer.back().push_back(choice);
+      }
+    combinations = std::move(longer);
+  }
+  return combinations;
+}
+
+/// `forward_b1_height32_width64`: a name of its own for each size.
+static std::string nameOfSizes(int64_t batch, ArrayRef<std::string> dims) {
+  std::string name = "forward_b" + std::to_string(batch);
+  for (const std::string &dim : dims) {
+    name += '_';
+    llvm::copy_if(dim, std::back_inserter(name),
+                  [](char c) { return llvm::isAlnum(c) || c == '_'; });
+  }
+  return name;
+}
+
+llvm::Expected<std::vector<RaiseOptions>>
+Frontend::chooseEntries(ModuleOp onnx) const {
   // A model that takes token ids and keeps states generates; everything else
   // goes forward.
   bool ids = false, states = false;
@@ -73,8 +112,10 @@ std::vector<RaiseOptions> Frontend::chooseEntries(ModuleOp onnx) const {
     }
   states |= !options.statePairs.empty();
   std::vector<RaiseOptions> entries;
-  auto add = [&](eff::EntryKind kind, int64_t batch, int64_t tokens) {
+  auto add = [&](eff::EntryKind kind, int64_t batch, int64_t tokens,
+                 const std::vector<std::string> &dims) {
     RaiseOptions entry;
+    entry.dims = dims;
     entry.kind = kind;
     entry.batch = batch;
     entry.tokens = tokens;
@@ -86,13 +127,24 @@ std::vector<RaiseOptions> Frontend::chooseEntries(ModuleOp onnx) const {
     entries.push_back(entry);
   };
   bool generates = ids && states;
+  std::vector<std::vector<std::string>> sizes = combineDims(options.dims);
+  if (sizes.size() > (generates ? 1 : mostEntries))
+    return makeError(ErrorCode::BadOption, "too many sizes of dimensions", {},
+                     generates ? "a model that generates has one size for each"
+                               : "at most " + std::to_string(mostEntries) +
+                                     " combinations become entry points",
+                     "give fewer values with --dim");
   for (int64_t batch : options.batches)
-    add(generates ? eff::EntryKind::Decode : eff::EntryKind::Forward, batch,
-        generates || fixedTokens == 0 ? 1 : fixedTokens);
+    for (const std::vector<std::string> &dims : sizes) {
+      add(generates ? eff::EntryKind::Decode : eff::EntryKind::Forward, batch,
+          generates || fixedTokens == 0 ? 1 : fixedTokens, dims);
+      if (sizes.size() > 1)
+        entries.back().entryName = nameOfSizes(batch, dims);
+    }
   if (generates && !decodeOnly)
     for (int64_t tokens : options.prefill)
       if (options.maxLength == 0 || tokens <= options.maxLength)
-        add(eff::EntryKind::Prefill, 1, tokens);
+        add(eff::EntryKind::Prefill, 1, tokens, sizes.front());
   return entries;
 }
 
@@ -101,14 +153,15 @@ std::vector<RaiseOptions> Frontend::chooseEntries(ModuleOp onnx) const {
 //===----------------------------------------------------------------------===//
 
 llvm::Expected<OwningOpRef<ModuleOp>>
-Frontend::tryBind(ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past) {
+Frontend::tryBind(ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past,
+                  ArrayRef<std::string> dims) {
   OwningOpRef<ModuleOp> bound = onnx.clone();
   PassManager pm(&context);
   OnnxBindPassOptions bind;
   bind.batch = batch;
   bind.tokens = tokens;
   bind.past = past;
-  bind.dims.assign(options.dims.begin(), options.dims.end());
+  bind.dims.assign(dims.begin(), dims.end());
   pm.addPass(createOnnxBindPass(bind));
   pm.addPass(createOnnxSimplifyPass());
   if (llvm::Error error =
@@ -119,12 +172,13 @@ Frontend::tryBind(ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past) {
 
 llvm::Expected<OwningOpRef<ModuleOp>>
 Frontend::bind(ModuleOp onnx, const RaiseOptions &entry) {
-  auto bound = tryBind(onnx, entry.batch, entry.tokens, entry.past);
+  auto bound =
+      tryBind(onnx, entry.batch, entry.tokens, entry.past, entry.dims);
   if (bound || entry.batch == 1)
     return bound;
   // A batch that the file calls free and that works for one alone.
   llvm::Error error = bound.takeError();
-  auto single = tryBind(onnx, 1, entry.tokens, entry.past);
+  auto single = tryBind(onnx, 1, entry.tokens, entry.past, entry.dims);
   if (!single) {
     llvm::consumeError(single.takeError());
     return std::move(error);

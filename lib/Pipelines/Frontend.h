@@ -30,7 +30,8 @@ public:
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
   prepare(mlir::OwningOpRef<mlir::ModuleOp> onnx);
   /// What the entry points of a model are, in the order of the file.
-  std::vector<RaiseOptions> chooseEntries(mlir::ModuleOp onnx) const;
+  llvm::Expected<std::vector<RaiseOptions>>
+  chooseEntries(mlir::ModuleOp onnx) const;
   /// The graph with the numbers of an entry point, simplified.
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
   bind(mlir::ModuleOp onnx, const RaiseOptions &entry);
@@ -44,7 +45,12 @@ public:
 
 private:
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-  tryBind(mlir::ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past);
+  tryBind(mlir::ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past,
+          llvm::ArrayRef<std::string> dims);
+  llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+  tryBind(mlir::ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past) {
+    return tryBind(onnx, batch, tokens, past, options.dims);
+  }
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
   bindAnyLength(mlir::ModuleOp onnx, int64_t &tokens);
   llvm::Error checkRelaxed(mlir::ModuleOp literal, mlir::ModuleOp relaxed,

@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -84,7 +85,8 @@ Result<std::vector<uint8_t>> convertInput(const NpyArray &array,
     return fail(Code::BadInput, "input '" + info.name + "' has another shape",
                 file,
                 "it is " + shapeText(array.shape) + ", the model takes " +
-                    shapeText(info.shape));
+                    shapeText(info.shape),
+                "effc inspect shows the shapes of every entry point");
   if (array.dtype == npyName(info.dtype))
     return array.bytes;
   std::vector<uint8_t> bytes(info.bytes());
@@ -111,43 +113,76 @@ Result<std::vector<uint8_t>> convertInput(const NpyArray &array,
   return bytes;
 }
 
+struct NamedArray {
+  std::string name, file;
+  NpyArray array;
+};
+
+const TensorInfo *findInput(const EntryInfo &entry, const std::string &name) {
+  for (const TensorInfo &info : entry.inputs)
+    if (info.name == name)
+      return &info;
+  return nullptr;
+}
+
+/// The entry point of that name, or the first that takes arrays of these
+/// shapes; when none does, the first that goes forward, whose errors say why.
+const EntryInfo *chooseEntry(const Manifest &manifest, const std::string &name,
+                             const std::vector<NamedArray> &arrays) {
+  const EntryInfo *first = nullptr;
+  for (const EntryInfo &entry : manifest.entries) {
+    if (!name.empty() && entry.name == name)
+      return &entry;
+    if (!name.empty() || entry.kind != EFF_ENTRY_FORWARD)
+      continue;
+    if (!first)
+      first = &entry;
+    if (std::all_of(arrays.begin(), arrays.end(), [&](const NamedArray &given) {
+          const TensorInfo *info = findInput(entry, given.name);
+          return info && info->shape == given.array.shape;
+        }))
+      return &entry;
+  }
+  return first;
+}
+
 /// run --input NAME=FILE.npy ...: tensors in, tensors out.
 int runTensors(Engine &engine, const RunOptions &options) {
   const Manifest &manifest = engine.model().manifest();
-  const EntryInfo *entry = nullptr;
-  for (const EntryInfo &e : manifest.entries)
-    if (options.entry.empty() ? e.kind == EFF_ENTRY_FORWARD
-                              : e.name == options.entry)
-      if (!entry)
-        entry = &e;
+  std::vector<NamedArray> arrays;
+  for (const std::string &word : options.inputs) {
+    size_t equals = word.find('=');
+    if (equals == std::string::npos)
+      return reportError(fail(Code::BadInput, "'" + word + "' names no file",
+                              "--input", "", "write --input NAME=FILE.npy"));
+    std::string file = word.substr(equals + 1);
+    auto array = readNpy(file);
+    if (!array)
+      return reportError(array.error());
+    arrays.push_back({word.substr(0, equals), file, array.take()});
+  }
+  const EntryInfo *entry = chooseEntry(manifest, options.entry, arrays);
   if (!entry)
     return reportError(fail(Code::BadInput, "the model has no such entry point",
                             options.entry, "", "effc inspect lists them"));
 
   std::vector<std::vector<uint8_t>> buffers;
-  buffers.reserve(options.inputs.size() + entry->outputs.size());
+  buffers.reserve(arrays.size() + entry->outputs.size());
   std::vector<TensorView> inputs, outputs;
-  for (const std::string &word : options.inputs) {
-    size_t equals = word.find('=');
-    std::string name = word.substr(0, equals);
-    const TensorInfo *info = nullptr;
-    for (const TensorInfo &t : entry->inputs)
-      if (t.name == name)
-        info = &t;
-    if (equals == std::string::npos || !info)
+  for (const NamedArray &given : arrays) {
+    const TensorInfo *info = findInput(*entry, given.name);
+    if (!info)
       return reportError(fail(
-          Code::BadInput, "no input is called '" + name + "'", entry->name, "",
+          Code::BadInput, "no input is called '" + given.name + "'",
+          entry->name, "",
           "--input NAME=FILE.npy with a name that effc "
           "inspect shows"));
-    std::string file = word.substr(equals + 1);
-    auto array = readNpy(file);
-    if (!array)
-      return reportError(array.error());
-    auto bytes = convertInput(*array, *info, file);
+    auto bytes = convertInput(given.array, *info, given.file);
     if (!bytes)
       return reportError(bytes.error());
     buffers.push_back(bytes.take());
-    inputs.push_back({name, buffers.back().data(), buffers.back().size()});
+    inputs.push_back(
+        {given.name, buffers.back().data(), buffers.back().size()});
   }
   for (const TensorInfo &info : entry->outputs) {
     buffers.emplace_back(info.bytes());

@@ -309,7 +309,8 @@ int effc::driver::compileVerb(const Invocation &call) {
       "tokens that a sequence can hold; 0: as the model says, or 2048", 0,
       1 << 24);
   command.list("dim", 0, flags.dims, "NAME=N,...",
-               "the size of a dimension that the file leaves open");
+               "the size of a dimension that the file leaves open; several "
+               "values of a name: an entry point each");
   command.list("state", 0, flags.states, "PAST=PRESENT,...",
                "an input and an output that are one state");
   command.flag("relax-seq", 0, flags.relaxSequence,

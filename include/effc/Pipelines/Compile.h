@@ -66,7 +66,8 @@ struct CompileOptions {
   std::vector<int64_t> prefill{16, 128, 512};
   /// Capacity of the caches in tokens; 0 takes the model's own, or 2048.
   int64_t maxLength = 0;
-  /// Values of dimensions, as NAME=VALUE.
+  /// Values of dimensions, as NAME=VALUE. A model without states gets an entry
+  /// point for each combination where a name has several values.
   std::vector<std::string> dims;
   /// Pairs of state names that the rules of naming do not find: past, present.
   std::vector<std::pair<std::string, std::string>> statePairs;

@@ -36,6 +36,8 @@ struct RaiseOptions {
   eff::EntryKind kind = eff::EntryKind::Decode;
   /// What the graph was bound to.
   int64_t batch = 1, tokens = 1, past = 1;
+  /// The sizes of other symbols, as NAME=VALUE.
+  std::vector<std::string> dims;
   /// At most this capacity for caches; 0 takes the model's own, or 2048 where
   /// it names none.
   int64_t maxLength = 0;
