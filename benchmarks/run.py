@@ -5,6 +5,8 @@
     ./x bench quality         perplexity, prompts, accuracy of every checkpoint in EFFC_TEST_DATA, in every format
     ./x bench shapes          decode and prefill at true shapes (random weights; needs 12 GB of disk under build/)
     ./x bench kernels         every kernel family beside the roofline
+    ./x bench peers LLAMA_BENCH MODEL.gguf ...
+                              llama.cpp's own benchmark on models of the same shape
 
 Every line says machine, command and date; speeds come with the roofline measured in the same run."""
 import argparse
@@ -153,10 +155,23 @@ def kernels(options):
         results.add("effc-kernel-bench", **json.loads(line))
 
 
+def peers(options):
+    results = Results("peers")
+    program, *models = options.models
+    for model in models:
+        output = subprocess.run([program, "-m", model, "-t", str(results.machine["threads"]), "-p", "512", "-n", "32", "-r", "3",
+                                 "-o", "json"], capture_output=True, text=True, check=True).stdout
+        for line in json.loads(output):
+            test = f"pp{line['n_prompt']}" if line["n_prompt"] else f"tg{line['n_gen']}"
+            results.add("run.py peers", peer="llama.cpp", build=line["build_number"], model=line["model_type"],
+                        model_bytes=line["model_size"], test=test, n_threads=line["n_threads"],
+                        median_ts=sorted(line["samples_ts"])[len(line["samples_ts"]) // 2], stddev_ts=line["stddev_ts"])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="repository", choices=["repository", "quality", "shapes", "kernels"])
-    parser.add_argument("models", nargs="*", help="only these models")
+    parser.add_argument("what", nargs="?", default="repository", choices=["repository", "quality", "shapes", "kernels", "peers"])
+    parser.add_argument("models", nargs="*", help="only these models; peers: a program and its models")
     parser.add_argument("--formats", type=lambda text: text.split(","), help="quality and shapes: only these, comma-separated")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
