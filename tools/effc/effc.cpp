@@ -10,6 +10,7 @@
 #include "cli.h"
 #include "verbs.h"
 
+#include "effc/Support/FileRange.h"
 #include "effrt/codes.h"
 
 #include <cstdio>
@@ -59,6 +60,7 @@ void printHelp(std::FILE *out) {
 } // namespace
 
 int main(int argc, char **argv) {
+  effc::exitWhenFilesShrink();
   std::string word = argc > 1 ? argv[1] : "";
   if (word.empty() || word == "--help" || word == "-h" || word == "help") {
     printHelp(word.empty() ? stderr : stdout);

@@ -7,6 +7,7 @@
 #include "TestSupport.h"
 #include "effc/Dialect/ONNX/Onnx.h"
 #include "effc/Frontend/ONNX/HostTensor.h"
+#include "effc/Support/FileRange.h"
 
 #include "gtest/gtest.h"
 
@@ -185,6 +186,31 @@ TEST(ExternalDataTest, H16_OffsetAndLengthFitTheFileAndTheShape) {
                 {{"location", "w.bin"}, {"offset", "0"}, {"length", "16"}}, 4)),
             "");
   EXPECT_EQ(codeFor(model({{"location", "w.bin"}}, 5)), "EFF0205");
+}
+
+/// A file that another program cuts off while it is read: an error, no SIGBUS.
+TEST(ExternalDataTest, H17_FilesThatShrinkLater) {
+  constexpr int64_t count = 1 << 16;
+  TempDir dir;
+  dir.write("w.bin", std::string(4 * count, '\1'));
+  dir.write("m.onnx",
+            model({{"location", "w.bin"}}, count).SerializeAsString());
+  auto sumAfterResizing = [&](int64_t bytes) {
+    exitWhenFilesShrink();
+    MLIRContext context(MLIRContext::Threading::DISABLED);
+    Imported result = importFile(context, dir.file("m.onnx"));
+    if (result.error || ::truncate(dir.file("w.bin").c_str(), bytes) != 0)
+      std::_Exit(3);
+    unsigned sum = 0;
+    result.module->walk([&](ConstantOp op) {
+      for (char c : ElementBytes::of(op.getValue())->get())
+        sum += unsigned(c);
+    });
+    std::_Exit(sum == 4 * count ? 0 : 2);
+  };
+  EXPECT_EXIT(sumAfterResizing(4 * count), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(sumAfterResizing(4096), testing::ExitedWithCode(1),
+              "error EFF0205: .*shorter(.|\n)*where: w.bin(.|\n)*try: ");
 }
 
 TEST(ExternalDataTest, LargeDataStayInTheMappingUnlessTheyAreUnaligned) {

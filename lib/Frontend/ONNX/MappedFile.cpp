@@ -35,6 +35,7 @@ FileHandle::~FileHandle() {
 }
 
 MappedFile::~MappedFile() {
+  range = {};
   if (owned.empty() && !data.empty())
     ::munmap(const_cast<char *>(data.data()), data.size());
 }
@@ -61,6 +62,7 @@ MappedFile::map(FileHandle handle, StringRef name, int64_t maxBytes) {
       return makeError(ErrorCode::FileNotFound, "cannot map the file", name,
                        std::strerror(errno));
     file->data = ArrayRef<char>(static_cast<char *>(at), info.st_size);
+    file->range = FileRange(file->data, name);
   }
   file->handle = std::move(handle);
   return file;

@@ -7,6 +7,8 @@
 #ifndef EFFC_LIB_FRONTEND_ONNX_MAPPEDFILE_H
 #define EFFC_LIB_FRONTEND_ONNX_MAPPEDFILE_H
 
+#include "effc/Support/FileRange.h"
+
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringRef.h"
@@ -53,6 +55,7 @@ private:
   MappedFile() = default;
   FileHandle handle;
   llvm::ArrayRef<char> data;
+  FileRange range;
   std::string owned;
   bool otherLinks = false;
 };
