@@ -96,6 +96,18 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options,
   return write;
 }
 
+/// Says which file an error speaks of, when it is about the file's graph.
+llvm::Error inFile(llvm::Error error, llvm::StringRef file) {
+  return llvm::handleErrors(
+      std::move(error), [&](std::unique_ptr<UserError> e) -> llvm::Error {
+        bool aboutGraph = e->code >= ErrorCode::NotOnnx &&
+                          e->code < ErrorCode::CannotQuantize;
+        if (aboutGraph && !llvm::StringRef(e->where).contains(file))
+          e->where += (e->where.empty() ? "" : " in ") + file.str();
+        return llvm::Error(std::move(e));
+      });
+}
+
 /// Inputs are tensors of numbers.
 llvm::Error checkInputs(ModuleOp onnx) {
   auto main = onnx.lookupSymbol<func::FuncOp>("main");
@@ -331,7 +343,10 @@ llvm::Expected<OwningOpRef<ModuleOp>>
 effc::raiseModel(MLIRContext &context, const CompileOptions &options,
                  const CompileObserver &observer) {
   CompileResult result;
-  return Compilation(context, options, observer, result).raise();
+  auto model = Compilation(context, options, observer, result).raise();
+  if (!model)
+    return inFile(model.takeError(), options.input);
+  return model;
 }
 
 llvm::Expected<CompileResult>
@@ -359,7 +374,7 @@ effc::compileModel(const CompileOptions &options,
   Compilation compilation(context, options, observer, result);
   auto model = compilation.raise();
   if (!model)
-    return model.takeError();
+    return inFile(model.takeError(), options.input);
   auto done = [&]() -> CompileResult {
     sortDecisions(decisions);
     result.decisions = std::move(decisions);
@@ -368,7 +383,7 @@ effc::compileModel(const CompileOptions &options,
   if (options.stopAfter <= Stage::Eff)
     return done();
   if (llvm::Error error = compilation.lower(**model, *tokenizer, decisions))
-    return std::move(error);
+    return inFile(std::move(error), options.input);
   if (options.stopAfter == Stage::Plan)
     return done();
 
