@@ -1,4 +1,4 @@
-//===- Sanitizer.cpp - defaults of AddressSanitizer -----------------------===//
+//===- SanitizerDefaults.cpp - defaults of AddressSanitizer ---------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
