@@ -8,6 +8,7 @@
 
 #include "effc/Dialect/Plan/Liveness.h"
 #include "effc/Support/Error.h"
+#include "effc/Target/X86/TargetMachine.h"
 #include "effrt/effrt.h"
 
 #include "llvm/IR/Constants.h"
@@ -15,11 +16,6 @@
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
-#include "llvm/MC/TargetRegistry.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
-
-#include <mutex>
 
 using namespace effc;
 using llvm::Constant;
@@ -225,30 +221,20 @@ void TableBuilder::build() {
 
 llvm::Expected<llvm::SmallVector<char, 0>>
 effc::emitTables(const ModelLayout &layout, llvm::ArrayRef<Variant> variants) {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
-  });
-  llvm::Triple triple("x86_64-unknown-linux-gnu");
-  std::string why;
-  const llvm::Target *backEnd = llvm::TargetRegistry::lookupTarget(triple, why);
-  if (!backEnd)
-    return makeError(ErrorCode::CodeGen, "LLVM has no x86 back end", {}, why);
-  std::unique_ptr<llvm::TargetMachine> machine(backEnd->createTargetMachine(
-      triple, "x86-64", "", llvm::TargetOptions(), llvm::Reloc::PIC_));
+  // Tables have no code: the least machine serves.
+  auto machine = createTargetMachine("x86-64", "");
+  if (!machine)
+    return machine.takeError();
   llvm::LLVMContext context;
   llvm::Module module("tables", context);
-  module.setTargetTriple(triple);
-  module.setDataLayout(machine->createDataLayout());
+  module.setTargetTriple((*machine)->getTargetTriple());
+  module.setDataLayout((*machine)->createDataLayout());
   TableBuilder(module, layout, variants).build();
   llvm::SmallVector<char, 0> object;
   llvm::raw_svector_ostream os(object);
   llvm::legacy::PassManager passes;
-  if (machine->addPassesToEmitFile(passes, os, nullptr,
-                                   llvm::CodeGenFileType::ObjectFile))
+  if ((*machine)->addPassesToEmitFile(passes, os, nullptr,
+                                      llvm::CodeGenFileType::ObjectFile))
     return makeError(ErrorCode::CodeGen, "LLVM cannot emit an object");
   passes.run(module);
   return object;

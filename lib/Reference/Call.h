@@ -45,6 +45,12 @@ template <typename T> struct Weights {
   llvm::Expected<const Weight<T> *> get(eff::WeightOp op);
 };
 
+/// What a convolution multiplies with and adds; the bias may be null.
+template <typename T> struct Filter {
+  const Weight<T> *weight;
+  const T *bias;
+};
+
 /// An error about an op that cannot be evaluated.
 llvm::Error cannotInterpret(mlir::Operation *op, const llvm::Twine &why);
 
@@ -67,6 +73,16 @@ public:
   llvm::Expected<const Weight<T> *> getWeight(mlir::Value value);
   /// The values of an optional weight, null when it is absent.
   llvm::Expected<const T *> getOptional(mlir::Value value);
+  /// The weight and the bias of a convolution.
+  template <typename Op> llvm::Expected<Filter<T>> getFilter(Op op) {
+    llvm::Expected<const Weight<T> *> weight = getWeight(op.getWeight());
+    if (!weight)
+      return weight.takeError();
+    llvm::Expected<const T *> bias = getOptional(op.getBias());
+    if (!bias)
+      return bias.takeError();
+    return Filter<T>{*weight, *bias};
+  }
   /// The buffer of a state or cache for a batch row.
   llvm::Expected<std::vector<T> *> getBuffer(mlir::Operation *op,
                                              mlir::Value value, int64_t row);
@@ -112,8 +128,7 @@ template <typename T>
 llvm::Error evaluate(eff::CollapsedScanOp op, Call<T> &call);
 template <typename T>
 llvm::Error evaluate(eff::ExpandChannelsOp op, Call<T> &call);
-template <typename T>
-llvm::Error evaluate(eff::CrossMergeOp op, Call<T> &call);
+template <typename T> llvm::Error evaluate(eff::CrossMergeOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::CrossScanOp op, Call<T> &call);
 template <typename T>
 llvm::Error evaluate(eff::DepthwiseConv2DOp op, Call<T> &call);

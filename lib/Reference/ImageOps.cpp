@@ -18,8 +18,7 @@ static int64_t getPixel(int64_t direction, int64_t l, int64_t height,
   return direction == 0 ? l : l % height * width + l / height;
 }
 
-template <typename T>
-llvm::Error evaluate(eff::CrossScanOp op, Call<T> &call) {
+template <typename T> llvm::Error evaluate(eff::CrossScanOp op, Call<T> &call) {
   int64_t height = op.getHeight(), width = op.getWidth(),
           pixels = height * width, directions = op.getDirections();
   Tensor<T> result(op.getResult().getType().getShape());
@@ -49,8 +48,7 @@ llvm::Error evaluate(eff::CrossMergeOp op, Call<T> &call) {
     for (int64_t k = 0; k < directions; ++k)
       for (int64_t l = 0; l < pixels; ++l)
         for (int64_t e = 0; e < d; ++e)
-          result
-              .floats[(b * pixels + getPixel(k, l, height, width)) * d + e] +=
+          result.floats[(b * pixels + getPixel(k, l, height, width)) * d + e] +=
               x.floats[((b * pixels + l) * directions + k) * d + e];
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();
@@ -59,12 +57,10 @@ llvm::Error evaluate(eff::CrossMergeOp op, Call<T> &call) {
 template <typename T>
 llvm::Error evaluate(eff::DepthwiseConv2DOp op, Call<T> &call) {
   const Tensor<T> &x = call.get(op.getInput());
-  llvm::Expected<const Weight<T> *> weight = call.getWeight(op.getWeight());
-  if (!weight)
-    return weight.takeError();
-  llvm::Expected<const T *> bias = call.getOptional(op.getBias());
-  if (!bias)
-    return bias.takeError();
+  llvm::Expected<Filter<T>> filter = call.getFilter(op);
+  if (!filter)
+    return filter.takeError();
+  const auto [weight, bias] = *filter;
   int64_t height = op.getHeight(), width = op.getWidth(), d = x.shape[2],
           kh = op.getKernel()[0], kw = op.getKernel()[1];
   bool activate = op.getActivation() == eff::Activation::SiLU;
@@ -72,12 +68,12 @@ llvm::Error evaluate(eff::DepthwiseConv2DOp op, Call<T> &call) {
   for (int64_t b = 0; b < x.shape[0]; ++b)
     for (int64_t p = 0; p < height * width; ++p)
       for (int64_t c = 0; c < d; ++c) {
-        T sum = *bias ? (*bias)[c] : T(0);
+        T sum = bias ? bias[c] : T(0);
         for (int64_t u = 0; u < kh; ++u)
           for (int64_t v = 0; v < kw; ++v) {
             int64_t i = p / width + u - kh / 2, j = p % width + v - kw / 2;
             if (i >= 0 && i < height && j >= 0 && j < width)
-              sum += (*weight)->values[(c * kh + u) * kw + v] *
+              sum += weight->values[(c * kh + u) * kw + v] *
                      x.floats[((b * height + i) * width + j) * d + c];
           }
         result.floats[(b * height * width + p) * d + c] =

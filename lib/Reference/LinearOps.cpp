@@ -89,17 +89,15 @@ template <typename T> llvm::Error evaluate(eff::LinearOp op, Call<T> &call) {
 
 template <typename T> llvm::Error evaluate(eff::Conv2DOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
-  llvm::Expected<const Weight<T> *> weight = call.getWeight(op.getWeight());
-  if (!weight)
-    return weight.takeError();
-  llvm::Expected<const T *> bias = call.getOptional(op.getBias());
-  if (!bias)
-    return bias.takeError();
+  llvm::Expected<Filter<T>> filter = call.getFilter(op);
+  if (!filter)
+    return filter.takeError();
+  const auto [weight, bias] = *filter;
   int64_t batch = input.shape[0], channels = input.shape[1];
   int64_t height = input.shape[2], width = input.shape[3];
   int64_t ph = op.getPatch()[0], pw = op.getPatch()[1];
   int64_t gridHeight = height / ph, gridWidth = width / pw;
-  int64_t outputs = (*weight)->shape[0], k = (*weight)->shape[1];
+  int64_t outputs = weight->shape[0], k = weight->shape[1];
 
   // Each patch becomes a row, in the order of the weight's columns.
   std::vector<T> patches;
@@ -115,11 +113,11 @@ template <typename T> llvm::Error evaluate(eff::Conv2DOp op, Call<T> &call) {
                                    width +
                                j * pw + v]);
   Tensor<T> result(op.getResult().getType().getShape());
-  multiply(patches.data(), (*weight)->values.data(), result.floats.data(),
+  multiply(patches.data(), weight->values.data(), result.floats.data(),
            result.getRows(), outputs, k);
-  if (*bias)
+  if (bias)
     for (int64_t i = 0; i < result.getNumElements(); ++i)
-      result.floats[i] += (*bias)[i % outputs];
+      result.floats[i] += bias[i % outputs];
   call.set(op.getResult(), std::move(result));
   return llvm::Error::success();
 }

@@ -103,14 +103,12 @@ private:
 template <typename T>
 llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
-  llvm::Expected<const Weight<T> *> weight = call.getWeight(op.getWeight());
-  if (!weight)
-    return weight.takeError();
-  llvm::Expected<const T *> bias = call.getOptional(op.getBias());
-  if (!bias)
-    return bias.takeError();
+  llvm::Expected<Filter<T>> filter = call.getFilter(op);
+  if (!filter)
+    return filter.takeError();
+  const auto [weight, bias] = *filter;
   int64_t batch = input.shape[0], tokens = input.shape[1];
-  int64_t channels = input.shape[2], kernel = (*weight)->shape[1];
+  int64_t channels = input.shape[2], kernel = weight->shape[1];
   if (llvm::Error error = call.checkRows(op, batch, tokens))
     return error;
   bool activate = op.getActivation() == eff::Activation::SiLU;
@@ -127,10 +125,10 @@ llvm::Error evaluate(eff::CausalConv1DOp op, Call<T> &call) {
     padded.insert(padded.end(), first, first + tokens * channels);
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t c = 0; c < channels; ++c) {
-        T sum = *bias ? (*bias)[c] : T(0);
+        T sum = bias ? bias[c] : T(0);
         for (int64_t j = 0; j < kernel; ++j)
-          sum += (*weight)->values[c * kernel + j] *
-                 padded[(t + j) * channels + c];
+          sum +=
+              weight->values[c * kernel + j] * padded[(t + j) * channels + c];
         result.floats[(b * tokens + t) * channels + c] =
             activate ? silu(sum) : sum;
       }

@@ -219,15 +219,7 @@ llvm::Expected<compress::Calibration> obtain(const Flags &flags,
   auto options = toOptions(flags);
   if (!options)
     return options.takeError();
-  CompileObserver observer;
-  observer.progress = [&](llvm::StringRef stage, uint64_t done,
-                          uint64_t total) {
-    stages.update(stage, done, total);
-  };
-  observer.warning = [&](const std::string &text) {
-    stages.end();
-    std::fprintf(stderr, "warning: %s\n", text.c_str());
-  };
+  CompileObserver observer = stages.observer();
   options->progress = observer.progress;
   options->warning = observer.warning;
   auto tokenizer = findTokenizer(*compile);

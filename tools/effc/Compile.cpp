@@ -362,17 +362,8 @@ int effc::driver::compileVerb(const Invocation &call) {
   if (!options)
     return report(options.takeError());
   Stages stages(flags.quiet);
-  CompileObserver observer;
-  observer.progress = [&](llvm::StringRef stage, uint64_t done,
-                          uint64_t total) {
-    stages.update(stage, done, total);
-  };
-  observer.warning = [&](const std::string &text) {
-    stages.end();
-    std::fprintf(stderr, "warning: %s\n", text.c_str());
-  };
   double start = now();
-  auto result = compileModel(*options, observer);
+  auto result = compileModel(*options, stages.observer());
   stages.end();
   if (!result)
     return report(result.takeError());

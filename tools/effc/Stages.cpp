@@ -45,6 +45,17 @@ driver::parseStatePairs(const std::vector<std::string> &words) {
   return pairs;
 }
 
+CompileObserver driver::Stages::observer() {
+  CompileObserver observer;
+  observer.progress = [this](llvm::StringRef stage, uint64_t done,
+                             uint64_t total) { update(stage, done, total); };
+  observer.warning = [this](const std::string &text) {
+    end();
+    std::fprintf(stderr, "warning: %s\n", text.c_str());
+  };
+  return observer;
+}
+
 void driver::Stages::update(llvm::StringRef stage, uint64_t done,
                             uint64_t total) {
   if (quiet)

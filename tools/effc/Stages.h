@@ -9,6 +9,8 @@
 
 #include "common.h"
 
+#include "effc/Pipelines/Compile.h"
+
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
@@ -32,6 +34,8 @@ class Stages {
 public:
   explicit Stages(bool quiet) : quiet(quiet) {}
 
+  /// Shows what it hears; lives no longer than this.
+  CompileObserver observer();
   void update(llvm::StringRef stage, uint64_t done, uint64_t total);
   void end() { line.reset(); }
 

@@ -133,6 +133,7 @@ private:
   Value use(llvm::StringRef symbol, mlir::Type type);
   Value symbol(llvm::StringRef name, bool named, eff::WeightType type,
                mlir::ElementsAttr source, bool transposed);
+  void declare(mlir::Operation *op);
   Value lowerConstant(Value base);
   /// A constant vector as a weight, repeated along all dimensions of `shape`
   /// but the last.

@@ -277,22 +277,7 @@ std::optional<std::vector<double>> Graph::numbers(const View &w) {
   }
   if (!elements || w.dims.isIdentity(elements->size()))
     return elements;
-  std::vector<double> out(w.dims.numElements());
-  SmallVector<Factor> factors = w.dims.flat();
-  // Count through the factors like an odometer.
-  SmallVector<int64_t> at(factors.size(), 0);
-  int64_t offset = 0;
-  for (double &x : out) {
-    x = (*elements)[offset];
-    for (unsigned i = factors.size(); i-- > 0;) {
-      offset += factors[i].stride;
-      if (++at[i] < factors[i].size)
-        break;
-      offset -= factors[i].stride * factors[i].size;
-      at[i] = 0;
-    }
-  }
-  return out;
+  return w.dims.gather(*elements);
 }
 
 std::optional<SmallVector<int64_t>> Graph::ints(Value v) {

@@ -103,22 +103,7 @@ const RoleFinder::Numbers &RoleFinder::values(Value base) {
 
 /// The elements that a view shows, in its order.
 RoleFinder::Numbers RoleFinder::gather(const View &placed) {
-  const Numbers &from = values(placed.base);
-  SmallVector<Factor> factors = placed.dims.flat();
-  Numbers out(placed.dims.numElements());
-  SmallVector<int64_t> at(factors.size(), 0);
-  int64_t offset = 0;
-  for (double &x : out) {
-    x = offset < int64_t(from.size()) ? from[offset] : NAN;
-    for (unsigned i = factors.size(); i-- > 0;) {
-      offset += factors[i].stride;
-      if (++at[i] < factors[i].size)
-        break;
-      offset -= factors[i].stride * factors[i].size;
-      at[i] = 0;
-    }
-  }
-  return out;
+  return placed.dims.gather(values(placed.base));
 }
 
 //===----------------------------------------------------------------------===//

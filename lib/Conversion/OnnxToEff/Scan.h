@@ -60,6 +60,17 @@ struct SsdScan {
 };
 mlir::LogicalResult emitSsdScan(Emitter &emitter, const SsdScan &scan);
 
+/// A causal convolution with a state. `perm` permutes `x` and `out` to [batch,
+/// tokens, channels], and back.
+struct CausalConv {
+  Value x, weight, bias, out; ///< bias may be null
+  llvm::SmallVector<int64_t> perm;
+  State *state = nullptr;
+  bool silu = false;
+};
+Match matchCausalConv(const CausalConv &conv,
+                      llvm::ArrayRef<mlir::Operation *> covers);
+
 } // namespace effc::raise
 
 #endif // EFFC_LIB_CONVERSION_ONNXTOEFF_SCAN_H

@@ -72,28 +72,7 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
   }
   covers.push_back(concat);
   Value x = concat.getInput(1), out = root->getResult(0);
-  int64_t batch = Graph::shape(x)[0], tokens = Graph::shape(x)[2];
-  Match m;
-  m.needs = {x};
-  m.covers = covers;
-  m.states = {state};
-  m.emit = [=](Emitter &e) {
-    Value t = e.tensor(x, {0, 2, 1}, {batch, tokens, channels});
-    Value weight = t ? e.weight(w, {channels, k}, true) : Value();
-    Value bias = b ? e.weight(b, {channels}) : Value();
-    auto type =
-        eff::StateType::get(e.builder.getContext(), eff::StateKind::Conv,
-                            {k - 1, channels}, e.builder.getF32Type());
-    Value s = weight && (!b || bias) ? e.state(*state, type, {1, 0}) : Value();
-    if (!s)
-      return failure();
-    Value y = eff::CausalConv1DOp::create(
-        e.builder, e.loc, t.getType(), t, weight, s, bias,
-        silu ? eff::Activation::SiLU : eff::Activation::None);
-    e.define(out, y, {batch, tokens, channels}, {0, 2, 1});
-    return success();
-  };
-  return m;
+  return matchCausalConv({x, w, b, out, {0, 2, 1}, state, silu}, covers);
 }
 
 void effc::raise::addScanBodyPatterns(std::vector<RaisePattern> &patterns) {

@@ -163,8 +163,8 @@ static std::optional<Match> selectiveScan(Graph &g, onnx::NodeOp root) {
        s->skipped.base != g.view(u).base || s->skipped.dims != g.view(u).dims))
     return std::nullopt;
   // A model that goes forward keeps nothing: the scan starts at zero.
-  bool fresh = g.options.kind == eff::EntryKind::Forward && g.isConstant(past) &&
-               isZero(g, past) &&
+  bool fresh = g.options.kind == eff::EntryKind::Forward &&
+               g.isConstant(past) && isZero(g, past) &&
                (!scan.getOutput(1) || scan.getOutput(1).use_empty());
   op.state = fresh ? nullptr : g.state(past, scan.getOutput(1), "ssm");
   if (!op.state && !fresh) {
@@ -267,6 +267,37 @@ static std::optional<Match> ssdScan(Graph &g, onnx::NodeOp root) {
   return m;
 }
 
+Match effc::raise::matchCausalConv(const CausalConv &conv,
+                                   ArrayRef<Operation *> covers) {
+  Match m;
+  m.needs = {conv.x};
+  m.covers.assign(covers.begin(), covers.end());
+  m.states = {conv.state};
+  m.emit = [conv](Emitter &e) {
+    ArrayRef<int64_t> shape = Graph::shape(conv.x);
+    int64_t batch = shape[0], tokens = shape[conv.perm[1]],
+            channels = shape[conv.perm[2]],
+            k = Graph::shape(conv.weight).back();
+    Value x = e.tensor(conv.x, conv.perm, {batch, tokens, channels});
+    Value weight = x ? e.weight(conv.weight, {channels, k}, true) : Value();
+    Value bias = conv.bias ? e.weight(conv.bias, {channels}) : Value();
+    auto type =
+        eff::StateType::get(e.builder.getContext(), eff::StateKind::Conv,
+                            {k - 1, channels}, e.builder.getF32Type());
+    Value state = weight && (!conv.bias || bias)
+                      ? e.state(*conv.state, type, {1, 0})
+                      : Value();
+    if (!state)
+      return failure();
+    Value y = eff::CausalConv1DOp::create(
+        e.builder, e.loc, x.getType(), x, weight, state, bias,
+        conv.silu ? eff::Activation::SiLU : eff::Activation::None);
+    e.define(conv.out, y, {batch, tokens, channels}, conv.perm);
+    return success();
+  };
+  return m;
+}
+
 /// CausalConv1d of ai.effc; CausalConvWithState of ai.onnx 27 and
 /// com.microsoft.
 static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
@@ -294,8 +325,7 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
   SmallVector<int64_t> perm =
       last ? SmallVector<int64_t>{0, 1, 2} : SmallVector<int64_t>{0, 2, 1};
   ArrayRef<int64_t> shape = Graph::shape(x);
-  int64_t batch = shape[0], tokens = shape[perm[1]], channels = shape[perm[2]],
-          k = Graph::shape(w).back();
+  int64_t channels = shape[perm[2]], k = Graph::shape(w).back();
   if (!g.isConstant(w) || Graph::shape(w)[0] != channels ||
       Graph::shape(w)[1] != 1 || k < 2 ||
       (b && !g.isFeatureVector(b, channels)))
@@ -303,28 +333,8 @@ static std::optional<Match> causalConv(Graph &g, onnx::NodeOp root) {
   State *state = g.state(past, root.getOutput(1), "conv");
   if (!state)
     return refuse("its past is not a state of the model");
-  Value out = root->getResult(0);
-  Match m;
-  m.needs = {x};
-  m.covers = {root};
-  m.states = {state};
-  m.emit = [=](Emitter &e) {
-    Value t = e.tensor(x, perm, {batch, tokens, channels});
-    Value weight = t ? e.weight(w, {channels, k}, true) : Value();
-    Value bias = b ? e.weight(b, {channels}) : Value();
-    auto type =
-        eff::StateType::get(e.builder.getContext(), eff::StateKind::Conv,
-                            {k - 1, channels}, e.builder.getF32Type());
-    Value s = weight && (!b || bias) ? e.state(*state, type, {1, 0}) : Value();
-    if (!s)
-      return failure();
-    Value y = eff::CausalConv1DOp::create(
-        e.builder, e.loc, t.getType(), t, weight, s, bias,
-        activation == "none" ? eff::Activation::None : eff::Activation::SiLU);
-    e.define(out, y, {batch, tokens, channels}, perm);
-    return success();
-  };
-  return m;
+  return matchCausalConv(
+      {x, w, b, root->getResult(0), perm, state, activation != "none"}, {root});
 }
 
 void effc::raise::addScanPatterns(std::vector<RaisePattern> &patterns) {

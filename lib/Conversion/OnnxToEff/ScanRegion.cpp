@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ScanRegion.h"
+#include "Recurrence.h"
 
 #include "effc/Frontend/ONNX/Eval.h"
 
@@ -188,18 +189,6 @@ static int64_t offsetOf(const Strided &dims, ArrayRef<int64_t> index) {
     }
   }
   return offset;
-}
-
-/// A number in [0, 1) (splitmix64).
-static double randomAt(uint64_t seed, uint64_t stream, uint64_t i) {
-  uint64_t x = (seed << 56) ^ (stream << 40) ^ i;
-  for (int round = 0; round < 2; ++round) {
-    x += 0x9e3779b97f4a7c15;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-    x ^= x >> 31;
-  }
-  return double(x >> 11) * 0x1p-53;
 }
 
 double ScanRegion::base(Value v, int64_t offset) {

@@ -8,6 +8,8 @@
 
 #include "llvm/ADT/STLExtras.h"
 
+#include <cmath>
+
 using namespace effc::raise;
 using llvm::ArrayRef;
 using llvm::SmallVector;
@@ -173,6 +175,25 @@ std::optional<Strided> Strided::compose(const Strided &inner) const {
     auto &merged = out.dims.emplace_back();
     for (Factor f : llvm::reverse(reversed))
       append(merged, f);
+  }
+  return out;
+}
+
+std::vector<double> Strided::gather(ArrayRef<double> from) const {
+  std::vector<double> out(numElements());
+  SmallVector<Factor> factors = flat();
+  // Count through the factors like an odometer.
+  SmallVector<int64_t> at(factors.size(), 0);
+  int64_t offset = 0;
+  for (double &x : out) {
+    x = offset < int64_t(from.size()) ? from[offset] : NAN;
+    for (unsigned i = factors.size(); i-- > 0;) {
+      offset += factors[i].stride;
+      if (++at[i] < factors[i].size)
+        break;
+      offset -= factors[i].stride * factors[i].size;
+      at[i] = 0;
+    }
   }
   return out;
 }

@@ -21,6 +21,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace effc::raise {
 
@@ -65,6 +66,9 @@ public:
   /// All factors in order, merged across dimensions where they continue each
   /// other.
   llvm::SmallVector<Factor> flat() const;
+  /// The elements that the view shows, in its order; NaN for those beyond the
+  /// end of `from`.
+  std::vector<double> gather(llvm::ArrayRef<double> from) const;
 
   bool operator==(const Strided &o) const { return dims == o.dims; }
   bool operator!=(const Strided &o) const { return !(*this == o); }

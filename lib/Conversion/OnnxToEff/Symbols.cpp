@@ -92,6 +92,12 @@ Value Emitter::use(StringRef symbol, Type type) {
   return value = op.getResult();
 }
 
+/// Declarations stand before the functions, in the order of their first use.
+void Emitter::declare(Operation *op) {
+  symbols.insert(op);
+  op->moveBefore(*module.getOps<func::FuncOp>().begin());
+}
+
 /// Finds or declares a weight. `named`: the file names it, so that another
 /// weight of the same name in another entry point is a contradiction.
 Value Emitter::symbol(StringRef name, bool named, eff::WeightType type,
@@ -105,16 +111,7 @@ Value Emitter::symbol(StringRef name, bool named, eff::WeightType type,
       builder.setInsertionPoint(function);
       auto op = eff::WeightOp::create(builder, loc, candidate, type, source,
                                       transposed);
-      // Declarations stand before the functions, in the order of their first
-      // use.
-      Operation *before = nullptr;
-      for (Operation &o : *module.getBody())
-        if (isa<func::FuncOp>(o)) {
-          before = &o;
-          break;
-        }
-      symbols.insert(op);
-      op->moveBefore(before);
+      declare(op);
       ours[op] = true;
       return use(candidate, type);
     }
@@ -286,13 +283,6 @@ Value Emitter::state(State &state, Type type, ArrayRef<int64_t> perm) {
   }
   if (!state.presentName.empty())
     op->setAttr("eff.present", builder.getStringAttr(state.presentName));
-  Operation *before = nullptr;
-  for (Operation &o : *module.getBody())
-    if (isa<func::FuncOp>(o)) {
-      before = &o;
-      break;
-    }
-  symbols.insert(op);
-  op->moveBefore(before);
+  declare(op);
   return use(name, type);
 }

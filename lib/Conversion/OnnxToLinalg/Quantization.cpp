@@ -61,15 +61,30 @@ static Value toQuantized(const Expr &e, Value x, Value zero, Type element,
   return e.cast(y, element, false, isUnsigned);
 }
 
-static Results quantizeLinear(Lowering &l) {
-  Value x = l.in(0);
-  ArrayRef<int64_t> shape = Lowering::shape(x);
+/// Scales and zero points of QuantizeLinear and DequantizeLinear, as far as
+/// the first operand reaches; `zero` may be null.
+struct Steps {
+  Value scale, zero;
+};
+
+static FailureOr<Steps> steps(Lowering &l) {
+  ArrayRef<int64_t> shape = Lowering::shape(l.in(0));
   int64_t axis = l.node.getInt("axis", 1),
           block = l.node.getInt("block_size", 0);
-  Value scale = spread(l, l.in(1), shape, axis, block),
-        zero = spread(l, l.in(2), shape, axis, block);
-  if (!scale || (l.in(2) && !zero))
+  Steps s{spread(l, l.in(1), shape, axis, block),
+          spread(l, l.in(2), shape, axis, block)};
+  if (!s.scale || (l.in(2) && !s.zero))
     return failure();
+  return s;
+}
+
+static Results quantizeLinear(Lowering &l) {
+  FailureOr<Steps> s = steps(l);
+  if (failed(s))
+    return failure();
+  auto [scale, zero] = *s;
+  Value x = l.in(0);
+  ArrayRef<int64_t> shape = Lowering::shape(x);
   Type real = l.b.getF32Type(), element = l.out().getElementType();
   bool isUnsigned = l.isResultUnsigned(0);
   x = l.cast(x, real, l.isUnsigned(0));
@@ -100,14 +115,12 @@ static Results quantizeLinear(Lowering &l) {
 }
 
 static Results dequantizeLinear(Lowering &l) {
+  FailureOr<Steps> s = steps(l);
+  if (failed(s))
+    return failure();
+  auto [scale, zero] = *s;
   Value x = l.in(0);
   ArrayRef<int64_t> shape = Lowering::shape(x);
-  int64_t axis = l.node.getInt("axis", 1),
-          block = l.node.getInt("block_size", 0);
-  Value scale = spread(l, l.in(1), shape, axis, block),
-        zero = spread(l, l.in(2), shape, axis, block);
-  if (!scale || (l.in(2) && !zero))
-    return failure();
   Type real = l.b.getF32Type();
   bool isUnsigned = l.isUnsigned(0);
   x = l.cast(x, real, isUnsigned);

@@ -15,6 +15,24 @@ using namespace effc::onnx;
 
 namespace {
 
+/// The offset, in a tensor of `shape` and `strides`, of the element that lies
+/// where index `i` does, but along `axis` where it says. `own`: the strides of
+/// `indices`.
+std::optional<int64_t> elementOffset(const HostTensor &indices, int64_t i,
+                                     int64_t axis, ArrayRef<int64_t> shape,
+                                     const Shape &strides, const Shape &own) {
+  int64_t offset = 0;
+  for (int64_t d = 0; d < int64_t(shape.size()); ++d) {
+    int64_t at = d == axis ? indices.ints[i] : i / own[d] % indices.shape[d];
+    if (at < 0)
+      at += shape[d];
+    if (at < 0 || at >= shape[d])
+      return std::nullopt;
+    offset += at * strides[d];
+  }
+  return offset;
+}
+
 bool gatherElements(Evaluation &e) {
   const HostTensor &x = *e.in[0], &indices = *e.in[1];
   int64_t axis = e.op.getInt("axis", 0);
@@ -23,16 +41,10 @@ bool gatherElements(Evaluation &e) {
     if (d != axis && indices.shape[d] > x.shape[d])
       return false;
   for (int64_t i = 0; i < indices.size(); ++i) {
-    int64_t from = 0;
-    for (int64_t d = 0; d < x.rank(); ++d) {
-      int64_t at = d == axis ? indices.ints[i] : i / own[d] % indices.shape[d];
-      if (at < 0)
-        at += x.shape[d];
-      if (at < 0 || at >= x.shape[d])
-        return false;
-      from += at * strides[d];
-    }
-    copyElement(x, from, e.out[0], i);
+    auto from = elementOffset(indices, i, axis, x.shape, strides, own);
+    if (!from)
+      return false;
+    copyElement(x, *from, e.out[0], i);
   }
   return true;
 }
@@ -137,16 +149,8 @@ bool scatterElements(Evaluation &e) {
   Shape strides = stridesOf(x.shape), own = stridesOf(indices.shape);
   StringRef reduction = e.op.getString("reduction", "none");
   for (int64_t i = 0; i < indices.size(); ++i) {
-    int64_t to = 0;
-    for (int64_t d = 0; d < x.rank(); ++d) {
-      int64_t at = d == axis ? indices.ints[i] : i / own[d] % indices.shape[d];
-      if (at < 0)
-        at += x.shape[d];
-      if (at < 0 || at >= x.shape[d])
-        return false;
-      to += at * strides[d];
-    }
-    if (!combine(reduction, updates, i, e.out[0], to))
+    auto to = elementOffset(indices, i, axis, x.shape, strides, own);
+    if (!to || !combine(reduction, updates, i, e.out[0], *to))
       return false;
   }
   return true;

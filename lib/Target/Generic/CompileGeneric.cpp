@@ -8,6 +8,7 @@
 #include "LowerGeneric.h"
 
 #include "effc/Support/Error.h"
+#include "effc/Target/X86/TargetMachine.h"
 #include "effrt/effrt.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -20,13 +21,8 @@
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
-#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
-
-#include <mutex>
 
 using namespace effc;
 using mlir::failed;
@@ -64,7 +60,6 @@ private:
   llvm::Error fail(const llvm::Twine &what) {
     return makeError(ErrorCode::CodeGen, what, {}, why);
   }
-  llvm::Error createTargetMachine(const X86Machine &machine);
   void addEntry(llvm::StringRef symbol);
   void optimize(const X86Machine &machine);
 
@@ -123,26 +118,6 @@ llvm::Expected<int64_t> GenericCompiler::lowerToBuffers() {
   auto scratch = func->getAttrOfType<mlir::IntegerAttr>(kScratchAttr);
   func->removeAttr(kScratchAttr);
   return scratch.getInt();
-}
-
-llvm::Error GenericCompiler::createTargetMachine(const X86Machine &machine) {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
-  });
-  llvm::Triple triple("x86_64-unknown-linux-gnu");
-  const llvm::Target *entry = llvm::TargetRegistry::lookupTarget(triple, why);
-  if (!entry)
-    return fail("LLVM has no x86 back end");
-  llvm::TargetOptions options;
-  options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
-  target.reset(entry->createTargetMachine(
-      triple, machine.cpu(), machine.llvmFeatures(), options, llvm::Reloc::PIC_,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
-  return llvm::Error::success();
 }
 
 /// `void symbol(void *const *operands, const eff_call *, int32_t, int32_t)`:
@@ -216,8 +191,10 @@ void GenericCompiler::optimize(const X86Machine &machine) {
 
 llvm::Error GenericCompiler::build(const X86Machine &machine,
                                    llvm::StringRef symbol) {
-  if (llvm::Error error = createTargetMachine(machine))
-    return error;
+  auto made = createTargetMachine(machine.cpu(), machine.llvmFeatures());
+  if (!made)
+    return made.takeError();
+  target = std::move(*made);
   if (failed(effc::lowerToLLVM(*module)))
     return fail("generic code cannot be lowered to LLVM");
   code = mlir::translateModuleToLLVMIR(*module, llvmContext, symbol);

@@ -11,6 +11,7 @@
 #include "KernelFamilies.h"
 
 #include "effc/Support/Error.h"
+#include "effc/Target/X86/TargetMachine.h"
 
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/Constants.h"
@@ -20,18 +21,13 @@
 #include "llvm/IR/Module.h"
 #include "llvm/IR/Verifier.h"
 #include "llvm/Linker/Linker.h"
-#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
 #include "llvm/Transforms/IPO/Internalize.h"
 #include "llvm/Transforms/Scalar/SCCP.h"
 #include "llvm/Transforms/Scalar/SROA.h"
 #include "llvm/Transforms/Scalar/SimplifyCFG.h"
 #include "llvm/Transforms/Utils/Cloning.h"
-
-#include <mutex>
 
 using namespace llvm;
 
@@ -55,7 +51,6 @@ public:
   const Module &get() const { return *module; }
 
 private:
-  Error createTargetMachine();
   void defineConstants(Module &library);
   Error foldChoices(Function &entry);
   Error link();
@@ -90,28 +85,6 @@ struct Analyses {
 
 static Error failure(const Twine &what, const Twine &why) {
   return makeError(ErrorCode::CodeGen, what, {}, why);
-}
-
-Error KernelCompiler::createTargetMachine() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
-  });
-  Triple triple("x86_64-unknown-linux-gnu");
-  std::string why;
-  const Target *entry = TargetRegistry::lookupTarget(triple, why);
-  if (!entry)
-    return failure("LLVM has no x86 back end", why);
-  TargetOptions options;
-  options.AllowFPOpFusion = FPOpFusion::Fast;
-  target.reset(entry->createTargetMachine(
-      triple, machine.cpu(), machine.llvmFeatures(), options, Reloc::PIC_,
-      std::nullopt, CodeGenOptLevel::Aggressive));
-  return target ? Error::success()
-                : failure("LLVM cannot make a target machine", machine.name());
 }
 
 /// Gives the library's constants the spec's values.
@@ -224,8 +197,10 @@ void KernelCompiler::optimize() {
 Error KernelCompiler::build() {
   if (Error error = checkSpec(spec))
     return error;
-  if (Error error = createTargetMachine())
-    return error;
+  auto made = createTargetMachine(machine.cpu(), machine.llvmFeatures());
+  if (!made)
+    return made.takeError();
+  target = std::move(*made);
   module = std::make_unique<Module>(symbol, context);
   module->setTargetTriple(target->getTargetTriple());
   module->setDataLayout(target->createDataLayout());
