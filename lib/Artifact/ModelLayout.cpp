@@ -21,9 +21,8 @@ uint64_t effc::getTensorBytes(mlir::RankedTensorType type) {
 std::string effc::getFormatName(eff::WeightType type) {
   if (mlir::FloatType format = type.getFloatFormat())
     return format.isF32() ? "f32" : format.isBF16() ? "bf16" : "f16";
-  if (type.getGroup() > 0)
-    return "int4 g" + std::to_string(type.getGroup());
-  return "int8";
+  std::string name = type.isInt4() ? "int4" : "int8";
+  return type.getGroup() ? name + " g" + std::to_string(type.getGroup()) : name;
 }
 
 std::string effc::getSymbol(mlir::Operation *kernel, size_t target) {

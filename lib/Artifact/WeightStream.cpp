@@ -42,14 +42,13 @@ private:
 
 /// One weight on its way into the file.
 struct Job {
-  eff::WeightSource source;
+  /// Absent where a weight has integers alone.
+  std::optional<eff::WeightSource> source;
   eff::QuantizedValues quantized;
   Window window;
   /// Panels of one task, tasks in all and those not done yet.
   int64_t panelsPerTask, tasks, left;
   std::atomic<int64_t> notFinite = 0;
-
-  explicit Job(eff::WeightSource source) : source(std::move(source)) {}
 };
 
 /// Panels [begin, end) of a weight.
@@ -98,7 +97,7 @@ static llvm::Error pack(const PlacedWeight &weight, Job &job,
   eff::WeightOp op = weight.op;
   eff::WeightType type = op.getType();
   auto read = [&](int64_t n, int64_t count, llvm::MutableArrayRef<float> out) {
-    job.source.readRows(n, count, out);
+    job.source->readRows(n, count, out);
     int64_t bad = 0;
     for (float value : out)
       bad += !std::isfinite(value);
@@ -120,15 +119,17 @@ llvm::Error effc::streamWeights(const ModelLayout &layout,
   std::vector<Task> tasks;
   for (auto [index, weight] : llvm::enumerate(layout.weights)) {
     eff::WeightOp op = weight.op;
-    llvm::Expected<eff::WeightSource> source = eff::WeightSource::create(op);
-    if (!source)
-      return source.takeError();
-    auto job = std::make_unique<Job>(std::move(*source));
+    auto job = std::make_unique<Job>();
     if (op.getQuantized()) {
       llvm::Expected<eff::QuantizedValues> values = eff::getQuantizedValues(op);
       if (!values)
         return values.takeError();
       job->quantized = *values;
+    } else {
+      llvm::Expected<eff::WeightSource> source = eff::WeightSource::create(op);
+      if (!source)
+        return source.takeError();
+      job->source = std::move(*source);
     }
     int64_t panels = getPanelCount(op.getType());
     int64_t panelBytes = std::max<int64_t>(1, weight.bytes / panels);

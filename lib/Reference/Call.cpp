@@ -48,11 +48,13 @@ static void roundRow(eff::WeightType type, MutableArrayRef<float> row,
   for (size_t begin = 0; begin < row.size(); begin += group) {
     MutableArrayRef<float> part =
         row.slice(begin, std::min(group, row.size() - begin));
-    float scale = type.getGroup() ? eff::roundInt4(part, q.data() + begin)
-                                  : eff::roundInt8(part, q.data() + begin);
+    float scale = type.isInt4() ? eff::roundInt4(part, q.data() + begin)
+                                : eff::roundInt8(part, q.data() + begin);
     for (size_t i = 0; i < part.size(); ++i)
       part[i] = scale * float(q[begin + i]);
     weight.scales.push_back(scale);
+    if (type.hasZeros())
+      weight.zeros.push_back(0);
   }
   weight.quantized.insert(weight.quantized.end(), q.begin(), q.end());
 }
@@ -62,11 +64,12 @@ template <typename T>
 static void decode(const eff::QuantizedValues &values, Weight<T> &weight) {
   weight.quantized.assign(values.q.begin(), values.q.end());
   weight.scales.assign(values.scales.begin(), values.scales.end());
+  weight.zeros.assign(values.zeros.begin(), values.zeros.end());
   int64_t k = weight.shape[1], group = weight.group ? weight.group : k;
   int64_t groups = (k + group - 1) / group;
   for (int64_t i = 0; i < int64_t(weight.quantized.size()); ++i)
-    weight.values.push_back(T(weight.scales[i / k * groups + i % k / group] *
-                              float(weight.quantized[i])));
+    weight.values.push_back(
+        T(values.get(i, i / k * groups + i % k / group)));
 }
 
 template <typename T>
@@ -234,7 +237,7 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
                      eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp,
                      eff::HadamardOp, eff::LinearOp, eff::QuantizeOp,
                      eff::QuantizeStaticOp, eff::SampleOp, eff::SelectRowsOp,
-                     eff::SplitOp, eff::GatedNormOp, eff::LayerNormOp,
+                     eff::SplitOp, eff::TensorScaleOp, eff::GatedNormOp, eff::LayerNormOp,
                      eff::RmsNormOp, eff::CausalConv1DOp, eff::SsdScanOp,
                      eff::SsmScanOp, eff::CollapseChannelsOp,
                      eff::CollapsedScanOp, eff::ExpandChannelsOp,

@@ -32,9 +32,10 @@ template <typename T> struct Weight {
   llvm::SmallVector<int64_t, 2> shape;
   std::vector<T> values;
   /// Of an integer format, for int8 activations: the integers, and the scale of
-  /// each row and group of `group` columns (0: a whole row).
+  /// each row and group of `group` columns (0: a whole row), and the zero points,
+  /// if there are any.
   std::vector<int8_t> quantized;
-  std::vector<float> scales;
+  std::vector<float> scales, zeros;
   int64_t group = 0;
 };
 
@@ -140,6 +141,8 @@ template <typename T> llvm::Error evaluate(eff::LinearOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::QuantizeOp op, Call<T> &call);
 template <typename T>
 llvm::Error evaluate(eff::QuantizeStaticOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::TensorScaleOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SampleOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SelectRowsOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::SplitOp op, Call<T> &call);
@@ -169,18 +172,21 @@ llvm::Error evaluateElementwise(mlir::Operation *op, Call<T> &call);
   template llvm::Error name(Op, Call<double> &);
 
 /// What a linear of int8 activations accumulates: `scale * sum_g s_g * sum_k
-/// q w`, for row `row` of the activations and row `n` of the weight.
+/// (q - zero) (w - zero_g)`, for one row of the activations and row `n` of the
+/// weight.
 template <typename T>
 T multiplyIntegers(const int64_t *q, const Weight<T> &weight, int64_t n,
-                   T scale) {
+                   T scale, int64_t zero = 0) {
   int64_t k = weight.shape[1], group = weight.group ? weight.group : k;
   int64_t groups = (k + group - 1) / group;
   const int8_t *w = weight.quantized.data() + n * k;
   T total = 0;
   for (int64_t g = 0; g < groups; ++g) {
-    int64_t sum = 0;
+    // Exact where zero points are integers.
+    double sum = 0,
+           offset = weight.zeros.empty() ? 0 : weight.zeros[n * groups + g];
     for (int64_t i = g * group; i < k && i < (g + 1) * group; ++i)
-      sum += q[i] * w[i];
+      sum += double(q[i] - zero) * (w[i] - offset);
     T s = T(weight.scales[n * groups + g]);
     // With one scale for a row it meets the activations' scale first.
     if (!weight.group)

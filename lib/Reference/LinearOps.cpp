@@ -71,10 +71,13 @@ template <typename T> llvm::Error evaluate(eff::LinearOp op, Call<T> &call) {
     llvm::Expected<Scales<T>> scale = getScales(op.getScale(), call);
     if (!scale)
       return scale.takeError();
+    bool isAsymmetric = op.isAsymmetric();
+    int64_t zero = isAsymmetric ? int64_t(scale->values[1]) : 0;
     for (int64_t row = 0; row < rows; ++row)
       for (int64_t j = 0; j < n; ++j)
         result.floats[row * n + j] = multiplyIntegers<T>(
-            input.integers.data() + row * k, **weight, j, scale->at(row, 0));
+            input.integers.data() + row * k, **weight, j,
+            isAsymmetric ? scale->values[0] : scale->at(row, 0), zero);
   }
   if (op.hasEpilogue())
     if (llvm::Error error = applyEpilogue(op, result, call))

@@ -44,6 +44,14 @@ private:
   /// Row `n`'s integers of a group, to `quantized`, and their scale: rounded,
   /// or as a pass has chosen them.
   float round(int64_t n, int64_t group);
+  /// Where the scale of a row of the panel goes, counted in floats; its zero
+  /// point is as far from the first of them.
+  int64_t indexOf(int64_t panel, int64_t r, int64_t group) const {
+    return rowMajor ? panel * layout.groups + group
+                    : (panel * layout.groups + group) * 16 + r;
+  }
+  /// Rounds all groups of a row and stores their scales and zero points.
+  void roundRow(int64_t panel, int64_t r);
   void packInt8(int64_t panel);
   void packInt4(int64_t panel);
   void rowToHalves(const float *row, uint16_t *to, int64_t count);
@@ -144,14 +152,26 @@ float Packer::round(int64_t n, int64_t group) {
     return source.quantized.scales[n * layout.groups + group];
   }
   ArrayRef<float> values = row(n % layout.panel).slice(begin, count);
-  return type.getGroup() ? eff::roundInt4(values, q)
-                         : eff::roundInt8(values, q);
+  return type.isInt4() ? eff::roundInt4(values, q) : eff::roundInt8(values, q);
+}
+
+void Packer::roundRow(int64_t panel, int64_t r) {
+  int64_t index = panel * layout.panel + r;
+  for (int64_t g = 0; g < layout.groups; ++g) {
+    int64_t at = indexOf(panel, r, g);
+    part<float>(layout.scaleOffset)[at] = round(index, g);
+    if (type.hasZeros())
+      part<float>(layout.zeroOffset)[at] =
+          source.quantized.zeros.empty() || index >= n
+              ? 0
+              : source.quantized.zeros[index * layout.groups + g];
+  }
 }
 
 void Packer::packInt8(int64_t panel) {
   for (int64_t r = 0; r < layout.panel; ++r) {
     int64_t index = panel * layout.panel + r;
-    part<float>(layout.scaleOffset)[index] = round(index, 0);
+    roundRow(panel, r);
     if (rowMajor) {
       std::memcpy(out + index * k, quantized.data(), k);
       continue;
@@ -168,17 +188,11 @@ void Packer::packInt8(int64_t panel) {
 }
 
 void Packer::packInt4(int64_t panel) {
-  int64_t groups = layout.groups;
   int64_t rowBytes = (layout.columns + 1) / 2;
   std::memset(out + panel * layout.panel * rowBytes, 0,
               layout.panel * rowBytes);
   for (int64_t r = 0; r < layout.panel; ++r) {
-    for (int64_t g = 0; g < groups; ++g) {
-      int64_t index =
-          rowMajor ? panel * groups + g : (panel * groups + g) * 16 + r;
-      part<float>(layout.scaleOffset)[index] =
-          round(panel * layout.panel + r, g);
-    }
+    roundRow(panel, r);
     uint8_t *to = rowMajor ? out + panel * rowBytes
                            : out + panel * layout.columns * 8 + r * 4;
     for (int64_t kk = 0; kk < k; ++kk) {
@@ -204,7 +218,7 @@ void Packer::pack(int64_t panel) {
     packFloats(panel);
   else if (format)
     packHalves(panel);
-  else if (type.getGroup())
+  else if (type.isInt4())
     packInt4(panel);
   else
     packInt8(panel);
@@ -235,7 +249,12 @@ Error packWeight(eff::WeightType type, const RowSource &source,
       std::memset(out.data() + begin, 0, end - begin);
   };
   clear(layout.valueBytes, layout.scaleOffset);
-  clear(layout.scaleOffset + layout.scaleBytes, layout.sumOffset);
+  int64_t end = layout.scaleOffset + layout.scaleBytes;
+  if (layout.zeroBytes) {
+    clear(end, layout.zeroOffset);
+    end = layout.zeroOffset + layout.zeroBytes;
+  }
+  clear(end, layout.sumOffset);
   int64_t panels = getPanelCount(type);
   // A thread that has less than a megabyte to do costs more than it saves.
   int64_t parts =

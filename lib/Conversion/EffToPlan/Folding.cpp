@@ -70,7 +70,8 @@ ProgramBuilder::Reading ProgramBuilder::getReading(OpOperand &use) {
 ProgramBuilder::Writing ProgramBuilder::getWriting(Value result) {
   if (result.hasOneUse()) {
     Operation *user = *result.user_begin();
-    if (auto op = llvm::dyn_cast<eff::QuantizeStaticOp>(user))
+    if (auto op = llvm::dyn_cast<eff::QuantizeStaticOp>(user);
+        op && !op.getAsymmetric())
       return {allocateMatrix(op.getResult()), 1, getResource(op.getScale()),
               hasScaleEach(op.getScale())};
     if (auto op = llvm::dyn_cast<eff::QuantizeOp>(user)) {

@@ -25,7 +25,7 @@ static llvm::StringRef getLinearFamily(eff::WeightType weight,
     return type.isF32()    ? "linear_f32"
            : type.isBF16() ? "linear_bf16"
                            : "linear_f16";
-  if (weight.getGroup() > 0)
+  if (weight.isInt4())
     return int8Activations ? "linear_i4a8" : "linear_i4";
   return int8Activations ? "linear_i8a8" : "linear_i8";
 }
@@ -73,9 +73,18 @@ LogicalResult ProgramBuilder::convert(eff::EmbedOp op) {
            {"vocab", table.getShape()[0]},
            {"ldy", y.ld},
            {"format", *format},
-           {"group", table.getGroup()}},
+           {"group", table.getGroup()},
+           {"zeros", table.hasZeros()}},
           {ids.ref, getResource(op.getTable()), y.ref}, getCost(op));
   return success();
+}
+
+/// The constants that say what a weight's integers stand for.
+static void addFormat(Pairs &constants, eff::WeightType weight) {
+  if (weight.getGroup() > 0)
+    constants.push_back({"group", weight.getGroup()});
+  if (weight.hasZeros())
+    constants.push_back({"zeros", 1});
 }
 
 /// Copies a linear's epilogue under the terminator of the plan dialect.
@@ -122,19 +131,21 @@ LogicalResult ProgramBuilder::convert(eff::LinearOp op) {
                      {"extras", extraRefs.size()},
                      {isInt8 ? "ldq" : "ldx", x.ld}};
   addQuantization(constants, writing);
-  if (weight.getGroup() > 0)
-    constants.push_back({"group", weight.getGroup()});
+  addFormat(constants, weight);
   llvm::SmallVector<std::string> names;
   for (size_t i = 0; i < extraLds.size(); ++i)
     names.push_back("extra" + std::to_string(i) + "_ld");
   for (auto [name, ld] : llvm::zip(names, extraLds))
     constants.push_back({name, ld});
   llvm::SmallVector<Value> operands = {x.ref};
-  bool isStatic = isInt8 && llvm::isa<eff::WeightType>(op.getScale().getType());
-  if (isStatic)
+  bool isAsymmetric = op.isAsymmetric();
+  bool isWeight = isInt8 && llvm::isa<eff::WeightType>(op.getScale().getType());
+  if (isWeight || isAsymmetric)
     constants.push_back({"static_scale", 1});
+  if (isAsymmetric)
+    constants.push_back({"asymmetric", 1});
   if (isInt8)
-    operands.push_back(isStatic ? getResource(op.getScale())
+    operands.push_back(isWeight ? getResource(op.getScale())
                                 : getMatrix(op.getScale()).ref);
   operands.append({getResource(op.getWeight()), y.ref});
   if (isInt8)
@@ -184,8 +195,7 @@ LogicalResult ProgramBuilder::convert(eff::Conv2DOp op) {
   Pairs constants = {{"rows", rows}, {"n", y.columns},
                      {"k", columns}, {"ldx", columns},
                      {"ldy", y.ld},  {"extras", op.getBias() ? 1 : 0}};
-  if (weight.getGroup() > 0)
-    constants.push_back({"group", weight.getGroup()});
+  addFormat(constants, weight);
   llvm::SmallVector<Value> operands = {patches, getResource(op.getWeight()),
                                        y.ref};
   Region epilogue;

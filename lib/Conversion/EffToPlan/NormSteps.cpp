@@ -34,13 +34,30 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeOp op) {
 LogicalResult ProgramBuilder::convert(eff::QuantizeStaticOp op) {
   Matrix x = getMatrix(op.getInput());
   Matrix q = allocateMatrix(op.getResult());
-  addStep(op, "quantize_static",
-          {{"rows", getRows(op.getInput(), x.rows)},
-           {"k", x.columns},
-           {"ldx", x.ld},
-           {"ldq", q.ld},
-           {"scale_each", hasScaleEach(op.getScale())}},
-          {x.ref, getResource(op.getScale()), q.ref}, getCost(op));
+  Pairs constants = {{"rows", getRows(op.getInput(), x.rows)},
+                     {"k", x.columns},
+                     {"ldx", x.ld},
+                     {"ldq", q.ld}};
+  if (op.getAsymmetric())
+    constants.push_back({"asymmetric", 1});
+  else
+    constants.push_back({"scale_each", hasScaleEach(op.getScale())});
+  bool isWeight = llvm::isa<eff::WeightType>(op.getScale().getType());
+  addStep(op, "quantize_static", constants,
+          {x.ref,
+           isWeight ? getResource(op.getScale()) : getMatrix(op.getScale()).ref,
+           q.ref},
+          getCost(op));
+  return success();
+}
+
+LogicalResult ProgramBuilder::convert(eff::TensorScaleOp op) {
+  Matrix x = getMatrix(op.getInput());
+  Matrix y = allocateMatrix(op.getResult());
+  addStep(
+      op, "tensor_scale",
+      {{"rows", getRows(op.getInput(), x.rows)}, {"k", x.columns}, {"ldx", x.ld}},
+      {x.ref, y.ref}, getCost(op));
   return success();
 }
 

@@ -146,7 +146,8 @@ LogicalResult ProgramBuilder::convertKernel(Operation *op) {
             eff::GatedNormOp,
             eff::HadamardOp, eff::LayerNormOp, eff::LinearOp, eff::QuantizeOp,
             eff::QuantizeStaticOp, eff::RmsNormOp, eff::RopeOp, eff::SampleOp,
-            eff::SelectRowsOp, eff::SsdScanOp, eff::SsmScanOp>(
+            eff::SelectRowsOp, eff::SsdScanOp, eff::SsmScanOp,
+            eff::TensorScaleOp>(
           [&](auto typed) { return convert(typed); })
       .Default([&](Operation *other) {
         auto diagnostic = emitUserError(other->getLoc(), ErrorCode::CodeGen,

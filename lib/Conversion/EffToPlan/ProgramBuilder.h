@@ -59,6 +59,7 @@ private:
   mlir::LogicalResult convert(eff::Conv2DOp op);
   mlir::LogicalResult convert(eff::QuantizeOp op);
   mlir::LogicalResult convert(eff::QuantizeStaticOp op);
+  mlir::LogicalResult convert(eff::TensorScaleOp op);
   mlir::LogicalResult convert(eff::DequantizeOp op);
   mlir::LogicalResult convert(eff::HadamardOp op);
   mlir::LogicalResult convert(eff::SelectRowsOp op);

@@ -93,6 +93,15 @@ Value Emitter::lowerConstant(Value base) {
 
 Lowered Emitter::lower(const View &view) {
   auto it = values.find(view.base);
+  if (it == values.end() && codesOf.contains(view.base)) {
+    // The bits of unsigned numbers.
+    Value codes = codesOf.lookup(view.base);
+    define(view.base,
+           arith::XOrIOp::create(
+               builder, loc, codes,
+               constant(builder, loc, codes.getType(), -128)));
+    it = values.find(view.base);
+  }
   if (it == values.end()) {
     if (!graph.isConstant(view.base)) {
       error("a value was not raised");

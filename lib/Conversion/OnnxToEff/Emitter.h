@@ -8,6 +8,7 @@
 #define EFFC_LIB_CONVERSION_ONNXTOEFF_EMITTER_H
 
 #include "Graph.h"
+#include "IntegerMatrix.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/SymbolTable.h"
@@ -82,10 +83,40 @@ public:
   Value table(llvm::StringRef name, llvm::ArrayRef<double> values,
               llvm::function_ref<bool(llvm::ArrayRef<double>)> accept,
               eff::WeightType type = {});
+  /// A matrix of the file's integers as a weight of these, which passes keep.
+  /// With `bits` 8, those of 4 bits take a byte each.
+  Value integers(IntegerMatrix matrix, llvm::StringRef name,
+                 unsigned bits = 4);
+  /// A matrix `[n, k]` of a linear or table: of the file's integers where the
+  /// constant is a DequantizeLinear of them, else as `weight`.
+  Value matrix(const View &constant, llvm::ArrayRef<int64_t> shape,
+               unsigned bits = 4);
   /// A state or cache. `perm` says which onnx dimension (batch left out) each
   /// eff dimension is.
   Value state(State &state, mlir::Type type, llvm::ArrayRef<int64_t> perm);
   int64_t cacheCapacity() const { return capacity; }
+
+  //===--------------------------------------------------------------------===//
+  // Activations in 8 bits (Codes.cpp)
+  //===--------------------------------------------------------------------===//
+
+  /// int8 codes `[batch, tokens, features]` of an onnx value of 8-bit integers;
+  /// those of an unsigned one are less by 128.
+  Value codes(Value v);
+  /// `v` is these codes, in row-major order.
+  void defineCodes(Value v, Value codes);
+  /// A scale, and a zero point for these codes unless it is 0, as what linears
+  /// and eff.quantize_static take.
+  Value codeScale(double scale, int64_t zero);
+  /// Rounds an f32 tensor to codes of such a scale.
+  Value quantize(Value tensor, Value scale);
+  /// The columns of a tensor in another order: column i is its column
+  /// order[i].
+  Value reorder(Value tensor, llvm::ArrayRef<int64_t> order);
+  /// f32 as `[batch, tokens, features]`, of the shape of `v`.
+  Value activations(Value tensor, Value v);
+  /// Codes of a DynamicQuantizeLinear, and their scale and zero point.
+  std::pair<Value, Value> dynamicCodes(onnx::NodeOp node);
 
   //===--------------------------------------------------------------------===//
   // Tensor arithmetic
@@ -135,12 +166,15 @@ private:
                mlir::ElementsAttr source, bool transposed);
   void declare(mlir::Operation *op);
   Value lowerConstant(Value base);
+  Value insert(eff::WeightOp op);
   /// A constant vector as a weight, repeated along all dimensions of `shape`
   /// but the last.
   Value broadcastVector(Value constant, llvm::ArrayRef<int64_t> shape);
 
   mlir::SymbolTable symbols;
   llvm::DenseMap<Value, Lowered> values;
+  llvm::DenseMap<Value, Value> codesOf;
+  llvm::DenseMap<mlir::Operation *, std::pair<Value, Value>> dynamic;
   llvm::DenseMap<mlir::Attribute, Value> uses; // by symbol
   llvm::DenseMap<mlir::Operation *, bool>
       ours; // symbols used by this entry point
@@ -170,6 +204,7 @@ void addRopePatterns(std::vector<RaisePattern> &patterns);
 void addActivationPatterns(std::vector<RaisePattern> &patterns);
 void addImagePatterns(std::vector<RaisePattern> &patterns);
 void addLinearPatterns(std::vector<RaisePattern> &patterns);
+void addQuantizedPatterns(std::vector<RaisePattern> &patterns);
 void addElementwisePatterns(std::vector<RaisePattern> &patterns);
 void addShapePatterns(std::vector<RaisePattern> &patterns);
 void addLiteralPatterns(std::vector<RaisePattern> &patterns);

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Graph.h"
+#include "IntegerMatrix.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -236,6 +237,22 @@ onnx::ConstantOp Graph::constant(Value v) {
   return view(v).base.getDefiningOp<onnx::ConstantOp>();
 }
 
+/// A DequantizeLinear of initializers.
+static onnx::NodeOp getDequantized(Value base) {
+  auto node = base.getDefiningOp<onnx::NodeOp>();
+  if (!node || (!node.is("DequantizeLinear") &&
+                !node.is("DequantizeLinear", "com.microsoft")))
+    return {};
+  for (Value v : node.getInputs())
+    if (!isa<NoneType>(v.getType()) && !v.getDefiningOp<onnx::ConstantOp>())
+      return {};
+  return node;
+}
+
+onnx::NodeOp Graph::dequantized(Value v) {
+  return getDequantized(view(v).base);
+}
+
 /// Elementwise functions that exporters leave on weights.
 static std::optional<double (*)(double)> unaryFunction(onnx::NodeOp node) {
   if (node.is("Neg"))
@@ -257,7 +274,7 @@ static std::optional<double (*)(double)> unaryFunction(onnx::NodeOp node) {
 
 bool Graph::isConstant(Value v) {
   Value base = view(v).base;
-  if (base.getDefiningOp<onnx::ConstantOp>())
+  if (base.getDefiningOp<onnx::ConstantOp>() || getDequantized(base))
     return true;
   auto node = base.getDefiningOp<onnx::NodeOp>();
   return node && unaryFunction(node) && isConstant(node.getInput(0));
@@ -267,6 +284,10 @@ std::optional<std::vector<double>> Graph::numbers(const View &w) {
   std::optional<std::vector<double>> elements;
   if (auto constant = w.base.getDefiningOp<onnx::ConstantOp>()) {
     elements = readElements(constant.getValue());
+  } else if (onnx::NodeOp dequantize = getDequantized(w.base)) {
+    auto constant = DequantizedConstant::create(dequantize);
+    if (succeeded(constant))
+      elements = constant->numbers();
   } else if (auto node = w.base.getDefiningOp<onnx::NodeOp>()) {
     auto function = unaryFunction(node);
     if (function && (elements = numbers(node.getInput(0))))

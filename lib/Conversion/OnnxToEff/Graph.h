@@ -93,6 +93,10 @@ public:
   bool isConstant(Value v);
   /// The initializer under layout ops and casts, or null.
   onnx::ConstantOp constant(Value v);
+  /// The DequantizeLinear of constants under layout ops and casts, or null.
+  onnx::NodeOp dequantized(Value v);
+  /// Whether `v` is one of these two: a weight of the file.
+  bool isWeight(Value v) { return constant(v) || dequantized(v); }
   /// All elements of a constant in the order of `v`'s shape.
   std::optional<std::vector<double>> numbers(Value v) {
     return numbers(view(v));

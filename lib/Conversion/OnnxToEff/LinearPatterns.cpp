@@ -4,39 +4,53 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Emitter.h"
+#include "Linear.h"
 
 #include "effc/Support/Error.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
-namespace {
-/// y = alpha x W + bias, W constant.
-struct Linear {
-  Value out, x, weight; ///< weight [k, n], or [n, k] when `rows`
-  bool rows = false;
-  Value bias; ///< constant [n] or null
-  double alpha = 1, beta = 1;
-};
-} // namespace
-
-static LogicalResult emitLinear(Emitter &e, const Linear &p) {
-  View w = e.graph.view(p.weight);
-  if (!p.rows)
-    w.dims.transpose({1, 0});
-  SmallVector<int64_t> shape = w.dims.shape(); // [n, k]
+/// The activations of a linear: f32 and null, or codes and their scale.
+static std::pair<Value, Value> emitInput(Emitter &e, const Linear &p,
+                                         int64_t k) {
+  if (p.dynamic)
+    return e.dynamicCodes(p.dynamic);
+  if (p.codes) {
+    Value codes = e.codes(p.codes);
+    Value scale = codes ? e.codeScale(p.codeScale.scale, p.codeScale.zero)
+                        : Value();
+    return {scale ? codes : Value(), scale};
+  }
   Lowered x = e.rows(p.x);
   if (!x.value)
-    return failure();
+    return {};
   auto type = cast<RankedTensorType>(x.value.getType());
   Value input = x.value;
   if (type.getRank() > 3) // activations are [batch, tokens, features]
-    input = e.reshape(input, {type.getNumElements() / shape[1], shape[1]});
-  Value weight = e.weight(w);
+    input = e.reshape(input, {type.getNumElements() / k, k});
+  return {p.order.empty() ? input : e.reorder(input, p.order), Value()};
+}
+
+static LogicalResult emitLinear(Emitter &e, const Linear &p) {
+  SmallVector<int64_t> shape{p.n, p.k};
+  View w;
+  if (p.weight) {
+    w = e.graph.view(p.weight);
+    if (!p.rows)
+      w.dims.transpose({1, 0});
+    shape = w.dims.shape(); // [n, k]
+  }
+  auto [input, scale] = emitInput(e, p, shape[1]);
+  if (!input)
+    return failure();
+  Value weight =
+      p.weight ? e.matrix(w, shape, scale ? 8 : 4) : p.makeWeight(e);
   if (!weight)
     return failure();
   SmallVector<int64_t> result(
@@ -45,11 +59,15 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
   Value bias = p.bias ? e.weight(p.bias, {shape[0]}) : Value();
   if (p.bias && !bias)
     return failure();
+  if (!p.numbers.empty())
+    bias = e.table("bias", p.numbers, [&](ArrayRef<double> existing) {
+      return existing == ArrayRef<double>(p.numbers);
+    });
   SmallVector<Value> extras;
   if (bias)
     extras.push_back(bias);
   auto op = eff::LinearOp::create(e.builder, e.loc, e.f32(result), input,
-                                  weight, Value(), extras);
+                                  weight, scale, extras);
   if (bias || p.alpha != 1) {
     OpBuilder::InsertionGuard guard(e.builder);
     Block *block = e.builder.createBlock(&op.getEpilogue());
@@ -67,12 +85,19 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
       y = arith::AddFOp::create(e.builder, e.loc, y, scaled(b, p.beta));
     eff::YieldOp::create(e.builder, e.loc, y);
   }
-  e.define(p.out, op.getResult());
+  if (!p.result) {
+    e.define(p.out, op.getResult());
+    return success();
+  }
+  Value rounded = e.codeScale(p.result->scale, p.result->zero);
+  if (!rounded)
+    return failure();
+  e.defineCodes(p.out,
+                e.quantize(e.activations(op.getResult(), p.out), rounded));
   return success();
 }
 
-/// A bias of zeros is none: exporters differ in whether they keep it.
-static Value withoutZeros(Graph &g, Value bias) {
+Value effc::raise::withoutZeros(Graph &g, Value bias) {
   if (!bias)
     return {};
   auto numbers = g.numbers(bias);
@@ -81,31 +106,64 @@ static Value withoutZeros(Graph &g, Value bias) {
   return zero ? Value() : bias;
 }
 
-static Match linearMatch(Linear p, SmallVector<Operation *> covers) {
+Match effc::raise::linearMatch(Linear p, SmallVector<Operation *> covers) {
   Match m;
-  m.needs = {p.x};
+  m.needs = {p.dynamic ? p.dynamic.getInput(0) : p.codes ? p.codes : p.x};
   m.covers = std::move(covers);
   m.emit = [p](Emitter &e) { return emitLinear(e, p); };
   return m;
 }
 
+std::optional<CodeScale> effc::raise::readCodeScale(Graph &g, Type element,
+                                                    Value scale, Value zero) {
+  auto integer = dyn_cast<IntegerType>(element);
+  auto s = g.scalar(scale);
+  auto z = zero ? g.scalar(zero) : std::optional<double>(0);
+  if (!integer || integer.getWidth() != 8 || !s || !z || !std::isfinite(*s) ||
+      *s <= 0)
+    return std::nullopt;
+  return CodeScale{double(float(*s)),
+                   int64_t(*z) - (integer.isUnsigned() ? 128 : 0)};
+}
+
+void effc::raise::takeCodes(Graph &g, Linear &p) {
+  auto node = g.anyNode(p.x);
+  if (!node || (!node.is("DequantizeLinear") &&
+                !node.is("DequantizeLinear", "com.microsoft")) ||
+      !g.dequantized(p.weight))
+    return;
+  Value q = node.getInput(0);
+  auto scale = readCodeScale(g, Graph::elementType(q), node.getInput(1),
+                             node.getInput(2));
+  View w = g.view(p.weight);
+  if (!p.rows)
+    w.dims.transpose({1, 0});
+  // Sums of products with zero points stay within 32 bits.
+  if (!scale || w.dims.size(1) > 33000 || !hasScalePerRow(w) ||
+      Graph::rank(q) < 1)
+    return;
+  p.codes = q;
+  p.codeScale = *scale;
+}
+
 /// MatMul with a constant matrix on the right.
-static std::optional<Linear> matmul(Graph &g, onnx::NodeOp root) {
+std::optional<Linear> effc::raise::matchMatmul(Graph &g, onnx::NodeOp root) {
   if (!root || !root.is("MatMul"))
     return std::nullopt;
   Value x = root.getInput(0), w = root.getInput(1);
   if (!Graph::isFloat(x) || Graph::rank(x) < 2 || Graph::rank(w) != 2 ||
-      !g.constant(w) || g.isConstant(x))
+      !g.isWeight(w) || g.isConstant(x))
     return std::nullopt;
   Linear p;
   p.out = root->getResult(0);
   p.x = x;
   p.weight = w;
+  takeCodes(g, p);
   return p;
 }
 
 static std::optional<Match> plain(Graph &g, onnx::NodeOp root) {
-  auto p = matmul(g, root);
+  auto p = matchMatmul(g, root);
   if (!p)
     return std::nullopt;
   return linearMatch(*p, {root});
@@ -122,7 +180,7 @@ static std::optional<Match> biased(Graph &g, onnx::NodeOp root) {
   if (!pair || !g.strip(pair->second).hasOneUse())
     return std::nullopt;
   auto node = g.anyNode(pair->second);
-  auto p = matmul(g, node);
+  auto p = matchMatmul(g, node);
   if (!p || Graph::shape(node->getResult(0)) != Graph::shape(out))
     return std::nullopt;
   p->out = out;
@@ -135,7 +193,7 @@ static std::optional<Match> gemm(Graph &g, onnx::NodeOp root) {
     return std::nullopt;
   Value x = root.getInput(0), w = root.getInput(1), c = root.getInput(2),
         out = root->getResult(0);
-  if (!Graph::isFloat(x) || !g.constant(w) || g.isConstant(x))
+  if (!Graph::isFloat(x) || !g.isWeight(w) || g.isConstant(x))
     return std::nullopt;
   if (c && !g.isFeatureVector(c, Graph::shape(out).back()))
     return std::nullopt;
@@ -147,29 +205,23 @@ static std::optional<Match> gemm(Graph &g, onnx::NodeOp root) {
   p.bias = withoutZeros(g, c);
   p.alpha = root.getFloat("alpha", 1);
   p.beta = root.getFloat("beta", 1);
+  takeCodes(g, p);
   return linearMatch(p, {root});
 }
 
-/// Gather of rows of a constant table by token ids.
-static std::optional<Match> embed(Graph &g, onnx::NodeOp root) {
-  if (!root.is("Gather"))
-    return std::nullopt;
-  Value table = root.getInput(0), ids = root.getInput(1),
-        out = root->getResult(0);
-  if (!Graph::isFloat(table) || Graph::rank(table) != 2 || !g.constant(table) ||
-      g.isConstant(ids) || Graph::axis(root, 0, 2) != 0)
-    return std::nullopt;
-  // Ids must be an input's own numbers: eff.embed does not count negative ones
-  // from the end.
-  auto arg = dyn_cast<BlockArgument>(g.view(ids).base);
-  if (!arg || Graph::rank(ids) > 2 || Graph::rank(ids) == 0)
-    return std::nullopt;
+bool effc::raise::areTokenIds(Graph &g, Value ids) {
+  return isa<BlockArgument>(g.view(ids).base) && Graph::rank(ids) <= 2 &&
+         Graph::rank(ids) > 0;
+}
+
+Match effc::raise::embedMatch(onnx::NodeOp root, Value ids, int64_t width,
+                              std::function<Value(Emitter &)> table) {
   Match m;
   m.needs = {ids};
   m.covers = {root};
   m.emit = [=](Emitter &e) {
     Lowered l = e.lower(ids);
-    Value w = l.value ? e.weight(table) : Value();
+    Value w = l.value ? table(e) : Value();
     if (!w)
       return failure();
     ArrayRef<int64_t> shape = Graph::shape(ids);
@@ -181,12 +233,25 @@ static std::optional<Match> embed(Graph &g, onnx::NodeOp root) {
     if (cast<RankedTensorType>(t.getType()).getElementType() != i32)
       t = arith::TruncIOp::create(e.builder, e.loc,
                                   RankedTensorType::get(flat, i32), t);
-    flat.push_back(Graph::shape(table)[1]);
+    flat.push_back(width);
     Value y = eff::EmbedOp::create(e.builder, e.loc, e.f32(flat), t, w);
-    e.define(out, y);
+    e.define(root->getResult(0), y);
     return success();
   };
   return m;
+}
+
+/// Gather of rows of a constant table by token ids.
+static std::optional<Match> embed(Graph &g, onnx::NodeOp root) {
+  if (!root.is("Gather"))
+    return std::nullopt;
+  Value table = root.getInput(0), ids = root.getInput(1);
+  if (!Graph::isFloat(table) || Graph::rank(table) != 2 || !g.isWeight(table) ||
+      g.isConstant(ids) || Graph::axis(root, 0, 2) != 0 || !areTokenIds(g, ids))
+    return std::nullopt;
+  return embedMatch(root, ids, Graph::shape(table)[1], [=](Emitter &e) {
+    return e.matrix(e.graph.view(table), Graph::shape(table));
+  });
 }
 
 /// A convolution whose patches do not overlap.
@@ -196,7 +261,7 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   Value x = root.getInput(0), w = root.getInput(1), b = root.getInput(2),
         out = root->getResult(0);
   if (!Graph::isFloat(x) || Graph::rank(x) != 4 || Graph::rank(w) != 4 ||
-      !g.constant(w) || root.getInt("group", 1) != 1)
+      !g.isWeight(w) || root.getInt("group", 1) != 1)
     return std::nullopt;
   ArrayRef<int64_t> in = Graph::shape(x), kernel = Graph::shape(w);
   int64_t outputs = kernel[0], ph = kernel[2], pw = kernel[3];
@@ -222,7 +287,9 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   m.emit = [=](Emitter &e) {
     Value t = e.tensor(x);
     Value weight =
-        t ? e.weight(w, {outputs, Graph::shape(w)[1] * ph * pw}) : Value();
+        t ? e.matrix(e.graph.view(w),
+                     {outputs, Graph::shape(w)[1] * ph * pw})
+          : Value();
     Value bias = b ? e.weight(b, {outputs}) : Value();
     if (!weight || (b && !bias))
       return failure();

@@ -56,6 +56,7 @@ public:
     addRopePatterns(patterns);
     addImagePatterns(patterns);
     addActivationPatterns(patterns);
+    addQuantizedPatterns(patterns);
     addLinearPatterns(patterns);
     addElementwisePatterns(patterns);
     addShapePatterns(patterns);
@@ -108,9 +109,13 @@ static bool isComposite(onnx::NodeOp node) {
       "SimplifiedLayerNormalization"};
   static constexpr StringLiteral contributed[] = {
       "CausalConvWithState",
+      "DynamicQuantizeMatMul",
       "GatedRMSNorm",
+      "GatherBlockQuantized",
       "GroupQueryAttention",
       "LinearAttention",
+      "MatMulIntegerToFloat",
+      "QGemm",
       "RotaryEmbedding",
       "SkipLayerNormalization",
       "QuickGelu",

@@ -6,6 +6,8 @@
 
 #include "Emitter.h"
 
+#include "effc/Dialect/Eff/WeightSource.h"
+#include "effc/Dialect/Eff/WeightValues.h"
 #include "effc/Support/Error.h"
 
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -98,6 +100,12 @@ void Emitter::declare(Operation *op) {
   op->moveBefore(*module.getOps<func::FuncOp>().begin());
 }
 
+Value Emitter::insert(eff::WeightOp op) {
+  declare(op);
+  ours[op] = true;
+  return use(op.getSymName(), op.getType());
+}
+
 /// Finds or declares a weight. `named`: the file names it, so that another
 /// weight of the same name in another entry point is a contradiction.
 Value Emitter::symbol(StringRef name, bool named, eff::WeightType type,
@@ -109,11 +117,8 @@ Value Emitter::symbol(StringRef name, bool named, eff::WeightType type,
     if (!existing) {
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPoint(function);
-      auto op = eff::WeightOp::create(builder, loc, candidate, type, source,
-                                      transposed);
-      declare(op);
-      ours[op] = true;
-      return use(candidate, type);
+      return insert(eff::WeightOp::create(builder, loc, candidate, type, source,
+                                          transposed));
     }
     auto weight = dyn_cast<eff::WeightOp>(existing);
     if (weight && weight.getType() == type &&
@@ -206,6 +211,70 @@ Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
   return symbol(name.empty() ? "constant" : name, false, type,
                 DenseElementsAttr::get(f32(logical), ArrayRef<float>(values)),
                 false);
+}
+
+Value Emitter::integers(IntegerMatrix m, StringRef name, unsigned bits) {
+  MLIRContext *context = builder.getContext();
+  bool hasZeros = !m.zeros.empty();
+  // A byte for each also where no kernel takes so many columns of 4 bits.
+  bool isInt4 = m.bits == 4 && bits == 4 && m.k <= 65536;
+  int64_t all = (m.k + 7) / 8 * 8;
+  Attribute format =
+      isInt4 ? Attribute(eff::Int4Attr::get(context, m.group ? m.group : all,
+                                            hasZeros))
+             : Attribute(eff::Int8Attr::get(context, m.group, hasZeros));
+  auto type = eff::WeightType::get(context, {m.n, m.k}, format);
+  std::string wanted = sanitise(name);
+  for (unsigned i = 0;; ++i) {
+    std::string candidate = i ? wanted + "_" + std::to_string(i) : wanted;
+    Operation *existing = symbols.lookup(candidate);
+    if (existing) {
+      auto weight = dyn_cast<eff::WeightOp>(existing);
+      if (!weight || weight.getType() != type || !weight.getPinned())
+        continue;
+      auto values = eff::getQuantizedValues(weight);
+      if (!values) {
+        llvm::consumeError(values.takeError());
+        continue;
+      }
+      if (values->q != ArrayRef<int8_t>(m.q) ||
+          values->scales != ArrayRef<float>(m.scales) ||
+          values->zeros != ArrayRef<float>(m.zeros))
+        continue;
+      ours[existing] = true;
+      return use(candidate, type);
+    }
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(function);
+    auto op = eff::WeightOp::create(builder, loc, candidate, type);
+    if (llvm::Error failed =
+            eff::setQuantizedValues(op, m.q, m.scales, m.zeros)) {
+      op.erase();
+      error(llvm::toString(std::move(failed)));
+      return {};
+    }
+    op.setPinned(true);
+    return insert(op);
+  }
+}
+
+Value Emitter::matrix(const View &w, ArrayRef<int64_t> shape, unsigned bits) {
+  Strided dims = w.dims;
+  onnx::NodeOp node = graph.dequantized(w.base);
+  if (!node || !isa<IntegerType>(Graph::elementType(node.getInput(0))) ||
+      shape.size() != 2 || !dims.reshape(shape))
+    return weight(w, shape);
+  auto constant = node.getInput(0).getDefiningOp<onnx::ConstantOp>();
+  std::string name = constant.getName().str(), why;
+  auto m = IntegerMatrix::read({w.base, dims}, shape[0], shape[1], why);
+  if (m)
+    return integers(std::move(*m),
+                    name.empty() ? nameFromLocation(node.getLoc()) : name,
+                    bits);
+  auto warning = emitWarning(loc)
+                 << "the quantised weight '" << name << "' is kept as floats";
+  warning.attachNote() << why;
+  return weight(w, shape);
 }
 
 Value Emitter::table(StringRef name, ArrayRef<double> values,

@@ -86,7 +86,15 @@ LogicalResult QuantizeStaticOp::verify() {
   ArrayRef<int64_t> input = getShapeOf(getInput());
   if (failed(checkShape(*this, "C1", "the result", getResult(), input)))
     return failure();
+  if (getAsymmetric())
+    return checkShape(*this, "C1", "scale and zero point", getScale(), 2);
+  if (!isa<WeightType>(getScale().getType()))
+    return emitOpError("C1: a scale without a zero point must be a weight");
   return verifyStaticScale(*this, getScale(), input.back());
+}
+
+LogicalResult TensorScaleOp::verify() {
+  return checkShape(*this, "C1", "the result", getResult(), 2);
 }
 
 //===----------------------------------------------------------------------===//
@@ -179,6 +187,17 @@ static LogicalResult verifyQuantizedInput(LinearOp op) {
     return op.emitOpError("C5: int8 activations need an #eff.int8 or "
                           "#eff.int4 weight, got ")
            << weight.getFormat();
+  if (weight.isInt8() && weight.getGroup())
+    return op.emitOpError("C5: int8 activations need a weight without groups, "
+                          "got ")
+           << weight.getFormat();
+  if (op.isAsymmetric()) {
+    if (!weight.isInt8())
+      return op.emitOpError("C5: activations with a zero point need an "
+                            "#eff.int8 weight, got ")
+             << weight.getFormat();
+    return checkShape(op, "C5", "scale and zero point", op.getScale(), 2);
+  }
   if (isa<WeightType>(op.getScale().getType()))
     return checkShape(op, "C5", "the scale", op.getScale(), 1);
   return checkShape(op, "C5", "the scale", op.getScale(), input.drop_back());
@@ -244,6 +263,14 @@ LogicalResult LinearOp::verifyRegions() {
             op.getDialect()))
       return op.emitOpError("C4: an epilogue holds only arith and math ops");
   return success();
+}
+
+bool LinearOp::isAsymmetric() {
+  if (!getScale())
+    return false;
+  ArrayRef<int64_t> shape = getShapeOf(getScale());
+  bool isWeight = isa<WeightType>(getScale().getType());
+  return shape.size() == 1 && (!isWeight || shape[0] != 1);
 }
 
 Value LinearOp::getActivations() { return getInput(); }

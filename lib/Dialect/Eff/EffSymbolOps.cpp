@@ -106,18 +106,27 @@ LogicalResult UseOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
 static LogicalResult verifyQuantized(WeightOp op) {
   std::optional<ElementsAttr> quantized = op.getQuantized();
   std::optional<ElementsAttr> scales = op.getScales();
-  if (!quantized && !scales)
+  std::optional<ElementsAttr> zeros = op.getZeros();
+  if (op.getPinned() && !quantized)
+    return op.emitOpError("C5: a pinned weight must have 'quantized'");
+  if (!quantized && !scales && !zeros)
     return success();
   WeightType type = op.getType();
   if (!quantized || !scales || type.getFloatFormat())
     return op.emitOpError("C4: an integer format, 'quantized' and 'scales' go "
                           "together");
+  if (zeros.has_value() != type.hasZeros())
+    return op.emitOpError("C4: 'zeros' must be there if the format has zero "
+                          "points, and only then");
   SmallVector<int64_t> expected{type.getShape()[0]};
-  if (int64_t group = type.getGroup())
-    expected.push_back((type.getShape()[1] + group - 1) / group);
-  for (auto [what, elements, shape, width] :
-       {std::tuple{"quantized", *quantized, type.getShape(), 8u},
-        {"scales", *scales, ArrayRef<int64_t>(expected), 32u}}) {
+  if (type.getGroup())
+    expected.push_back(type.getGroupCount());
+  SmallVector<std::tuple<StringRef, ElementsAttr, ArrayRef<int64_t>, unsigned>>
+      parts{{"quantized", *quantized, type.getShape(), 8u},
+            {"scales", *scales, expected, 32u}};
+  if (zeros)
+    parts.push_back({"zeros", *zeros, expected, 32u});
+  for (auto [what, elements, shape, width] : parts) {
     Type element = elements.getElementType();
     bool fits = width == 8 ? element.isInteger(8) : element.isF32();
     if (!fits || elements.getShapedType().getShape() != shape)

@@ -150,6 +150,11 @@ LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
       return emitError() << "C3: the group of #eff.int4 must be a positive "
                             "multiple of 8, got "
                          << int4.getGroup();
+  if (auto int8 = dyn_cast<Int8Attr>(format))
+    if (int8.getGroup() < 0 || int8.getGroup() % 8)
+      return emitError() << "C3: the group of #eff.int8 must be 0 or a positive "
+                            "multiple of 8, got "
+                         << int8.getGroup();
   if (!fits(layout, format))
     return emitError() << "C4: layout " << stringifyLayout(layout)
                        << " does not hold format " << format;
@@ -174,8 +179,21 @@ FloatType WeightType::getFloatFormat() const {
 }
 
 int64_t WeightType::getGroup() const {
+  if (auto int8 = dyn_cast<Int8Attr>(getFormat()))
+    return int8.getGroup();
   auto int4 = dyn_cast<Int4Attr>(getFormat());
   return int4 ? int4.getGroup() : 0;
+}
+
+int64_t WeightType::getGroupCount() const {
+  return getGroup() ? llvm::divideCeil(getShape().back(), getGroup()) : 1;
+}
+
+bool WeightType::hasZeros() const {
+  if (auto int8 = dyn_cast<Int8Attr>(getFormat()))
+    return int8.getZeros();
+  auto int4 = dyn_cast<Int4Attr>(getFormat());
+  return int4 && int4.getZeros();
 }
 
 int64_t WeightType::getNumElements() const {
@@ -188,7 +206,7 @@ int64_t WeightType::getNumElements() const {
 int64_t WeightType::getElementBits() const {
   if (FloatType type = getFloatFormat())
     return type.getWidth();
-  return isa<Int8Attr>(getFormat()) ? 8 : 4;
+  return isInt8() ? 8 : 4;
 }
 
 int64_t WeightType::getPackedBytes() const {

@@ -55,11 +55,15 @@ PackedLayout getPackedLayout(WeightType type) {
   out.valueBytes = out.rows * rowBits / 8;
   int64_t end = out.valueBytes;
   if (!type.getFloatFormat()) {
-    int64_t group = type.getGroup();
-    out.groups = group ? (k + group - 1) / group : 1;
+    out.groups = type.getGroupCount();
     out.scaleOffset = roundUp(end, kPackedAlignment);
     out.scaleBytes = out.rows * out.groups * 4;
     end = out.scaleOffset + out.scaleBytes;
+    if (type.hasZeros()) {
+      out.zeroOffset = roundUp(end, kPackedAlignment);
+      out.zeroBytes = out.scaleBytes;
+      end = out.zeroOffset + out.zeroBytes;
+    }
   }
   if (type.getLayout() == Layout::Quad16) {
     out.sumOffset = roundUp(end, kPackedAlignment);
@@ -98,13 +102,21 @@ int64_t getValueShift(WeightType type, int64_t k) {
   return type.getElementBits() == 4 ? k % 2 * 4 : 0;
 }
 
-int64_t getScaleOffset(WeightType type, int64_t n, int64_t k) {
-  PackedLayout packed = getPackedLayout(type);
+/// The number of the scale, and of the zero point, of value (n, k).
+static int64_t getScaleIndex(WeightType type, int64_t n, int64_t k) {
+  int64_t groups = type.getGroupCount();
   int64_t group = type.getGroup() ? k / type.getGroup() : 0;
-  int64_t index = n * packed.groups + group;
-  if (type.getLayout() == Layout::Nibble16)
-    index = (n / 16 * packed.groups + group) * 16 + n % 16;
-  return packed.scaleOffset + index * 4;
+  if (type.getLayout() == Layout::RowMajor)
+    return n * groups + group;
+  return (n / 16 * groups + group) * 16 + n % 16;
+}
+
+int64_t getScaleOffset(WeightType type, int64_t n, int64_t k) {
+  return getPackedLayout(type).scaleOffset + getScaleIndex(type, n, k) * 4;
+}
+
+int64_t getZeroOffset(WeightType type, int64_t n, int64_t k) {
+  return getPackedLayout(type).zeroOffset + getScaleIndex(type, n, k) * 4;
 }
 
 int64_t getSumOffset(WeightType type, int64_t n) {

@@ -39,8 +39,10 @@ static ArrayRef<T> getElements(std::optional<ElementsAttr> elements) {
 
 llvm::Expected<QuantizedValues> getQuantizedValues(WeightOp op) {
   QuantizedValues values{getElements<int8_t>(op.getQuantized()),
-                         getElements<float>(op.getScales())};
-  if (values.q.empty() || values.scales.empty())
+                         getElements<float>(op.getScales()),
+                         getElements<float>(op.getZeros())};
+  if (values.q.empty() || values.scales.empty() ||
+      values.zeros.empty() == op.getType().hasZeros())
     return makeError(ErrorCode::BadTensor, "the integers of weight '" +
                                                op.getSymName().str() +
                                                "' are absent");

@@ -86,7 +86,13 @@ llvm::Expected<ValueBuffer> ValueBuffer::create(size_t bytes, size_t limit) {
 
 ElementsAttr ValueBuffer::toAttr(ValueBuffer buffer, RankedTensorType type,
                                  StringRef name) {
-  if (type.getNumElements() <= kInline)
+  // Equal elements would be kept as one.
+  llvm::ArrayRef<char> bytes = buffer.blob.getData();
+  size_t width = type.getElementTypeBitWidth() / 8;
+  bool isSplat = bytes.size() > width &&
+                 std::memcmp(bytes.data(), bytes.data() + width,
+                             bytes.size() - width) == 0;
+  if (type.getNumElements() <= kInline && !isSplat)
     return DenseElementsAttr::getFromRawBuffer(type, buffer.blob.getData());
   llvm::MutableArrayRef<char> data = buffer.blob.getMutableData();
   // The pages of a file need not stay in memory until the next reader.
@@ -119,8 +125,7 @@ llvm::Expected<WeightValues> WeightValues::read(WeightOp op) {
     for (int64_t n = 0; n < values.rows; ++n) {
       llvm::MutableArrayRef<float> row = values.getRow(n);
       for (int64_t k = 0; k < values.columns; ++k)
-        row[k] = chosen->scales[n * groups + k / group] *
-                 float(chosen->q[n * values.columns + k]);
+        row[k] = chosen->get(n * values.columns + k, n * groups + k / group);
     }
     return values;
   }
@@ -131,14 +136,20 @@ llvm::Expected<WeightValues> WeightValues::read(WeightOp op) {
   return values;
 }
 
+static void removeQuantizedValues(WeightOp op) {
+  op.removeQuantizedAttr();
+  op.removeScalesAttr();
+  op.removeZerosAttr();
+  op.setPinned(false);
+}
+
 void WeightValues::replace(WeightOp op, WeightValues values) {
   auto type = RankedTensorType::get(op.getType().getShape(),
                                     Float32Type::get(op.getContext()));
   op.setSourceAttr(ValueBuffer::toAttr(std::move(values.buffer), type,
                                        (op.getSymName() + ".f32").str()));
   op.setTransposed(false);
-  op.removeQuantizedAttr();
-  op.removeScalesAttr();
+  removeQuantizedValues(op);
 }
 
 void effc::eff::fillWeight(WeightOp op, float value) {
@@ -147,8 +158,7 @@ void effc::eff::fillWeight(WeightOp op, float value) {
                             Float32Type::get(op.getContext())),
       value));
   op.setTransposed(false);
-  op.removeQuantizedAttr();
-  op.removeScalesAttr();
+  removeQuantizedValues(op);
 }
 
 /// Copies values into an attribute of that type.
@@ -165,13 +175,14 @@ static llvm::Expected<ElementsAttr> copyToAttr(llvm::ArrayRef<T> values,
 
 llvm::Error effc::eff::setQuantizedValues(WeightOp op,
                                           llvm::ArrayRef<int8_t> quantized,
-                                          llvm::ArrayRef<float> scales) {
+                                          llvm::ArrayRef<float> scales,
+                                          llvm::ArrayRef<float> zeros) {
   WeightType type = op.getType();
-  int64_t group = type.getGroup();
-  int64_t groups = group ? (type.getShape().back() + group - 1) / group : 1;
+  int64_t group = type.getGroup(), groups = type.getGroupCount();
   if (type.getFloatFormat() ||
       int64_t(quantized.size()) != type.getNumElements() ||
-      int64_t(scales.size()) != type.getShape().front() * groups)
+      int64_t(scales.size()) != type.getShape().front() * groups ||
+      zeros.size() != (type.hasZeros() ? scales.size() : 0))
     return effc::makeError(
         effc::ErrorCode::BadTensor,
         "integers and scales do not fit weight '" + op.getSymName() + "'", {},
@@ -191,6 +202,14 @@ llvm::Error effc::eff::setQuantizedValues(WeightOp op,
                       op.getSymName() + ".scales");
   if (!s)
     return s.takeError();
+  if (!zeros.empty()) {
+    auto z = copyToAttr(zeros,
+                        RankedTensorType::get(scaleShape, builder.getF32Type()),
+                        op.getSymName() + ".zeros");
+    if (!z)
+      return z.takeError();
+    op.setZerosAttr(*z);
+  }
   op.setQuantizedAttr(*q);
   op.setScalesAttr(*s);
   return llvm::Error::success();

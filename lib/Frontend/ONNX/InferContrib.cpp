@@ -229,6 +229,19 @@ static LogicalResult qGemm(Inference &in) {
   return success();
 }
 
+/// A [.., K], B [K, N]: floats.
+static LogicalResult integerMatMul(Inference &in) {
+  auto a = in.type(0), b = in.type(1);
+  if (!a || !b || a.getRank() < 1 || b.getRank() != 2)
+    return success();
+  if (a.getShape().back() != b.getDimSize(0))
+    return in.mismatch("the inner sizes differ");
+  Shape shape(a.getShape());
+  shape.back() = b.getDimSize(1);
+  in.set(0, shape, Float32Type::get(in.op.getContext()));
+  return success();
+}
+
 static LogicalResult quantize(Inference &in) {
   auto x = in.type(0), zero = in.type(2);
   if (x && zero)
@@ -299,6 +312,7 @@ static InferFn microsoftRule(StringRef name) {
       .Cases({"QLinearAdd", "QLinearMul"}, qLinearBinary)
       .Case("QLinearConcat", qLinearConcat)
       .Case("QGemm", qGemm)
+      .Cases({"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}, integerMatMul)
       .Case("QuantizeLinear", quantize)
       .Case("DequantizeLinear", dequantize)
       .Case("LinearAttention", linearAttention)

@@ -44,7 +44,7 @@ static constexpr Family kFamilies[] = {
     {"cross_scan", "batch directions height width d ldx ldy|"},
     {"depthwise_conv2d", "batch channels height width kh kw ldx ldy|silu"},
     {"dequantize_rows", "k ldq ldy|rows static_scale scale_each"},
-    {"embed", "rows d vocab ldy|format group"},
+    {"embed", "rows d vocab ldy|format group zeros"},
     {"expand_channels", "rows channels scans ldy|ldu ldz"},
     {"gated_norm",
      "d ldx ldz ldy group|rows norm_before_gate eps_bits quant oscale_each "
@@ -55,14 +55,15 @@ static constexpr Family kFamilies[] = {
     {"linear_bf16", "n k ldx ldy|rows extras"},
     {"linear_f16", "n k ldx ldy|rows extras"},
     {"linear_f32", "n k ldx ldy|rows extras"},
-    {"linear_i4", "n k ldx ldy group|rows extras"},
-    {"linear_i4a8", "n k ldq ldy group|rows extras static_scale quant "
+    {"linear_i4", "n k ldx ldy group|rows extras zeros"},
+    {"linear_i4a8", "n k ldq ldy group|rows extras static_scale zeros quant "
                     "oscale_each"},
-    {"linear_i8", "n k ldx ldy|rows extras"},
-    {"linear_i8a8", "n k ldq ldy|rows extras static_scale quant oscale_each"},
+    {"linear_i8", "n k ldx ldy|rows extras group zeros"},
+    {"linear_i8a8", "n k ldq ldy|rows extras static_scale asymmetric zeros "
+                    "quant oscale_each"},
     {"patchify", "batch channels height width ph pw|"},
     {"quantize_rows", "k ldq ldx|rows"},
-    {"quantize_static", "k ldq ldx|rows scale_each"},
+    {"quantize_static", "k ldq ldx|rows scale_each asymmetric"},
     {"rms_norm", "d ldx ldy group|rows eps_bits quant oscale_each"},
     {"rope", "batch tokens heads head_dim half ldx ldy|interleaved scale_bits"},
     {"sample", "vocab ld|rows"},
@@ -75,6 +76,7 @@ static constexpr Family kFamilies[] = {
      "batch tokens channels n groups ldu lddt ldb ldc ldy|ldz dt_softplus u_i8 "
      "dt_i8 b_i8 c_i8 z_i8 uscale_each dtscale_each bscale_each "
      "cscale_each zscale_each state_format state_rounding state_residual"},
+    {"tensor_scale", "k ldx|rows"},
 };
 
 ArrayRef<StringRef> kernelFamilies() {
@@ -173,6 +175,15 @@ static Error checkSizes(const KernelSpec &spec) {
     if (get("k") > 65536)
       return failure(spec, "k is more than 65536");
   }
+  if (spec.family == "linear_i8" && get("group") % 8)
+    return failure(spec, "group is no multiple of 8");
+  if (spec.family == "linear_i8a8" && (get("zeros") || get("asymmetric")) &&
+      get("k") > 33000)
+    return failure(spec, "k is more than 33000 with zero points");
+  if (get("asymmetric") && get("scale_each"))
+    return failure(spec, "a zero point is that of one scale");
+  if (spec.family == "embed" && get("group") % 8)
+    return failure(spec, "group is no multiple of 8");
   if (spec.family == "embed" && (get("format") < 0 || get("format") > 7 ||
                                  (get("format") == 7 && get("group") <= 0)))
     return failure(spec, "format is not one of 0 .. 7, or a group is missing");

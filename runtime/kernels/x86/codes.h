@@ -42,12 +42,14 @@ EFF_INLINE i32x16 roundToInt(f32x16 x) {
   return (i32x16)(x + 12582912.0f) - 0x4b400000;
 }
 
-/// round(x / scale) within [-128, 127]; 0 where the scale is 0 or the quotient
-/// is NaN.
-EFF_INLINE i32x16 quantize(f32x16 x, f32x16 scale) {
+/// round(x / scale) + zero within [-128, 127], zero an integer in there; the
+/// quotient counts as 0 where the scale is 0 or it is NaN.
+EFF_INLINE i32x16 quantize(f32x16 x, f32x16 scale, float zero = 0) {
   f32x16 q = x / scale;
   q = ((q == q) & (scale != 0.0f)) ? q : f32x16{};
-  return roundToInt(max(min(q, splat(127.0f)), splat(-128.0f)));
+  i32x16 rounded =
+      roundToInt(max(min(q, splat(127.0f - zero)), splat(-128.0f - zero)));
+  return rounded + static_cast<int32_t>(zero);
 }
 
 /// Rows of activations: f32, or 8-bit integers with one scale for all columns

@@ -22,7 +22,11 @@ namespace kernels {
 /// int8 activations of a linear.
 struct Q8 {
   const uint8_t *q;
-  const float *scale; ///< [rows], or [1] where `static_scale` is 1
+  const float *scale; ///< [rows], or [1] where `static_scale` is 1; with
+                      ///< `asymmetric` the scale, then the zero point
+  EFF_INLINE int32_t zero() const {
+    return EFF_SPEC(asymmetric) ? static_cast<int32_t>(scale[1]) : 0;
+  }
   EFF_INLINE float scaleOf(int64_t row) const {
     return scale[EFF_SPEC(static_scale) ? 0 : row];
   }

@@ -7,7 +7,7 @@
 /// \file
 /// embed: ids s32 [rows], w [vocab][d] in the format that the constant `format`
 /// says, y f32 [rows][ldy]. Values are those of the format, exactly (int4 and
-/// int8: q * scale, rounded once). Threads split the columns, so that a single
+/// int8: q * scale, or (q - zero) * scale, rounded once where zero is an integer). Threads split the columns, so that a single
 /// row is shared too.
 ///
 //===----------------------------------------------------------------------===//
@@ -34,11 +34,10 @@ public:
   EFF_INLINE TableRow(const void *table, int64_t id)
       : table(static_cast<const uint8_t *>(table)), id(id) {
     int64_t d = EFF_SPEC(d), panels = ceilDiv(EFF_SPEC(vocab), 16);
-    if (EFF_SPEC(format) == kQuad16)
-      scales = this->table + panels * ceilDiv(d, 4) * 64 + id * 4;
-    if (EFF_SPEC(format) == kNibble16)
-      scales = this->table + panels * ceilDiv(d, 8) * 64 +
-               (id / 16 * ceilDiv(d, EFF_SPEC(group)) * 16 + id % 16) * 4;
+    if (EFF_SPEC(format) == kQuad16 || EFF_SPEC(format) == kNibble16)
+      scales = this->table +
+               panels * ceilDiv(d, EFF_SPEC(format) == kQuad16 ? 4 : 8) * 64 +
+               (id / 16 * groups() * 16 + id % 16) * 4;
   }
 
   /// Columns [k, k + 16); those from `count` on are of no interest. k is a
@@ -65,13 +64,13 @@ public:
       bits = bits >> static_cast<uint32_t>(id % 32 / 16 * 16);
       return EFF_SPEC(format) == kPanel32Bf16 ? bf16(bits) : half(bits);
     }
-    case kQuad16:
-      return integers(id / 16 * ceilDiv(d, 4), k, 4, count) * fromDword(scales);
     default: {
-      f32x16 q = integers(id / 16 * ceilDiv(d, 8), k, 8, count);
+      int64_t depth = EFF_SPEC(format) == kQuad16 ? 4 : 8;
+      f32x16 q = integers(id / 16 * ceilDiv(d, depth), k, depth, count);
       // Groups are multiples of 8: at most two of them meet in 16 columns.
-      float first = groupScale(k), second = groupScale(k + 8 < d ? k + 8 : k);
-      return q * (iota() < 8 ? splat(first) : splat(second));
+      if (EFF_SPEC(zeros))
+        q = q - ofGroups(k, zeroDistance());
+      return q * ofGroups(k, 0);
     }
     }
   }
@@ -80,8 +79,23 @@ private:
   static EFF_INLINE float fromDword(const uint8_t *p) {
     return fromBits(loadDword(p));
   }
-  EFF_INLINE float groupScale(int64_t k) const {
-    return fromDword(scales + k / EFF_SPEC(group) * 64);
+  static EFF_INLINE int64_t groupLength() {
+    return EFF_SPEC(group) ? EFF_SPEC(group) : EFF_SPEC(d);
+  }
+  static EFF_INLINE int64_t groups() {
+    return ceilDiv(EFF_SPEC(d), groupLength());
+  }
+  /// Bytes from a scale to the zero point that belongs to it.
+  static EFF_INLINE int64_t zeroDistance() {
+    return ceilDiv(EFF_SPEC(vocab), 16) * groups() * 64;
+  }
+  /// What columns [k, k + 16) have `distance` bytes behind their scales.
+  EFF_INLINE f32x16 ofGroups(int64_t k, int64_t distance) const {
+    auto get = [&](int64_t at) {
+      return fromDword(scales + distance + at / groupLength() * 64);
+    };
+    float first = get(k), second = get(k + 8 < EFF_SPEC(d) ? k + 8 : k);
+    return iota() < 8 ? splat(first) : splat(second);
   }
 
   /// Dwords 64 bytes apart, each of them `repeat` times.

@@ -41,6 +41,8 @@ enum Isa : int64_t {
 /// Of kernels that read or write integers, and of rotations.
 #define EFF_INT8_CONSTANTS(X)                                                  \
   X(static_scale)                                                              \
+  X(asymmetric)                                                                \
+  X(zeros)                                                                     \
   X(scale_each)                                                                \
   X(quant) X(oscale_each) X(hadamard) X(base) X(log2) X(blocks) X(transposed)
 

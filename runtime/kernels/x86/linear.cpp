@@ -12,7 +12,8 @@
 /// - f32: [n/16][k][16] f32
 /// - bf16, f16: [n/32][k][16] dwords, low half column c, high half column
 ///   c + 16
-/// - i8: [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]
+/// - i8: [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]; with `group`
+///   or `zeros` the scales and zero points of linear_groups.h
 /// Weights widen exactly; sums are f32, one chain of multiply-adds over k in
 /// order. i8 multiplies the sum by the column's scale. Against sums in f64 over
 /// the same weights the error is at most about k * 2^-24 * sum |x w|; tests use
@@ -20,7 +21,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "runtime/kernels/x86/linear.h"
+#include "runtime/kernels/x86/linear_groups.h"
 #include "runtime/kernels/x86/half.h"
 
 namespace kernels {
@@ -160,6 +161,17 @@ struct I8 {
   }
 };
 
+/// The same with groups or zero points.
+struct Bytes {
+  static constexpr int64_t kStep = 4;
+  static constexpr int column(int place) { return place; }
+  static EFF_INLINE f32x16 next(u32x16 &bits) {
+    f32x16 w[1];
+    I8::widen(bits, w);
+    return w[0];
+  }
+};
+
 template <class F>
 EFF_INLINE void run(void *const *operands, const eff_call *call, int32_t thread,
                     int32_t threads) {
@@ -185,5 +197,9 @@ EFF_KERNEL(linear_f16) {
   kernels::run<kernels::Dense<kernels::F16>>(operands, call, thread, threads);
 }
 EFF_KERNEL(linear_i8) {
-  kernels::run<kernels::Dense<kernels::I8>>(operands, call, thread, threads);
+  if (EFF_SPEC(group) || EFF_SPEC(zeros))
+    kernels::run<kernels::Grouped<kernels::Bytes>>(operands, call, thread,
+                                                   threads);
+  else
+    kernels::run<kernels::Dense<kernels::I8>>(operands, call, thread, threads);
 }

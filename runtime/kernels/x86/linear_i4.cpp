@@ -11,7 +11,8 @@
 /// linear_i4a8: those of linear_i8a8, w aside. w is eff::Layout::Nibble16:
 /// [n/16][k/8][16] dwords, in each the low halves of its bytes four k and the
 /// high halves the next four, two's complement; then f32
-/// scale[n/16][k/group][16].
+/// scale[n/16][k/group][16], and with `zeros` as many zero points:
+/// w = scale * (q - zero), so the sum of a group is sum q x - zero * sum x.
 ///
 /// linear_i4a8: the sum of a group is exact in s32; groups are added in order,
 ///   sum = fma(f32(group sum), wscale, sum), then y = epilogue(scale[r] * sum).
@@ -35,22 +36,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/kernels/x86/dot.h"
-#include "runtime/kernels/x86/linear.h"
+#include "runtime/kernels/x86/linear_groups.h"
 
 namespace kernels {
 namespace {
 
 /// Steps of 8 k of a panel.
 EFF_INLINE int64_t stepCount() { return ceilDiv(EFF_SPEC(k), 8); }
-EFF_INLINE int64_t groupCount() {
-  return ceilDiv(EFF_SPEC(k), EFF_SPEC(group));
-}
-/// Scales of the panel whose values start at `panel`.
-EFF_INLINE const float *scalesOf(const uint8_t *w, const uint8_t *panel) {
-  int64_t bytes = stepCount() * 64;
-  return reinterpret_cast<const float *>(w + ceilDiv(EFF_SPEC(n), 16) * bytes) +
-         (panel - w) / bytes * groupCount() * 16;
-}
 
 /// The lowest four bits of each lane, a number from -8 to 7.
 EFF_INLINE f32x16 widenNibble(u32x16 bits) {
@@ -62,86 +54,15 @@ EFF_INLINE f32x16 widenNibble(u32x16 bits) {
   return __builtin_convertvector((i32x16)(bits << 28) >> 28, f32x16);
 }
 
-/// f32 activations, multiply-adds in f32.
-struct Floats : NoScratch {
-  using Activations = const float *;
-  static constexpr int kVectors = 1;
-  static constexpr int kChains = 1;
-  static constexpr int kMostRows = 12;
+/// Nibbles of a weight, multiply-adds in f32.
+struct Nibbles {
   static constexpr int64_t kStep = 8;
-
-  static EFF_INLINE int64_t panelBytes() { return stepCount() * 64; }
-
-  template <int R, int P, int Count>
-  static EFF_INLINE void step(const float *x, const uint8_t *w,
-                              f32x16 (&acc)[R * P]) {
-    u32x16 bits[P];
-#pragma clang loop unroll(full)
-    for (int p = 0; p < P; ++p) {
-      const uint8_t *at = w + p * panelBytes();
-      __builtin_prefetch(at + ahead(R));
-      bits[p] = loadBits(at);
-    }
-    eachK<R, kStep>([&](int place) {
-      int kk = place % 2 * 4 + place / 2;
-      f32x16 wide[P];
-#pragma clang loop unroll(full)
-      for (int p = 0; p < P; ++p) {
-        wide[p] = widenNibble(bits[p]);
-        bits[p] = bits[p] >> 4;
-      }
-      if (kk >= Count)
-        return;
-#pragma clang loop unroll(full)
-      for (int r = 0; r < R; ++r) {
-        f32x16 xs = splat(x[r * EFF_SPEC(ldx) + kk]);
-#pragma clang loop unroll(full)
-        for (int p = 0; p < P; ++p)
-          acc[r * P + p] = acc[r * P + p] + wide[p] * xs;
-      }
-    });
-  }
-  template <int R, int P, int Count>
-  static EFF_INLINE void lastStep(const float *x, const uint8_t *w,
-                                  f32x16 (&acc)[R * P]) {
-    if constexpr (Count > 0) {
-      if (EFF_SPEC(k) % kStep == Count)
-        step<R, P, Count>(x, w, acc);
-      else
-        lastStep<R, P, Count - 1>(x, w, acc);
-    }
-  }
-
-  template <int R, int P>
-  static EFF_INLINE void accumulate(const LinearArgs<Floats> &a, int64_t row,
-                                    const uint8_t *w, f32x16 (&sums)[R * P]) {
-    const float *x = a.x + row * EFF_SPEC(ldx);
-    const float *scales = scalesOf(a.w, w);
-#pragma clang loop unroll(full)
-    for (int i = 0; i < R * P; ++i)
-      sums[i] = f32x16{};
-    for (int64_t g = 0; g < groupCount(); ++g) {
-      f32x16 acc[R * P] = {};
-      int64_t s = g * (EFF_SPEC(group) / kStep),
-              end = least(s + EFF_SPEC(group) / kStep, EFF_SPEC(k) / kStep);
-#pragma clang loop unroll(disable)
-      for (; s < end; ++s)
-        step<R, P, kStep>(x + s * kStep, w + s * 64, acc);
-      if (EFF_SPEC(k) % kStep && g == groupCount() - 1)
-        lastStep<R, P, kStep - 1>(x + s * kStep, w + s * 64, acc);
-#pragma clang loop unroll(full)
-      for (int p = 0; p < P; ++p) {
-        f32x16 scale = load(scales + (p * groupCount() + g) * 16);
-#pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r)
-          sums[r * P + p] = sums[r * P + p] + acc[r * P + p] * scale;
-      }
-    }
-  }
-
-  static EFF_INLINE f32x16 scaled(const LinearArgs<Floats> &, f32x16 sum,
-                                  int64_t, int64_t) {
-    return sum;
+  /// Which k the place-th turn of a step has.
+  static constexpr int column(int place) { return place % 2 * 4 + place / 2; }
+  static EFF_INLINE f32x16 next(u32x16 &bits) {
+    f32x16 wide = widenNibble(bits);
+    bits = bits >> 4;
+    return wide;
   }
 };
 
@@ -170,7 +91,7 @@ template <class Base> struct Integers : Base {
   static EFF_INLINE void accumulate(const LinearArgs<Integers> &a, int64_t row,
                                     const uint8_t *w, f32x16 (&sums)[R * P]) {
     constexpr int D = kDigits;
-    const float *scales = scalesOf(a.w, w);
+    const float *scales = scalesOf<8>(a.w, w), *zeros = zerosOf<8>(scales);
 #pragma clang loop unroll(full)
     for (int i = 0; i < R * P; ++i)
       sums[i] = f32x16{};
@@ -226,10 +147,13 @@ template <class Base> struct Integers : Base {
       for (int p = 0; p < P; ++p) {
         f32x16 scale = load(scales + (p * groupCount() + g) * 16);
 #pragma clang loop unroll(full)
-        for (int r = 0; r < R; ++r)
-          sums[r * P + p] =
-              sums[r * P + p] +
-              Base::combine(a, r, g, acc + (r * P + p) * D) * scale;
+        for (int r = 0; r < R; ++r) {
+          f32x16 sum = Base::combine(a, r, g, acc + (r * P + p) * D);
+          if (EFF_SPEC(zeros))
+            sum = sum - load(zeros + (p * groupCount() + g) * 16) *
+                            Base::sumOf(a, r, g);
+          sums[r * P + p] = sums[r * P + p] + sum * scale;
+        }
       }
     }
   }
@@ -278,6 +202,11 @@ struct Bytes {
   static EFF_INLINE f32x16 combine(const A &, int, int64_t,
                                    const i32x16 *digits) {
     return __builtin_convertvector(digits[0], f32x16);
+  }
+  /// The sum of a group's activations.
+  template <class A>
+  static EFF_INLINE float sumOf(const A &a, int r, int64_t g) {
+    return static_cast<float>(starts(a, r)[g] / -8);
   }
   template <class A>
   static EFF_INLINE f32x16 scaled(const A &a, f32x16 sum, int64_t row,
@@ -384,6 +313,12 @@ struct Digits {
     return ((high * 256.0f + middle) * 256.0f + low) * units(a, r)[g];
   }
   template <class A>
+  static EFF_INLINE float sumOf(const A &a, int r, int64_t g) {
+    const int32_t *digits = starts(a, r) + g * kDigits;
+    float low = digits[0] / -8, middle = digits[1] / -8, high = digits[2] / -8;
+    return ((high * 256.0f + middle) * 256.0f + low) * units(a, r)[g];
+  }
+  template <class A>
   static EFF_INLINE f32x16 scaled(const A &, f32x16 sum, int64_t, int64_t) {
     return sum;
   }
@@ -406,7 +341,7 @@ EFF_KERNEL(linear_i4) {
   if (hasVnni() || EFF_SPEC(isa) == kIsaV3)
     run(Integers<Digits>());
   else
-    run(Floats());
+    run(Grouped<Nibbles>());
 }
 
 EFF_KERNEL(linear_i4a8) {

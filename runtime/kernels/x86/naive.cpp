@@ -33,7 +33,7 @@ double bf16ToDouble(uint16_t h) {
 
 /// Element (n, k) of a packed weight in the format that embed numbers.
 double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
-              int64_t columns, int64_t group) {
+              int64_t columns, int64_t group, bool zeros) {
   const auto *bytes = static_cast<const uint8_t *>(w);
   auto f32 = [&](int64_t at) {
     float f;
@@ -60,18 +60,19 @@ double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
     int64_t at = ((n / 32 * columns + k) * 16 + n % 16) * 4 + n % 32 / 16 * 2;
     return format == 4 ? bf16ToDouble(u16(at)) : halfToDouble(u16(at));
   }
-  case 6: {
-    int64_t steps = (columns + 3) / 4;
-    int64_t at = ((n / 16 * steps + k / 4) * 16 + n % 16) * 4 + k % 4;
-    return static_cast<int8_t>(bytes[at]) * f32(panels * steps * 64 + n * 4);
-  }
   default: {
-    int64_t steps = (columns + 7) / 8, groups = (columns + group - 1) / group;
-    int64_t at = ((n / 16 * steps + k / 8) * 16 + n % 16) * 4 + k % 4;
-    int q = bytes[at] >> k % 8 / 4 * 4 & 15;
-    q = q >= 8 ? q - 16 : q;
-    return q * f32(panels * steps * 64 +
-                   ((n / 16 * groups + k / group) * 16 + n % 16) * 4);
+    int64_t depth = format == 6 ? 4 : 8, steps = (columns + depth - 1) / depth;
+    group = group ? group : columns;
+    int64_t groups = (columns + group - 1) / group;
+    int64_t at = ((n / 16 * steps + k / depth) * 16 + n % 16) * 4 + k % 4;
+    int q = static_cast<int8_t>(bytes[at]);
+    if (format == 7) {
+      q = bytes[at] >> k % 8 / 4 * 4 & 15;
+      q = q >= 8 ? q - 16 : q;
+    }
+    int64_t scale = panels * steps * 64 +
+                    ((n / 16 * groups + k / group) * 16 + n % 16) * 4;
+    return (q - (zeros ? f32(scale + panels * groups * 64) : 0)) * f32(scale);
   }
   }
 }
@@ -99,16 +100,21 @@ struct Integers {
     int q = dword[k % 4] >> k % 8 / 4 * 4 & 15;
     return q >= 8 ? q - 16 : q;
   }
-  float scale(int64_t n, int64_t k) const {
+  int64_t groups() const {
+    return four ? (s.c("k") + s.c("group") - 1) / s.c("group") : 1;
+  }
+  /// `part` 0: the scale, 1: the zero point.
+  float scale(int64_t n, int64_t k, int64_t part = 0) const {
     int64_t depth = four ? 8 : 4, steps = (s.c("k") + depth - 1) / depth;
-    int64_t index = n;
-    if (four) {
-      int64_t group = s.c("group"), groups = (s.c("k") + group - 1) / group;
-      index = (n / 16 * groups + k / group) * 16 + n % 16;
-    }
+    int64_t group = four ? s.c("group") : s.c("k");
+    int64_t index =
+        ((panels() * part + n / 16) * groups() + k / group) * 16 + n % 16;
     float f;
     std::memcpy(&f, w + panels() * steps * 64 + index * 4, 4);
     return f;
+  }
+  float zero(int64_t n, int64_t k) const {
+    return s.c("zeros") ? scale(n, k, 1) : 0;
   }
 };
 
@@ -120,17 +126,26 @@ void integerLinear(const Step &s, bool four, const Epilogue &epilogue,
   int64_t n = s.c("n"), k = s.c("k"), group = four ? s.c("group") : k;
   for (int64_t r = 0; r < s.rows(); ++r) {
     float scale = s.op<float>(1)[s.c("static_scale") ? 0 : r];
+    int offset = s.c("asymmetric") ? static_cast<int>(s.op<float>(1)[1]) : 0;
     for (int64_t c = 0; c < n; ++c) {
       float total = 0;
       double magnitude = 0;
       for (int64_t g = 0; g < k; g += group) {
-        int32_t sum = 0;
+        int32_t sum = 0, total8 = 0;
+        float zero = w.zero(c, g);
         for (int64_t i = g; i < std::min(k, g + group); ++i) {
-          int32_t product = s.op<int8_t>(0)[r * s.c("ldq") + i] * w.at(c, i);
+          int32_t x = s.op<int8_t>(0)[r * s.c("ldq") + i] - offset;
+          int32_t product =
+              x * (w.at(c, i) - (four ? 0 : static_cast<int>(zero)));
           sum += product;
-          magnitude += std::fabs(1.0 * scale * w.scale(c, g) * product);
+          total8 += x;
+          magnitude += std::fabs(1.0 * scale * w.scale(c, g) * product) +
+                       (four ? std::fabs(1.0 * scale * w.scale(c, g) * zero * x)
+                             : 0);
         }
         auto rounded = static_cast<float>(sum);
+        if (four && s.c("zeros"))
+          rounded = std::fma(-zero, static_cast<float>(total8), rounded);
         total = four ? std::fma(rounded, w.scale(c, g), total)
                      : scale * w.scale(c, 0) * rounded;
       }
@@ -160,11 +175,14 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
     for (int64_t c = 0; c < n; ++c) {
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
-        double product =
-            s.op<float>(0)[r * s.c("ldx") + i] *
-            weight(s.operands[1], formatOf(family), c, i, n, k, s.c("group"));
-        sum += product;
-        magnitude += std::fabs(product);
+        auto get = [&](bool zeros) {
+          return weight(s.operands[1], formatOf(family), c, i, n, k,
+                        s.c("group"), zeros);
+        };
+        double x = s.op<float>(0)[r * s.c("ldx") + i], w = get(s.c("zeros"));
+        sum += x * w;
+        magnitude += std::fabs(x) * (std::fabs(w - get(false)) +
+                                     std::fabs(get(false)));
       }
       if (largest) {
         *largest = std::max(*largest, magnitude);
@@ -180,7 +198,7 @@ void embed(const Step &s) {
     for (int64_t i = 0; i < s.c("d"); ++i)
       s.op<float>(2)[r * s.c("ldy") + i] = static_cast<float>(
           weight(s.operands[1], s.c("format"), s.op<int32_t>(0)[r], i,
-                 s.c("vocab"), s.c("d"), s.c("group")));
+                 s.c("vocab"), s.c("d"), s.c("group"), s.c("zeros")));
 }
 
 void patchify(const Step &s) {
@@ -291,6 +309,8 @@ bool run(const std::string &family, const Constants &constants,
     quantizeRows(s);
   else if (family == "quantize_static")
     quantizeStatic(s);
+  else if (family == "tensor_scale")
+    tensorScale(s);
   else if (family == "dequantize_rows")
     dequantizeRows(s);
   else if (family == "embed")

@@ -68,13 +68,32 @@ void quantizeRows(const Step &s) {
 
 void quantizeStatic(const Step &s) {
   int64_t k = s.c("k");
+  float zero = s.c("asymmetric") ? s.op<float>(1)[1] : 0;
   for (int64_t r = 0; r < s.rows(); ++r) {
     int8_t *q = s.op<int8_t>(2) + r * s.c("ldq");
-    for (int64_t i = 0; i < k; ++i)
-      q[i] = toInt8(s.op<float>(0)[r * s.c("ldx") + i],
-                    s.op<float>(1)[s.c("scale_each") ? i : 0]);
+    for (int64_t i = 0; i < k; ++i) {
+      float x = s.op<float>(0)[r * s.c("ldx") + i],
+            scale = s.op<float>(1)[s.c("scale_each") ? i : 0];
+      float v = scale == 0 || std::isnan(x / scale) ? 0 : x / scale;
+      q[i] = static_cast<int8_t>(
+          std::clamp(std::nearbyint(v) + zero, -128.0f, 127.0f));
+    }
     pad(s, q);
   }
+}
+
+void tensorScale(const Step &s) {
+  float low = 0, high = 0;
+  for (int64_t r = 0; r < s.rows(); ++r)
+    for (int64_t i = 0; i < s.c("k"); ++i) {
+      low = std::min(low, s.op<float>(0)[r * s.c("ldx") + i]);
+      high = std::max(high, s.op<float>(0)[r * s.c("ldx") + i]);
+    }
+  float scale = (high - low) / 255, *y = s.op<float>(1);
+  y[0] = scale;
+  y[1] = scale > 0
+             ? std::nearbyint(std::clamp(-low / scale, 0.0f, 255.0f)) - 128
+             : -128;
 }
 
 void dequantizeRows(const Step &s) {

@@ -84,6 +84,7 @@ void storeRow(const Step &s, const float *values, int64_t count, int64_t row,
 // Families of naive_int8.cpp.
 void quantizeRows(const Step &s);
 void quantizeStatic(const Step &s);
+void tensorScale(const Step &s);
 void dequantizeRows(const Step &s);
 void hadamard(const Step &s);
 

@@ -36,11 +36,14 @@ def Eff_Layout : I32EnumAttr<"Layout", "packed layout of a weight", [
     - `panel32_pair` (bf16, f16): `[n/32][k][16]` dwords; the low half of dword `c`
       is column `c`, the high half column `c + 16` of the panel.
     - `quad16` (int8): `[n/16][k/4][16][4]`: four consecutive k of one column are a
-      dword. Followed by f32 `scale[n]` and s32 `sum[n]` (the sum over k).
+      dword. Followed by f32 `scale[n/16][k/group][16]` (which is `scale[n]` without groups) and s32 `sum[n]` (the
+      sum over k).
     - `nibble16` (int4): `[n/16][k/8][16]` dwords; the low half of byte `b` of a dword is
       `k = 8 * step + b`, its high half `k = 8 * step + 4 + b`, two's complement: each half
       of a dword is the weights of four consecutive k, as integer dot products take them.
       Followed by f32 `scale[n/16][k/group][16]`.
+
+    Formats with zero points have them between scales and sums, as f32 in the order of the scales.
   }];
 }
 
@@ -80,12 +83,21 @@ def Eff_ActivationAttr : EnumAttr<Eff_Dialect, Eff_Activation, "activation"> {
 //===----------------------------------------------------------------------===//
 
 def Eff_Int8Attr : Eff_Attr<"Int8", "int8"> {
-  let summary = "Signed 8-bit integers, one f32 scale per output row";
+  let summary = "Signed 8-bit integers, one f32 scale per output row, or per row and group of columns";
   let description = [{
     `w[n, k] = scale[n] * q[n, k]`, `q` in `[-127, 127]`, `scale[n] = max_k |w[n, k]| / 127`.
 
-    Example: `!eff.weight<1600x384, #eff.int8>`
+    Weights that a file has quantised may have a scale for each `group` of columns, zero points, and `q = -128`:
+    `w[n, k] = scale[n, k / group] * (q[n, k] - zero[n, k / group])`, with one group for the whole row where `group` is 0.
+
+    Examples: `!eff.weight<1600x384, #eff.int8>`, `!eff.weight<1600x384, #eff.int8<group = 32, zeros = true>>`
   }];
+  let parameters = (ins DefaultValuedParameter<"int64_t", "0">:$group, DefaultValuedParameter<"bool", "false">:$zeros);
+  let assemblyFormat = "(`<` struct(params)^ `>`)?";
+  let skipDefaultBuilders = 1;
+  let builders = [AttrBuilder<(ins CArg<"int64_t", "0">:$group, CArg<"bool", "false">:$zeros), [{
+    return $_get($_ctxt, group, zeros);
+  }]>];
 }
 
 def Eff_Int4Attr : Eff_Attr<"Int4", "int4"> {
@@ -95,10 +107,16 @@ def Eff_Int4Attr : Eff_Attr<"Int4", "int4"> {
     `scale = m / -8` with `m` the value of largest magnitude in the group (the first one on ties), so that `m` itself
     is exact; the scale may be negative.
 
-    Example: `!eff.weight<1600x384, #eff.int4<group = 128>>`
+    Weights that a file has quantised may have zero points: `w[n, k] = scale[n, k / group] * (q[n, k] - zero[n, k / group])`.
+
+    Examples: `!eff.weight<1600x384, #eff.int4<group = 128>>`, `!eff.weight<1600x384, #eff.int4<group = 32, zeros = true>>`
   }];
-  let parameters = (ins DefaultValuedParameter<"int64_t", "128">:$group);
-  let assemblyFormat = "(`<` struct($group)^ `>`)?";
+  let parameters = (ins DefaultValuedParameter<"int64_t", "128">:$group, DefaultValuedParameter<"bool", "false">:$zeros);
+  let assemblyFormat = "(`<` struct(params)^ `>`)?";
+  let skipDefaultBuilders = 1;
+  let builders = [AttrBuilder<(ins CArg<"int64_t", "128">:$group, CArg<"bool", "false">:$zeros), [{
+    return $_get($_ctxt, group, zeros);
+  }]>];
 }
 
 //===----------------------------------------------------------------------===//

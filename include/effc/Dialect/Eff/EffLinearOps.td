@@ -117,7 +117,8 @@ def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrS
     place, a weight vector `[n]` its element `n`.
 
     With int8 activations (from `eff.quantize`) the sum is exact in s32 and
-    `acc[.., n] = scale_x[..] * scale_w[n] * sum`.
+    `acc[.., n] = scale_x[..] * scale_w[n] * sum`. Activations with a zero point (`eff.quantize_static` with `asymmetric`)
+    and weights with zero points count as `(x - zero_x) (w - zero_w)` in it.
 
     *Constraints*
     - C1: the last dimension of the activations is the weight's `k`.
@@ -126,7 +127,8 @@ def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrS
     - C4: the epilogue has one f32 argument for the accumulator and one for each extra, and yields one f32; it holds
       only `arith` and `math` ops.
     - C5: int8 activations come with scales `[batch, tokens]`, or one scale for all (a weight vector `[1]`), and need an
-      `#eff.int8` or `#eff.int4` weight; f32 ones have no scales.
+      `#eff.int8` weight without groups or an `#eff.int4` one; f32 ones have no scales. A scale and zero point for all
+      are a weight vector `[2]` or a tensor `[2]`, and need an `#eff.int8` weight.
     - C6: without an epilogue there are no extras.
     - C7: the activations are in the basis that the weight reads, the result in the one that it writes; an epilogue's
       tensors are in the result's.
@@ -142,7 +144,7 @@ def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrS
     ```
   }];
   let arguments = (ins StaticShapeTensorOf<[F32, I8]>:$input, Eff_WeightMatrix:$weight,
-                       Optional<AnyTypeOf<[Eff_StaticTensor<F32, 2>, Eff_WeightVector]>>:$scale,
+                       Optional<AnyTypeOf<[Eff_StaticTensor<F32, 2>, Eff_StaticTensor<F32, 1>, Eff_WeightVector]>>:$scale,
                        Variadic<AnyTypeOf<[Eff_F32Tensor, Eff_WeightVector]>>:$extras);
   let results = (outs Eff_F32Tensor:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
@@ -153,6 +155,8 @@ def Eff_LinearOp : Eff_Op<"linear", [Pure, SingleBlock, IsolatedFromAbove, AttrS
   let builders = [OpBuilder<(ins "::mlir::Value":$input, "::mlir::Value":$weight)>];
   let extraClassDeclaration = [{
     bool hasEpilogue() { return !getEpilogue().empty(); }
+    /// Whether the scale is one of all activations, with their zero point.
+    bool isAsymmetric();
   }];
   let hasRegionVerifier = 1;
 }
@@ -180,19 +184,25 @@ def Eff_QuantizeStaticOp : Eff_Op<"quantize_static", [Pure]> {
   let summary = "Quantises activations to int8 with scales that are known";
   let description = [{
     *Semantics*: `q[b, t, k] = clamp(round_half_even(x[b, t, k] / scale[k]), -128, 127)`, one scale for all when `scale`
-    has one element; the quotient is that of f32, a scale of 0 and a NaN give 0.
+    has one element; the quotient is that of f32, a scale of 0 and a NaN give 0. With `asymmetric`, `scale`
+    holds a scale and a zero point, an integer of -128 to 127, for all: `q = clamp(round_half_even(x / scale) + zero)`.
 
     *Constraints*
-    - C1: the result has the input's shape, `scale` is `[features]` or `[1]`.
+    - C1: the result has the input's shape, `scale` is a weight vector `[features]` or `[1]`; with `asymmetric`, a weight
+      vector or tensor `[2]`.
 
     *Example*
     ```mlir
     %q = eff.quantize_static %x, %s : tensor<1x4x64xf32>, !eff.weight<1, f32> -> tensor<1x4x64xi8>
     ```
   }];
-  let arguments = (ins Eff_Activations:$input, Eff_WeightVector:$scale);
+  let arguments = (ins Eff_Activations:$input, AnyTypeOf<[Eff_WeightVector, Eff_StaticTensor<F32, 1>]>:$scale,
+                       UnitAttr:$asymmetric);
   let results = (outs Eff_StaticTensor<I8, 3>:$result);
   let assemblyFormat = "$input `,` $scale attr-dict `:` type($input) `,` type($scale) `->` type($result)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$input, "::mlir::Value":$scale), [{
+    build($_builder, $_state, type, input, scale, /*asymmetric=*/false);
+  }]>];
 }
 
 def Eff_SampleOp : Eff_Op<"sample", [Pure]> {
@@ -254,6 +264,29 @@ def Eff_SplitOp : Eff_Op<"split", [Pure]> {
   let arguments = (ins Eff_ValueTensor:$input);
   let results = (outs Variadic<Eff_ValueTensor>:$results);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($results)";
+}
+
+def Eff_TensorScaleOp : Eff_Op<"tensor_scale", [Pure]> {
+  let summary = "The scale and zero point that the range of a tensor asks for";
+  let description = [{
+    What ONNX calls dynamic quantisation (`DynamicQuantizeLinear`), with codes of -128 to 127 instead of 0 to 255: one
+    scale for the tensor as a whole, so that what one row becomes depends on all others.
+
+    *Semantics*: with `low = min(0, min x)` and `high = max(0, max x)`, `result[0] = (high - low) / 255` and
+    `result[1] = clamp(round_half_even(-low / result[0]), 0, 255) - 128`; -128 when all is zero.
+
+    *Constraints*
+    - C1: the result is `[2]`.
+
+    *Example*
+    ```mlir
+    %s = eff.tensor_scale %x : tensor<1x4x64xf32> -> tensor<2xf32>
+    %q = eff.quantize_static %x, %s {asymmetric} : tensor<1x4x64xf32>, tensor<2xf32> -> tensor<1x4x64xi8>
+    ```
+  }];
+  let arguments = (ins Eff_Activations:$input);
+  let results = (outs Eff_StaticTensor<F32, 1>:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
 }
 
 def Eff_YieldOp : Op<Eff_Dialect, "yield", [Pure, Terminator, HasParent<"LinearOp">]> {

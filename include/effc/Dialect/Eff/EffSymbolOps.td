@@ -85,15 +85,18 @@ def Eff_WeightOp : Eff_Op<"weight", [Symbol]> {
     does not touch them: they are converted and packed, one weight at a time, when the model file is written.
 
     *Semantics*: `weight[i..] = source[i..]`, or `weight[n, k] = source[k, n]` when `transposed`, rounded to the
-    type's format. A pass that has rounded the values itself (GPTQ) gives the integers and scales: then
-    `weight[n, k] = scales[n, k / group] * quantized[n, k]`, and the source is not read.
+    type's format. A pass that has rounded the values itself (GPTQ), or a file that holds integers, gives the integers and
+    scales: then `weight[n, k] = scales[n, k / group] * (quantized[n, k] - zeros[n, k / group])`, and the source is not
+    read. `pinned` marks integers of the file, which passes keep as they are.
 
     *Constraints*
     - C1: the source has the weight's shape (`[k, n]` when `transposed`).
     - C2: `transposed` needs a 2-d weight.
     - C3: the source's element type is f32, f16, bf16 or f64.
-    - C4: `quantized` is i8 of the weight's shape and comes with f32 `scales`, `[n]` for `#eff.int8` and
-      `[n, ceil(k / group)]` for `#eff.int4`; other formats have neither.
+    - C4: `quantized` is i8 of the weight's shape and comes with f32 `scales`, `[n, ceil(k / group)]`, or `[n]` where the
+      format has no group, and, where the format has zero points, f32 `zeros` of the shape of `scales`; other formats
+      have none of them.
+    - C5: a `pinned` weight has `quantized`.
 
     *Example*
     ```mlir
@@ -102,12 +105,14 @@ def Eff_WeightOp : Eff_Op<"weight", [Symbol]> {
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Eff_WeightType>:$type, OptionalAttr<ElementsAttr>:$source,
-                       UnitAttr:$transposed, OptionalAttr<ElementsAttr>:$quantized, OptionalAttr<ElementsAttr>:$scales);
+                       UnitAttr:$transposed, OptionalAttr<ElementsAttr>:$quantized, OptionalAttr<ElementsAttr>:$scales,
+                       OptionalAttr<ElementsAttr>:$zeros, UnitAttr:$pinned);
   let assemblyFormat = "$sym_name (`transposed` $transposed^)? `:` $type (`=` $source^)? attr-dict";
   /// Of a source that is rounded to the type's format.
   let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "WeightType":$type,
                                  CArg<"::mlir::ElementsAttr", "{}">:$source, CArg<"bool", "false">:$transposed), [{
-    build($_builder, $_state, name, type, source, transposed, ::mlir::ElementsAttr(), ::mlir::ElementsAttr());
+    build($_builder, $_state, name, type, source, transposed, ::mlir::ElementsAttr(), ::mlir::ElementsAttr(),
+          ::mlir::ElementsAttr(), /*pinned=*/false);
   }]>];
 }
 

@@ -25,7 +25,8 @@ def Eff_WeightType : Eff_Type<"Weight", "weight"> {
     *Constraints*
     - C1: every dimension is positive.
     - C2: the format is f32, bf16, f16, `#eff.int8` or `#eff.int4`.
-    - C3: integer formats need a 2-d shape; the group of `#eff.int4` is a positive multiple of 8.
+    - C3: integer formats need a 2-d shape; the group of `#eff.int4` is a positive multiple of 8, that of `#eff.int8`
+      may also be 0.
     - C4: `panel16` needs f32, `panel32_pair` bf16 or f16, `quad16` `#eff.int8`, `nibble16` `#eff.int4`; all four
       need a 2-d shape.
     - C5: bases need a 2-d shape; a basis with a rotation is that of `k` (`in`) or `n` (`out`) features.
@@ -48,8 +49,15 @@ def Eff_WeightType : Eff_Type<"Weight", "weight"> {
   let extraClassDeclaration = [{
     /// The float type of an unquantised weight, null for integer formats.
     ::mlir::FloatType getFloatFormat() const;
-    /// Group length of an int4 weight, 0 for every other format.
+    bool isInt8() const { return ::llvm::isa<Int8Attr>(getFormat()); }
+    bool isInt4() const { return ::llvm::isa<Int4Attr>(getFormat()); }
+    /// Columns that share a scale in an integer format; 0: all of a row. 0 for
+    /// floats.
     int64_t getGroup() const;
+    /// Scales of a row of an integer format.
+    int64_t getGroupCount() const;
+    /// Whether an integer format has zero points.
+    bool hasZeros() const;
     int64_t getNumElements() const;
     /// Bits of one stored element, without scales.
     int64_t getElementBits() const;

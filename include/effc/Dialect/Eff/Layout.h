@@ -7,7 +7,8 @@
 /// \file
 /// The one description of packed weights that packer, planner, kernels and
 /// tests share. A packed weight is its values, then (for integer formats) its
-/// scales, then (quad16) its sums; each part starts at a multiple of 64 bytes.
+/// scales and zero points, then (quad16) its sums; each part starts at a multiple
+/// of 64 bytes.
 /// Everything here is a pure function of the weight's type.
 ///
 //===----------------------------------------------------------------------===//
@@ -29,10 +30,11 @@ struct PackedLayout {
   int64_t rows = 0, columns = 0;
   /// Rows that lie side by side: 16, 32, or 1 (row_major).
   int64_t panel = 1;
-  /// Scales in a row: 1 (int8), ceil(k / group) (int4), 0 (floats).
+  /// Scales in a row: ceil(k / group), 1 without groups, 0 for floats.
   int64_t groups = 0;
   int64_t valueOffset = 0, valueBytes = 0;
   int64_t scaleOffset = 0, scaleBytes = 0;
+  int64_t zeroOffset = 0, zeroBytes = 0;
   int64_t sumOffset = 0, sumBytes = 0;
   int64_t totalBytes = 0;
 };
@@ -48,6 +50,9 @@ int64_t getValueShift(WeightType type, int64_t k);
 /// Offset in bytes of the f32 scale that value (n, k) is multiplied by. The
 /// format must be an integer one.
 int64_t getScaleOffset(WeightType type, int64_t n, int64_t k);
+/// Offset in bytes of the f32 zero point of value (n, k). The format must have
+/// them.
+int64_t getZeroOffset(WeightType type, int64_t n, int64_t k);
 /// Offset in bytes of the s32 sum of row n. The layout must be quad16.
 int64_t getSumOffset(WeightType type, int64_t n);
 

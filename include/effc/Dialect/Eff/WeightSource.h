@@ -13,11 +13,18 @@
 
 namespace effc::eff {
 
-/// The integers and scales that a pass has chosen for a weight: q is [n, k],
-/// scales [n] or [n, groups] (EffSymbolOps.td, C4).
+/// The integers and scales that a pass or the file has chosen for a weight: q is
+/// [n, k], scales [n] or [n, groups] (EffSymbolOps.td, C4), zeros as scales, or
+/// empty.
 struct QuantizedValues {
   llvm::ArrayRef<int8_t> q;
   llvm::ArrayRef<float> scales;
+  llvm::ArrayRef<float> zeros = {};
+
+  /// The value of integer `i` that has scale `s`.
+  float get(int64_t i, int64_t s) const {
+    return scales[s] * (zeros.empty() ? float(q[i]) : float(q[i]) - zeros[s]);
+  }
 };
 /// Fails when the weight has none, or their bytes are absent or too short.
 llvm::Expected<QuantizedValues> getQuantizedValues(WeightOp op);

@@ -52,7 +52,8 @@ private:
 /// weight that is not 2-d is one row.
 class WeightValues {
 public:
-  /// Of integers that a pass has chosen, `scales * quantized`; else the source.
+  /// Of integers that a pass or the file has chosen, `scales * (quantized -
+  /// zeros)`; else the source.
   /// The weight's format does not round them. Fails when they are absent.
   static llvm::Expected<WeightValues> read(WeightOp op);
 
@@ -75,12 +76,13 @@ private:
 /// Replaces a weight's values by one value, for ones and zeros.
 void fillWeight(WeightOp op, float value);
 
-/// Gives a weight of format #eff.int8 or #eff.int4 its integers `[n, k]` and
-/// scales `[n]` or `[n, ceil(k / group)]` (EffSymbolOps.td, C4). The source
-/// stays, but is not read any more. Fails when sizes do not fit the type or a
-/// temporary file cannot be made.
+/// Gives a weight of format #eff.int8 or #eff.int4 its integers `[n, k]`,
+/// scales `[n]` or `[n, ceil(k / group)]`, and zero points, as many, if the
+/// format has them (EffSymbolOps.td, C4). The source stays, but is not read any
+/// more. Fails when sizes do not fit the type or a temporary file cannot be made.
 llvm::Error setQuantizedValues(WeightOp op, llvm::ArrayRef<int8_t> quantized,
-                               llvm::ArrayRef<float> scales);
+                               llvm::ArrayRef<float> scales,
+                               llvm::ArrayRef<float> zeros = {});
 
 /// Declares a weight vector `[n]` of f32 behind `after`, with a name of its own
 /// that begins with `name`.

@@ -34,7 +34,8 @@ public:
   void runOnOperation() override;
 
 private:
-  Choice choose(llvm::StringRef name, const WeightUse &use, WeightType type);
+  Choice choose(llvm::StringRef name, const WeightUse &use, WeightType type,
+                bool isPinned);
   Choice chooseLinear(llvm::StringRef name, WeightType type);
   Choice chooseTable(WeightType type);
   void quantizeActivations(func::FuncOp func);
@@ -91,10 +92,12 @@ Choice EffQuantizePass::chooseTable(WeightType type) {
 }
 
 Choice EffQuantizePass::choose(llvm::StringRef name, const WeightUse &use,
-                               WeightType type) {
+                               WeightType type, bool isPinned) {
   MLIRContext *context = &getContext();
   if (!use.isMatrix())
     return {type.getFormat(), "not a matrix of linears or embeddings"};
+  if (isPinned)
+    return {type.getFormat(), "the file's own integers"};
   switch (format) {
   case QuantFormat::None:
     return {type.getFormat(), "as stored"};
@@ -158,7 +161,7 @@ llvm::Error EffQuantizePass::roundWeights() {
   llvm::SmallVector<WeightOp> weights;
   for (auto &[weight, use] : findWeightUses(getOperation())) {
     WeightOp op = weight;
-    if (use.linear && !op.getType().getFloatFormat())
+    if (use.linear && !op.getType().getFloatFormat() && !op.getPinned())
       weights.push_back(op);
   }
   auto rounded = roundWithFeedback(weights, *statistics);
@@ -196,7 +199,7 @@ void EffQuantizePass::runOnOperation() {
   for (auto &[weight, use] : findWeightUses(getOperation())) {
     WeightOp op = weight;
     WeightType type = op.getType();
-    Choice choice = choose(op.getSymName(), use, type);
+    Choice choice = choose(op.getSymName(), use, type, op.getPinned());
     if (!use.isMatrix())
       continue;
     WeightType chosen = type.withFormat(choice.format);

@@ -82,7 +82,7 @@ bool Quantizer::takesInt8(LinearOp linear) const {
   auto input = llvm::cast<RankedTensorType>(linear.getInput().getType());
   if (weight.getFloatFormat() || input.getRank() != 3)
     return false;
-  int64_t bits = weight.getGroup() ? 4 : 8;
+  int64_t bits = weight.isInt4() ? 4 : 8;
   return precision.get(getSymbolOf(linear.getWeight()), {bits, 8})
              .activationBits == 8;
 }
