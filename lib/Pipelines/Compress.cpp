@@ -9,6 +9,7 @@
 #include "effc/Calibrate/Calibrate.h"
 #include "effc/Calibrate/ChooseLayers.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Dialect/Eff/WeightValues.h"
 #include "effc/Pipelines/Lower.h"
 #include "effc/Pipelines/Recipe.h"
 #include "effc/Support/Error.h"
@@ -200,6 +201,33 @@ static llvm::Expected<RecipeStep> chooseLayers(ModuleOp model,
   return chosen;
 }
 
+/// Gives weights that the file holds as integers their values in f32; linears that
+/// read integers keep theirs.
+static llvm::Error freeIntegers(ModuleOp model) {
+  llvm::DenseMap<Attribute, bool> readsCodes;
+  model.walk([&](eff::LinearOp linear) {
+    if (auto use = linear.getWeight().getDefiningOp<eff::UseOp>())
+      readsCodes[use.getSymbolAttr()] |= bool(linear.getScale());
+  });
+  auto f32 = TypeAttr::get(Float32Type::get(model.getContext()));
+  for (auto op : model.getOps<eff::WeightOp>()) {
+    auto name = FlatSymbolRefAttr::get(op.getSymNameAttr());
+    if (!op.getPinned() || readsCodes.lookup(name))
+      continue;
+    auto values = eff::WeightValues::read(op);
+    if (!values)
+      return values.takeError();
+    eff::WeightType type = op.getType().withFormat(f32);
+    eff::WeightValues::replace(op, std::move(*values));
+    op.setType(type);
+    model.walk([&](eff::UseOp use) {
+      if (use.getSymbolAttr() == name)
+        use.getResult().setType(type);
+    });
+  }
+  return llvm::Error::success();
+}
+
 llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
                                 llvm::StringRef tokenizer,
                                 const CompileObserver &observer,
@@ -209,6 +237,9 @@ llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
   if (llvm::Error error =
           runPasses(pm, model, "simplifying the model", observer.warning))
     return error;
+  if (options.requantize)
+    if (llvm::Error error = freeIntegers(model))
+      return error;
   auto recipe = options.recipe.empty()
                     ? parseRecipe("quantize format=" + options.quant +
                                       " group=" + std::to_string(options.group),

@@ -143,8 +143,8 @@ llvm::Error Application::checkIsFloat() {
                        "the recipe '" + recipe.name +
                            "' does not fit the model",
                        weight.getSymName(), "the model is quantised already",
-                       "compile it without a recipe, or start from the float "
-                       "model");
+                       "compile it without a recipe, start from the float "
+                       "model, or free its weights with --requantize");
   return llvm::Error::success();
 }
 

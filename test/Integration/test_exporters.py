@@ -20,15 +20,8 @@ TOLERANCE = 1e-4
 FREED = ("mamba_", "mamba2_", "c_m2_1")
 # Files that ONNX Runtime does not load on a CPU: their twins say what is right.
 TWINS = {"effc_raw.onnx": "effc_mamba.onnx"}
-# Quantised forms whose results are not asserted: not supported, not yet right, or in the table alone.
-QUANTISED = {
-    "vit_qdq.onnx": "every operator in 8 bits; equal to ONNX Runtime without its fusions where literal code is kept",
-    "bert_dq.onnx": "DynamicQuantizeLinear and MatMulInteger give other numbers",
-    "vit_qop.onnx": "QLinearConcat, QLinearSoftmax and QGemm of com.microsoft",
-    "gb_llama_int4_cpu_is_symmetric/model.onnx": "MatMulNBits",
-    "gb_llama_int4_cpu_use_qdq/model.onnx": "4-bit weights in blocks",
-    "mamba2_nb.onnx": "MatMulNBits",
-}
+# Every operator in 8 bits: a step of a value in between, of some 1/100 of its size, may fall to the other side.
+QUANTISED = {"vit_qdq.onnx": 0.02, "vit_qop.onnx": 0.02, "bert_dq.onnx": 0.02}
 # Operators alone whose weights are inputs.
 ALONE = {"fn_cc.onnx": "the weights of a convolution are inputs", "fn_gn.onnx": "the scale of a norm is an input",
          "fn_sd.onnx": "the decay of a scan is an input", "fn_ss.onnx": "the decay of a scan is an input"}
@@ -151,11 +144,11 @@ def names():
 class ExporterFiles(unittest.TestCase):
     def test_every_file_computes_what_onnx_runtime_computes(self):
         for name in names():
-            if name in QUANTISED or name in ALONE:
+            if name in ALONE:
                 continue
             with self.subTest(name):
                 for what, error in check(name).items():
-                    self.assertLess(error, TOLERANCE, f"{name}, {what}")
+                    self.assertLess(error, QUANTISED.get(name, TOLERANCE), f"{name}, {what}")
 
     def test_raised_models_keep_the_states_of_the_graph(self):
         """Results and states of every entry point against the file's own graph, computed in double."""

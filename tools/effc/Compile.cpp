@@ -46,6 +46,7 @@ struct Flags {
   int maxLength = 0, jobs = 0, group = 128;
   bool asJson = false, quiet = false, strictPaths = false, verbose = false;
   bool relaxSequence = false, addStates = false, allowLiteralScan = false,
+       requantize = false,
        raiseCumsum = false, verifyRaise = false, reportRaise = false;
 };
 
@@ -233,6 +234,7 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags,
   options.statePairs = std::move(*pairs);
   options.relaxSequence = flags.relaxSequence;
   options.addStates = flags.addStates;
+  options.requantize = flags.requantize;
   options.allowLiteralScan = flags.allowLiteralScan;
   options.raiseCumulativeSums = flags.raiseCumsum;
   options.verifyRaise = flags.verifyRaise;
@@ -275,6 +277,8 @@ int effc::driver::compileVerb(const Invocation &call) {
       "quant", 0, flags.quant,
       {"none", "f32", "bf16", "w8a16", "w8a8-dynamic", "w4a16", "w4a8-dynamic"},
       "format of the weights; none: as stored");
+  command.flag("requantize", 0, flags.requantize,
+               "treat weights that the file holds as integers like floats");
   command.option("group", 0, flags.group, "N",
                  "columns that share a scale with w4a16", 8, 1 << 20);
   command.option(

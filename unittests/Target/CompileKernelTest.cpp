@@ -121,8 +121,9 @@ TEST(CompileKernelTest, EveryFamilyCompilesForEveryLevel) {
       {"linear_f32", linears},
       {"linear_i4", std::string(linears) + "group=8"},
       {"linear_i8", linears},
-      {"linear_i4a8", "rows=2 n=24 k=24 ldq=24 ldy=24 group=8"},
-      {"linear_i8a8", "rows=2 n=24 k=24 ldq=24 ldy=24 quant=1"},
+      {"linear_i4a8", "rows=2 n=24 k=24 ldq=24 ldy=24 group=8 zeros=1"},
+      {"linear_i8a8", "rows=2 n=24 k=24 ldq=24 ldy=24 quant=1 "
+                      "static_scale=1 asymmetric=1 zeros=1"},
       {"patchify", "batch=1 channels=3 height=8 width=8 ph=4 pw=4"},
       {"quantize_rows", "rows=2 k=24 ldx=24 ldq=24"},
       {"quantize_static", "rows=2 k=24 ldx=24 ldq=24"},
@@ -134,6 +135,7 @@ TEST(CompileKernelTest, EveryFamilyCompilesForEveryLevel) {
                    "lddt=2 ldb=8 ldc=8 ldy=48"},
       {"ssm_scan", "batch=1 tokens=1 channels=24 n=8 groups=1 ldu=24 lddt=24 "
                    "ldb=8 ldc=8 ldy=24"},
+      {"tensor_scale", "rows=2 k=24 ldx=24"},
   };
   for (llvm::StringRef family : kernelFamilies()) {
     ASSERT_TRUE(specs.count(family.str())) << family.str() << " is not tested";

@@ -28,6 +28,8 @@ struct Rounding {
   bool staticScale = false;
   int64_t quant = 0;
   bool each = false;
+  /// Weights and activations with zero points.
+  bool zeros = false, asymmetric = false;
 };
 
 class LinearTest : public testing::Test {
@@ -38,7 +40,7 @@ protected:
 
   /// The type of a packed [n, k] weight of a family.
   eff::WeightType typeOf(const std::string &family, int64_t n, int64_t k,
-                         int64_t group) {
+                         int64_t group, bool zeros = false) {
     mlir::Attribute format;
     if (family == "linear_f32")
       format = mlir::TypeAttr::get(mlir::Float32Type::get(&context));
@@ -47,9 +49,9 @@ protected:
     else if (family == "linear_f16")
       format = mlir::TypeAttr::get(mlir::Float16Type::get(&context));
     else if (hasInt4(family))
-      format = eff::Int4Attr::get(&context, group);
+      format = eff::Int4Attr::get(&context, group, zeros);
     else
-      format = eff::Int8Attr::get(&context);
+      format = eff::Int8Attr::get(&context, group, zeros);
     return eff::WeightType::get(&context, {n, k}, format,
                                 eff::getKernelLayout(format));
   }
@@ -64,6 +66,26 @@ protected:
     };
     llvm::cantFail(packWeight(
         type, RowSource{read},
+        {packed.as<uint8_t>(), static_cast<size_t>(packed.size())}, 2));
+    return packed;
+  }
+
+  /// Integers with zero points, integers too unless `halves`.
+  Buffer packIntegers(eff::WeightType type, bool halves) {
+    int64_t n = type.getShape()[0], k = type.getShape()[1],
+            low = type.isInt4() ? -8 : -128;
+    std::vector<int8_t> q(n * k);
+    for (int64_t i = 0; i < n * k; ++i)
+      q[i] = static_cast<int8_t>(low + i * 37 % (-2 * low));
+    int64_t count = n * type.getGroupCount();
+    std::vector<float> scales = randomFloats(count, 21, 0.1f), zeros(count);
+    for (int64_t i = 0; i < count; ++i)
+      zeros[i] = static_cast<float>(low + i * 11 % (-2 * low)) +
+                 (halves ? 0.5f : 0.0f);
+    Buffer packed(type.getPackedBytes());
+    auto read = [](int64_t, int64_t, llvm::MutableArrayRef<float>) {};
+    llvm::cantFail(packWeight(
+        type, RowSource{read, {}, {q, scales, zeros}},
         {packed.as<uint8_t>(), static_cast<size_t>(packed.size())}, 2));
     return packed;
   }
@@ -99,8 +121,12 @@ protected:
            y((s.rows - 1) * ldy * (rounding.quant ? 1 : 4) +
              s.n * (rounding.quant ? 1 : 4)),
            q((s.rows - 1) * ldx + s.k), scale(s.rows * 4);
-    Buffer w =
-        pack(typeOf(family, s.n, s.k, s.group), randomFloats(s.n * s.k, 2));
+    bool isInt8 = llvm::StringRef(family).starts_with("linear_i8");
+    int64_t group = isInt8 && !rounding.zeros ? 0 : s.group;
+    auto type = typeOf(family, s.n, s.k, group, rounding.zeros);
+    Buffer w = rounding.zeros
+                   ? packIntegers(type, /*halves=*/!quantized)
+                   : pack(type, randomFloats(s.n * s.k, 2));
     std::vector<float> oscales = randomFloats(rounding.each ? s.n : 1, 12);
     for (float &f : oscales)
       f = 0.01f + 0.02f * std::fabs(f);
@@ -113,13 +139,20 @@ protected:
                    {"ldy", ldy}};
     c.constants["extras"] = fusion.extras.size();
     c.constants[quantized ? "ldq" : "ldx"] = ldx;
-    if (hasInt4(family))
-      c.constants["group"] = s.group;
+    if (hasInt4(family) || (isInt8 && !quantized))
+      c.constants["group"] = group;
+    c.constants["zeros"] = rounding.zeros;
+    if (type.getFloatFormat())
+      c.constants.erase("zeros");
     c.constants.insert(fusion.constants.begin(), fusion.constants.end());
     c.operands = {&x, &w, &y};
     c.outputs = {2};
     if (quantized) {
       quantize(x, ldx, s.rows, s.k, ldx, q, scale);
+      if (rounding.asymmetric) {
+        scale = std::vector<float>{0.05f, -17};
+        c.constants["asymmetric"] = 1;
+      }
       c.constants["static_scale"] = rounding.staticScale;
       c.constants["quant"] = rounding.quant;
       c.constants["oscale_each"] = rounding.each;
@@ -150,6 +183,22 @@ protected:
 
   mlir::MLIRContext context;
 };
+
+// Zero points, of weights and of activations, and groups of int8.
+TEST_F(LinearTest, ZeroPoints) {
+  Rounding zeros, both;
+  zeros.zeros = both.zeros = true;
+  both.asymmetric = both.staticScale = true;
+  for (Shape s : {Shape{1, 33, 19, 0, 0, 8}, {5, 50, 77, 3, 7, 32}}) {
+    run("linear_i4", s, {}, Call(1, 1), false, zeros);
+    run("linear_i8", s, {}, Call(1, 1), false, zeros);
+    run("linear_i4a8", s, {}, Call(1, 1), false, zeros);
+    s.group = 0;
+    run("linear_i8", s, {}, Call(1, 1), false, zeros);
+    run("linear_i8a8", s, {}, Call(1, 1), false, both);
+    both.zeros = !both.zeros;
+  }
+}
 
 const char *const kFamilies[] = {"linear_f32", "linear_bf16", "linear_f16",
                                  "linear_i8",  "linear_i8a8", "linear_i4",
@@ -208,7 +257,7 @@ TEST_F(LinearTest, ResultsRightBehindTheCodes) {
   Buffer x = randomFloats(rows * k, 7), q(rows * k), scale(rows * 4);
   quantize(x, k, rows, k, k, q, scale);
   for (const char *family : {"linear_i8a8", "linear_i4a8"}) {
-    Buffer w = pack(typeOf(family, n, k, 8), randomFloats(n * k, 8));
+    Buffer w = pack(typeOf(family, n, k, hasInt4(family) ? 8 : 0), randomFloats(n * k, 8));
     KernelSpec spec;
     spec.family = family;
     for (auto [name, value] : {std::pair<const char *, int64_t>{"rows", rows},
@@ -395,7 +444,8 @@ TEST_F(LinearTest, RowsAreIndependent) {
     int64_t rows = 14, n = 40, k = 50, group = 16, ldq = 52;
     bool quantized = hasInt8Activations(family);
     Buffer x = randomFloats(rows * k, 7), q(rows * ldq), scale(rows * 4);
-    Buffer w = pack(typeOf(family, n, k, group), randomFloats(n * k, 8));
+    Buffer w = pack(typeOf(family, n, k, hasInt4(family) ? group : 0),
+                    randomFloats(n * k, 8));
     Call call(1, 1);
     quantize(x, k, rows, k, ldq, q, scale);
     KernelSpec spec;

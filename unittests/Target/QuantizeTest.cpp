@@ -87,6 +87,37 @@ TEST(QuantizeTest, StaticScales) {
       }
 }
 
+// One scale and zero point for all, and those that the range asks for.
+TEST(QuantizeTest, ZeroPoints) {
+  for (int64_t k : {64, 19, 3})
+    for (int form : {0, 1, 2}) {
+      int64_t rows = 5, ldx = k + 2, ldq = k + 3;
+      std::vector<float> values = awkwardRows(rows, ldx, form > 0);
+      for (float &v : values)
+        v = form == 2 ? 0 : v;
+      Buffer x = values, y(2 * 4), q(rows * ldq);
+      Case c;
+      if (form > 0) { // else values that are not finite
+        c.family = "tensor_scale";
+        c.constants = {{"rows", rows}, {"k", k}, {"ldx", ldx}};
+        c.operands = {&x, &y};
+        c.outputs = {1};
+        check(c, Call(1, 1));
+      }
+      Buffer scale = std::vector<float>{0.04f, form == 0 ? -3.0f : 127.0f};
+      c.family = "quantize_static";
+      c.constants = {{"rows", rows},
+                     {"k", k},
+                     {"ldx", ldx},
+                     {"ldq", ldq},
+                     {"asymmetric", 1}};
+      c.operands = {&x, &scale, &q};
+      c.outputs = {2};
+      c.codes = {2};
+      check(c, Call(1, 1));
+    }
+}
+
 TEST(QuantizeTest, RowsComeBackExactly) {
   for (int64_t k : {64, 19, 3, 130})
     for (int form : {0, 1, 2}) {

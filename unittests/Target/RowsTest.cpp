@@ -118,12 +118,26 @@ TEST(EmbedTest, EveryFormat) {
                                bf16,
                                f16,
                                eff::Int8Attr::get(&context),
-                               eff::Int4Attr::get(&context, group)};
-  for (int64_t format = 0; format < 8; ++format) {
+                               eff::Int4Attr::get(&context, group),
+                               eff::Int8Attr::get(&context, group, true),
+                               eff::Int4Attr::get(&context, group, true)};
+  for (int64_t number = 0; number < 10; ++number) {
+    // The last two have zero points.
+    bool zeros = number >= 8;
+    int64_t format = zeros ? number - 2 : number;
     eff::Layout layout = format < 3 ? eff::Layout::RowMajor
-                                    : eff::getKernelLayout(formats[format]);
+                                    : eff::getKernelLayout(formats[number]);
     auto type =
-        eff::WeightType::get(&context, {vocab, d}, formats[format], layout);
+        eff::WeightType::get(&context, {vocab, d}, formats[number], layout);
+    std::vector<int8_t> q(vocab * d);
+    std::vector<float> points(vocab * ((d + group - 1) / group));
+    for (size_t i = 0; i < q.size(); ++i)
+      q[i] = static_cast<int8_t>(i % 16 - 8);
+    for (size_t i = 0; i < points.size(); ++i)
+      points[i] = static_cast<float>(i % 13) - 6;
+    eff::QuantizedValues integers;
+    if (zeros)
+      integers = {q, points, points};
     Buffer w(type.getPackedBytes());
     auto read = [&](int64_t n, int64_t count,
                     llvm::MutableArrayRef<float> out) {
@@ -131,7 +145,7 @@ TEST(EmbedTest, EveryFormat) {
                 out.begin());
     };
     llvm::cantFail(
-        packWeight(type, RowSource{read},
+        packWeight(type, RowSource{read, {}, integers},
                    {w.as<uint8_t>(), static_cast<size_t>(w.size())}));
     Buffer ids(rows * 4), y(((rows - 1) * (d + 2) + d) * 4);
     for (int64_t i = 0; i < rows; ++i)
@@ -140,7 +154,8 @@ TEST(EmbedTest, EveryFormat) {
     c.family = "embed";
     c.constants = {{"rows", rows},     {"d", d},
                    {"vocab", vocab},   {"ldy", d + 2},
-                   {"format", format}, {"group", format == 7 ? group : 0}};
+                   {"format", format}, {"group", type.getGroup()},
+                   {"zeros", zeros}};
     c.operands = {&ids, &w, &y};
     c.outputs = {2};
     check(c, Call(1, 1));

@@ -75,6 +75,8 @@ struct CompileOptions {
   bool relaxSequence = false;
   /// Make the states of scans that start at zero the model's: it generates.
   bool addStates = false;
+  /// Treat weights that the file holds as integers like floats of their values.
+  bool requantize = false;
   /// Compile scans that are not recognised however large they are.
   bool allowLiteralScan = false;
   /// Take scans that are written as cumulative sums with a division.

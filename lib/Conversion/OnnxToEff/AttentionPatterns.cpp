@@ -368,7 +368,10 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
                     "not supported");
   for (StringRef name : {"k_quant_type", "v_quant_type"})
     if (StringRef type = root.getString(name, "NONE"); type != "NONE")
-      return refuse("its cache is quantised");
+      return refuse(name + " is " + type +
+                    ": caches that the file quantises are not supported; "
+                    "export with a float cache, the recipe step "
+                    "quantize-states rounds it");
   if (root.getInt("smooth_softmax", 0) != 0)
     return refuse("smooth_softmax is not supported");
   // Lengths that are inputs of the model are what the runtime counts itself.

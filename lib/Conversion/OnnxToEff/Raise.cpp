@@ -114,8 +114,6 @@ static bool isComposite(onnx::NodeOp node) {
       "GatherBlockQuantized",
       "GroupQueryAttention",
       "LinearAttention",
-      "MatMulIntegerToFloat",
-      "QGemm",
       "RotaryEmbedding",
       "SkipLayerNormalization",
       "QuickGelu",

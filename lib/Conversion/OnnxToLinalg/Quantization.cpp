@@ -6,6 +6,7 @@
 
 #include "Convolutions.h"
 #include "Products.h"
+#include "Quantized.h"
 
 #include <cmath>
 
@@ -45,9 +46,8 @@ static Value spread(Lowering &l, Value p, ArrayRef<int64_t> shape, int64_t axis,
   return Lowering::shape(full) == shape ? full : Value();
 }
 
-/// `round(x) + zero` as `element`, saturating.
-static Value toQuantized(const Expr &e, Value x, Value zero, Type element,
-                         bool isUnsigned) {
+Value toQuantized(const Expr &e, Value x, Value zero, Type element,
+                  bool isUnsigned) {
   Value y = e.op<math::RoundEvenOp>(x);
   if (zero)
     y = e.add(y, zero);
@@ -169,9 +169,7 @@ static Results dynamicQuantizeLinear(Lowering &l) {
                             l.cast(zero, byte, false, true)};
 }
 
-/// An integer tensor less its zero point, as i32. `column` makes a vector stand
-/// for rows.
-static Value centered(Lowering &l, unsigned x, unsigned zero, bool column) {
+Value centered(Lowering &l, unsigned x, unsigned zero, bool column) {
   Type i32 = l.b.getI32Type();
   Value value = l.cast(l.in(x), i32, l.isUnsigned(x));
   Value offset = l.in(zero);
@@ -277,41 +275,6 @@ static Results qLinearConv(Lowering &l) {
   return requantized(l, sums, l.reshape(l.in(1), {}), scale, l.in(6), l.in(7));
 }
 
-/// com.microsoft.QLinearAdd and QLinearMul: operands dequantised, combined,
-/// quantised.
-template <bool isAdd> static Results qLinearBinary(Lowering &l) {
-  Type real = l.b.getF32Type(), element = l.out().getElementType();
-  bool isUnsigned = l.isResultUnsigned(0);
-  auto dequantized = [&](unsigned x) -> Value {
-    for (unsigned i : {x + 1, x + 2})
-      if (l.in(i) && product(Lowering::shape(l.in(i))) != 1)
-        return {};
-    Value value = l.cast(l.in(x), real, l.isUnsigned(x));
-    Value zero = l.in(x + 2)
-                     ? l.cast(l.reshape(l.in(x + 2), {}), real, l.isUnsigned(x))
-                     : l.filled({}, real, 0);
-    return l.map(real, {value, zero, l.reshape(l.in(x + 1), {})},
-                 [](const Expr &e, ValueRange v) {
-                   return e.mul(e.sub(v[0], v[1]), v[2]);
-                 });
-  };
-  Value a = dequantized(0), b = dequantized(3);
-  if (!a || !b || product(Lowering::shape(l.in(6))) != 1)
-    return failure();
-  Value y = l.map(a, b, [](const Expr &e, ValueRange v) {
-    return isAdd ? e.add(v[0], v[1]) : e.mul(v[0], v[1]);
-  });
-  Value zero = l.in(7) ? l.cast(l.reshape(l.in(7), {}), real, isUnsigned)
-                       : l.filled({}, real, 0);
-  if (!y || !zero)
-    return failure();
-  return one(l.map(
-      Lowering::shape(y), element, {y, l.reshape(l.in(6), {}), zero},
-      [&](const Expr &e, ValueRange v) {
-        return toQuantized(e, e.div(v[0], v[1]), v[2], element, isUnsigned);
-      }));
-}
-
 void addQuantization(Table &t) {
   t["QuantizeLinear"] = quantizeLinear;
   t["DequantizeLinear"] = dequantizeLinear;
@@ -322,8 +285,7 @@ void addQuantization(Table &t) {
   t["ConvInteger"] = convInteger;
   t["QLinearMatMul"] = qLinearMatMul;
   t["QLinearConv"] = qLinearConv;
-  t["com.microsoft.QLinearAdd"] = qLinearBinary<true>;
-  t["com.microsoft.QLinearMul"] = qLinearBinary<false>;
+  addQuantizedOps(t);
 }
 
 } // namespace effc::lower

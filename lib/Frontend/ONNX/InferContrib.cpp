@@ -277,6 +277,29 @@ static LogicalResult packedAttention(Inference &in) {
   return success();
 }
 
+/// com.microsoft.QAttention: x [B, S, D], weights [D, 3 D'], bias of floats.
+static LogicalResult quantizedAttention(Inference &in) {
+  auto x = in.type(0), w = in.type(1), bias = in.type(2);
+  if (!x || !w || !bias || x.getRank() != 3 || w.getRank() != 2 ||
+      w.getDimSize(1) % 3 || in.op.getInput(8))
+    return success();
+  in.set(0, {x.getDimSize(0), x.getDimSize(1), w.getDimSize(1) / 3},
+         bias.getElementType());
+  return success();
+}
+
+static LogicalResult globalPool(Inference &in) {
+  auto x = in.type(0);
+  if (!x || x.getRank() < 3)
+    return success();
+  Shape shape(x.getRank(), 1);
+  shape[0] = x.getDimSize(0);
+  int64_t channels = in.op.getInt("channels_last", 0) ? x.getRank() - 1 : 1;
+  shape[channels] = x.getDimSize(channels);
+  in.set(0, shape, x.getElementType());
+  return success();
+}
+
 static LogicalResult multiHead(Inference &in) {
   auto q = in.type(0), v = in.type(2);
   if (q && v && q.getRank() == 3 && v.getRank() == 3)
@@ -300,8 +323,11 @@ static LogicalResult embedNorm(Inference &in) {
 static InferFn microsoftRule(StringRef name) {
   return llvm::StringSwitch<InferFn>(name)
       .Cases({"BiasGelu", "FastGelu", "Gelu", "QuickGelu", "GatedRMSNorm",
-              "RotaryEmbedding", "QLinearSoftmax", "QLinearSigmoid"},
+              "RotaryEmbedding", "QLinearSoftmax", "QLinearSigmoid",
+              "QLinearLeakyRelu"},
              first)
+      .Case("QLinearGlobalAveragePool", globalPool)
+      .Case("QAttention", quantizedAttention)
       .Case("GroupQueryAttention", groupQuery)
       .Cases({"SkipSimplifiedLayerNormalization", "SkipLayerNormalization"},
              skipNorm)

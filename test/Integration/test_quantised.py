@@ -1,0 +1,192 @@
+"""Every quantised form that effc reads, against what ONNX Runtime computes: the models of test/generators/quantised.py and
+data/quantised_outputs.json, which test/generators/exporter_outputs.mjs wrote. `python3 test_quantised.py --table` prints
+the largest differences."""
+import json
+import pathlib
+import re
+import sys
+import unittest
+
+import numpy as np
+
+from effc_tools import ROOT, SCRATCH, run
+from effc.runtime import Model
+
+sys.path.insert(0, str(ROOT / "test/generators"))
+import quantised  # noqa: E402
+
+EXPECTED = json.loads((pathlib.Path(__file__).parent / "data/quantised_outputs.json").read_text())
+# Results that are rounded to integers may be one step beside: of the last rounding, or of one in between.
+STEPS = {"qlinear_matmul": 0.9, "qgemm": 0.4, "qlinear_add": 0.0231, "qlinear_mul": 0.0231, "qlinear_sigmoid": 1 / 256,
+         "qlinear_leaky_relu": 0.01, "qlinear_softmax": 1 / 256, "qlinear_softmax_old": 1 / 256, "qlinear_concat": 0.015,
+         "qlinear_average": 0.005, "qlinear_conv_patches": 0.3, "qlinear_conv": 0.3, "qdq_bias": 0.05, "qdq_gemm": 0.05}
+# Sums of f32 and exact sums of integers that are scaled: of the root of the mean square of the output.
+TOLERANCE = 1e-5
+# ONNX Runtime 1.30 leaves zero points out when there is a group index: compared with the definition instead.
+OWN = {"nbits4_order_zeros": lambda: by_definition("nbits4_order_zeros")}
+# What the linears and tables of each model read.
+FORMATS = {"nbits4": "int4<group = 32>", "nbits4_flat_zeros": "int4<group = 32, zeros = true>",
+           "nbits4_odd_zeros": "int4<group = 16, zeros = true>", "nbits4_float_zeros": "int4<group = 32, zeros = true>",
+           "nbits4_order": "int4<group = 16>", "nbits4_order_zeros": "int4<group = 32, zeros = true>", "nbits4_bias": "int4<group = 32>",
+           "nbits8": "int8<group = 32>", "nbits8_zeros": "int8<group = 32, zeros = true>", "nbits2": "int4<group = 32>",
+           "nbits2_zeros": "int4<group = 32>", "table_packed4": "int4<group = 16>", "table_packed4_zeros": "int4<group = 16, zeros = true>",
+           "table_packed8": "int8<group = 16>", "table_int4": "int4<group = 16>", "table_uint4_zeros": "int4<group = 16, zeros = true>",
+           "table_dequantised": "int8<zeros = true>", "weight_int8_tensor": "int8", "weight_uint8_axis": "int8<zeros = true>",
+           "weight_int8_axis": "int8", "weight_int8_block": "int8<group = 8>", "weight_int4_block": "int4<group = 24>",
+           "weight_uint4_block": "int4<group = 24, zeros = true>", "qdq_conv_patches": "int8"}
+# Linears on the file's int8 activations.
+INTEGERS = ("qdq_u8_int8_tensor", "qdq_u8_uint8_axis", "qdq_u8_int8_axis", "qdq_i8", "qdq_i8_zero", "qdq_bias", "qdq_gemm", "dynamic",
+            "dynamic_u8_axis_bias", "dynamic_to_float", "dynamic_fused", "qlinear_matmul", "qgemm", "qgemm_float")
+
+
+def write(name, edit=None):
+    import onnx
+    path = SCRATCH / f"{name}.onnx"
+    model = quantised.MODELS[name]()
+    if edit:
+        edit(model.graph)
+    onnx.save(model, path)
+    return path
+
+
+def by_definition(name):
+    """x W for W = scale (q - zero), the group of each input from the index."""
+    from onnx import numpy_helper
+    graph = quantised.MODELS[name]().graph
+    constants = {c.name: numpy_helper.to_array(c) for c in graph.initializer}
+    b, scale, zero, groups = [constants[i] for i in graph.node[0].input[1:5]]
+    halves = lambda bytes, count: np.stack([bytes & 15, bytes >> 4], -1).reshape(len(bytes), -1)[:, :count].astype(np.float64)
+    q, zero = halves(b.reshape(len(b), -1), quantised.K), halves(zero, scale.shape[1])
+    x = np.sin(0.7 * np.arange(quantised.ROWS * quantised.K) + 0.3).astype(np.float32).reshape(quantised.ROWS, quantised.K)
+    return (x @ ((q - zero[:, groups]) * scale[:, groups]).T).reshape(-1)
+
+
+def difference(name):
+    """The largest difference from ONNX Runtime, in steps of the output's scale or relative to its size."""
+    path, output = write(name), SCRATCH / "quantised.eff"
+    run("compile", path, "-o", output, "-q")
+    model = Model(output)
+    entry = json.loads(model.manifest)["entries"][0]
+    [info] = entry["inputs"]
+    if info["name"] == "ids":
+        value = np.array([[(37 * t + 5) % 97 for t in range(info["shape"][1])]]).astype({"i32": np.int32, "i64": np.int64}[info["dtype"]])
+    else:
+        value = np.sin(0.7 * np.arange(int(np.prod(info["shape"]))) + 0.3).reshape(info["shape"]).astype(np.float32)
+    [result] = entry["outputs"]
+    outputs = {result["name"]: np.zeros(result["shape"], np.float32)}
+    model.session().forward({info["name"]: value}, outputs)
+    [record] = EXPECTED[f"{name}.onnx"][0]["outputs"].values()
+    got = outputs[result["name"]].reshape(-1).astype(np.float64)
+    at = [k * (got.size - 1) // 15 for k in range(min(got.size, 16))]
+    assert record["shape"] == result["shape"], (record["shape"], result["shape"])
+    rms = np.sqrt((got ** 2).mean())
+    if name in OWN:
+        right = OWN[name]()
+        size = np.sqrt((right ** 2).mean())
+        return np.abs(got - right).max() / size, abs(rms - size) / size
+    scale = STEPS.get(name, record["rms"])
+    return np.abs(got[at] - np.array(record["values"])).max() / scale, abs(rms - record["rms"]) / scale
+
+
+def printed(name, edit=None):
+    return run("compile", write(name, edit), "--stop-after=eff").stdout
+
+
+class QuantisedForms(unittest.TestCase):
+    def test_every_form_computes_what_onnx_runtime_computes(self):
+        for name in quantised.MODELS:
+            with self.subTest(name):
+                largest, mean = difference(name)
+                self.assertLess(largest, 1.001 if name in STEPS else TOLERANCE)
+                self.assertLess(mean, 0.5 if name in STEPS else TOLERANCE)
+
+    def test_weights_stay_the_integers_of_the_file(self):
+        for name, wanted in FORMATS.items():
+            with self.subTest(name):
+                text = printed(name)
+                self.assertIn("#eff." + wanted, text)
+                self.assertIn("pinned", text)
+
+    def test_linears_read_integers(self):
+        for name in INTEGERS:
+            with self.subTest(name):
+                self.assertRegex(printed(name), r"eff\.linear .*xi8>, !eff\.weight<\d+x\d+, #eff\.int8")
+
+    def test_quant_leaves_them_alone(self):
+        """--quant chooses formats of float weights; the file's integers are pinned, and --requantize frees them."""
+        path = write("nbits4")
+        kept = run("compile", path, "--quant=w8a16", "--stop-after=eff").stdout
+        self.assertIn("#eff.int4<group = 32>", kept)
+        freed = run("compile", path, "--quant=w8a16", "--requantize", "--stop-after=eff").stdout
+        self.assertIn("#eff.int8", freed)
+        self.assertNotIn("pinned", freed)
+
+    def test_blocks_that_no_kernel_reads_become_floats(self):
+        """Blocks of 12 inputs: said, and computed."""
+        def edit(graph):
+            graph.node[0].attribute.pop()
+            graph.node[0].attribute.add(name="block_size", type=2, i=12)
+            import onnx
+            scale = next(c for c in graph.initializer if c.name == graph.node[0].input[1])
+            scale.CopyFrom(onnx.numpy_helper.from_array(np.full((6, quantised.N), 0.02, np.float32), scale.name))
+        result = run("compile", write("weight_int8_block", edit), "-o", SCRATCH / "floats.eff")
+        self.assertIn("is kept as floats", result.stderr)
+        self.assertIn("runs of 12 inputs share a scale", result.stderr)
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, name, why, **attributes):
+        def edit(graph):
+            node = next(n for n in graph.node if n.op_type in ("MatMulNBits", "GatherBlockQuantized", "GroupQueryAttention"))
+            for key, value in attributes.items():
+                for attribute in node.attribute:
+                    if attribute.name == key:
+                        attribute.i = value
+                        break
+                else:
+                    node.attribute.add(name=key, type=2, i=value)
+        result = run("compile", write(name, edit), "-o", SCRATCH / "refused.eff", "-q", check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, re.escape(why))
+
+    def test_sizes(self):
+        self.refused("nbits4", "N rows of ceil(K / block_size) whole blocks", N=41)
+        self.refused("nbits4", "weights of 5 bits; 2, 4 and 8 are known", bits=5)
+        self.refused("nbits4", "a block_size of 24; it must be a power of two from 16 on", block_size=24)
+        self.refused("nbits4", "K is 73, N is 40", K=73)
+        self.refused("nbits4", "weight_prepacked", weight_prepacked=1)
+        self.refused("table_packed4", "it must be a multiple of 8", block_size=12)
+        self.refused("table_packed4", "a table of 3 bits", bits=3)
+
+    def replaced(self, name, operand, array, why):
+        import onnx
+
+        def edit(graph):
+            node = next(n for n in graph.node if len(n.input) > operand)
+            constant = next(c for c in graph.initializer if c.name == node.input[operand])
+            constant.CopyFrom(onnx.numpy_helper.from_array(array, constant.name))
+        result = run("compile", write(name, edit), "-o", SCRATCH / "refused.eff", "-q", check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(why, result.stderr)
+
+    def test_zero_points_and_scales(self):
+        self.replaced("nbits4_flat_zeros", 3, np.zeros((40, 3), np.uint8), "the zero points must be 80 constants")
+        self.replaced("nbits4_float_zeros", 3, np.zeros((40, 2), np.float32), "the zero points must be 120 constants")
+        self.replaced("nbits4", 2, np.ones((40, 4), np.float32), "the scales must be 120 constants")
+        self.replaced("nbits4", 2, np.full((40, 3), np.nan, np.float32), "a scale is not finite")
+        self.replaced("nbits4_order", 4, np.full(72, 9, np.int32), "g_idx names group 9 of 5")
+        self.replaced("table_packed4_zeros", 3, np.zeros((128, 3), np.uint8), "the zero points must be 256 constants")
+
+
+def table():
+    for name in quantised.MODELS:
+        try:
+            largest, mean = difference(name)
+            text = f"{largest:.1e} {mean:.1e}" + (" steps" if name in STEPS else "")
+        except AssertionError as error:
+            text = str(error)[-900:]
+        print(f"{name:24} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    table() if "--table" in sys.argv else unittest.main()

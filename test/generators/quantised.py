@@ -1,0 +1,361 @@
+#!/usr/bin/env python3
+"""Small models in every quantised form that effc reads.
+
+  quantised.py FOLDER      writes them to FOLDER
+  node exporter_outputs.mjs FOLDER ../Integration/data/quantised_outputs.json
+
+The second command records what ONNX Runtime computes from them; test/Integration/test_quantised.py makes the same models
+and compares. Each is one operator or a short chain with an input `x` of f32 or `ids`, and weights of its own numbers."""
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+UINT4, INT4, FLOAT8E4M3FN = 21, 22, 17
+ROWS, K, N = 5, 72, 40
+CODES = {np.dtype("uint8"): TensorProto.UINT8, np.dtype("int8"): TensorProto.INT8}
+
+
+class Graph:
+    def __init__(self, seed):
+        self.random = np.random.RandomState(seed)
+        self.nodes, self.constants = [], []
+
+    def constant(self, values, name=None):
+        name = name or f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def raw(self, data_type, shape, data):
+        """A constant of a type that numpy does not have; halves of a byte come as one number each."""
+        name = f"c{len(self.constants)}"
+        if data_type in (UINT4, INT4):
+            flat = np.asarray(data).reshape(-1) & 15
+            flat = np.append(flat, np.zeros(len(flat) % 2, flat.dtype))
+            data = flat[0::2] | flat[1::2] << 4
+        tensor = TensorProto(name=name, data_type=data_type, dims=shape, raw_data=np.asarray(data, np.uint8).tobytes())
+        self.constants.append(tensor)
+        return name
+
+    def node(self, op, *inputs, outputs=1, domain="", **attributes):
+        names = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, domain=domain, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def microsoft(self, op, *inputs, **attributes):
+        return self.node(op, *inputs, domain="com.microsoft", **attributes)
+
+    def scales(self, *shape):
+        return self.constant(self.random.uniform(0.01, 0.05, shape).astype(np.float32))
+
+    def codes(self, low, high, *shape, dtype=np.uint8):
+        return self.random.randint(low, high, shape).astype(dtype)
+
+    def model(self, output, shape, data_type=TensorProto.FLOAT, inputs=None):
+        inputs = inputs or {"x": (TensorProto.FLOAT, [1, ROWS, K])}
+        graph = helper.make_graph(self.nodes, "quantised",
+                                  [helper.make_tensor_value_info(n, t, s) for n, (t, s) in inputs.items()],
+                                  [helper.make_tensor_value_info(output, data_type, shape)], self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)])
+        model.ir_version = 10
+        return model
+
+
+MODELS = {}
+
+
+def model(function):
+    MODELS[function.__name__] = function
+    return function
+
+
+#
+# com.microsoft.MatMulNBits and GatherBlockQuantized
+#
+
+def n_bits(seed, bits, block=32, zeros=None, flat=False, order=False, bias=False, n=N, k=K, **attributes):
+    g = Graph(seed)
+    blocks, size = -(-k // block), block * bits // 8
+    b = g.constant(g.codes(0, 256, n, blocks, size))
+    s = g.scales(n * blocks) if flat else g.scales(n, blocks)
+    inputs = ["x", b, s]
+    packed = -(-blocks * bits // 8)
+    if zeros == "packed":
+        inputs.append(g.constant(g.codes(0, 256, *([n * packed] if flat else [n, packed]))))
+    elif zeros == "float":
+        inputs.append(g.constant(g.random.uniform(0, 2 ** bits, (n, blocks)).astype(np.float32)))
+    else:
+        inputs.append("")
+    inputs.append(g.constant((g.random.permutation(k) // block).astype(np.int32)) if order else "")
+    if bias:
+        inputs.append(g.constant(g.random.randn(n).astype(np.float32)))
+    while not inputs[-1]:
+        inputs.pop()
+    y = g.microsoft("MatMulNBits", *inputs, K=k, N=n, bits=bits, block_size=block, accuracy_level=1, **attributes)
+    return g.model(y, [1, ROWS, n])
+
+
+for name, settings in {"nbits4": dict(bits=4), "nbits4_flat_zeros": dict(bits=4, zeros="packed", flat=True),
+                       "nbits4_odd_zeros": dict(bits=4, zeros="packed", block=16), "nbits4_float_zeros": dict(bits=4, zeros="float"),
+                       "nbits4_order": dict(bits=4, order=True, block=16), "nbits4_order_zeros": dict(bits=4, order=True, zeros="packed"),
+                       "nbits4_bias": dict(bits=4, bias=True), "nbits8": dict(bits=8), "nbits8_zeros": dict(bits=8, zeros="packed"),
+                       "nbits2": dict(bits=2), "nbits2_zeros": dict(bits=2, zeros="packed", flat=True)}.items():
+    MODELS[name] = lambda name=name, settings=settings: n_bits(len(name), **settings)
+
+
+def table(seed, bits, zeros=False, data_type=None, block=16):
+    """128 rows of 48 numbers."""
+    g = Graph(seed)
+    rows, width, blocks = 128, 48, 3
+    if data_type:
+        data = g.raw(data_type, [rows, width], g.codes(0, 16, rows, width))
+        zero = g.raw(data_type, [rows, blocks], g.codes(0, 16, rows, blocks)) if zeros else None
+    else:
+        data = g.constant(g.codes(0, 256, rows, width * bits // 8))
+        zero = g.constant(g.codes(0, 256, rows, -(-blocks * bits // 8))) if zeros else None
+    inputs = [data, "ids", g.scales(rows, blocks)] + ([zero] if zeros else [])
+    more = {} if data_type else {"bits": bits}
+    y = g.microsoft("GatherBlockQuantized", *inputs, gather_axis=0, quantize_axis=1, block_size=block, **more)
+    return g.model(y, [1, ROWS, width], inputs={"ids": (TensorProto.INT64, [1, ROWS])})
+
+
+for name, settings in {"table_packed4": dict(bits=4), "table_packed4_zeros": dict(bits=4, zeros=True),
+                       "table_packed8": dict(bits=8), "table_int4": dict(bits=4, data_type=INT4),
+                       "table_uint4_zeros": dict(bits=4, data_type=UINT4, zeros=True)}.items():
+    MODELS[name] = lambda name=name, settings=settings: table(len(name), **settings)
+
+
+#
+# DequantizeLinear of weights, QuantizeLinear of activations
+#
+
+def dequantised(g, form):
+    """A weight [K, N] under DequantizeLinear."""
+    if form == "int8_tensor":
+        return g.node("DequantizeLinear", g.constant(g.codes(-128, 128, K, N, dtype=np.int8)), g.constant(np.float32(0.02)),
+                      g.constant(np.int8(0)))
+    if form == "uint8_axis":
+        return g.node("DequantizeLinear", g.constant(g.codes(0, 256, K, N)), g.scales(N), g.constant(g.codes(90, 170, N)), axis=1)
+    if form == "int8_axis":
+        return g.node("DequantizeLinear", g.constant(g.codes(-127, 128, K, N, dtype=np.int8)), g.scales(N), axis=1)
+    if form == "int8_block":
+        return g.node("DequantizeLinear", g.constant(g.codes(-128, 128, K, N, dtype=np.int8)), g.scales(K // 8, N), axis=0, block_size=8)
+    data_type = INT4 if form == "int4_block" else UINT4
+    inputs = [g.raw(data_type, [K, N], g.codes(0, 16, K, N)), g.scales(3, N)]
+    if form == "uint4_block":
+        inputs.append(g.raw(data_type, [3, N], g.codes(0, 16, 3, N)))
+    return g.node("DequantizeLinear", *inputs, axis=0, block_size=24)
+
+
+def weight_only(form):
+    g = Graph(len(form))
+    return g.model(g.node("MatMul", "x", dequantised(g, form)), [1, ROWS, N])
+
+
+def rounded(g, x, scale, zero):
+    s, z = g.constant(np.float32(scale)), g.constant(zero)
+    return g.node("DequantizeLinear", g.node("QuantizeLinear", x, s, z), s, z)
+
+
+def both(form, zero, bias=False, gemm=False):
+    g = Graph(len(form) + 7)
+    x = rounded(g, "x", 0.01, zero)
+    if gemm:
+        x = g.node("Reshape", x, g.constant(np.array([ROWS, K])))
+        x = rounded(g, x, 0.01, zero)
+    w = dequantised(g, form)
+    b = g.node("DequantizeLinear", g.constant(g.random.randint(-500, 500, N).astype(np.int32)), g.constant(np.float32(0.002))) if bias else None
+    if gemm:
+        return g.model(g.node("Gemm", x, w, b), [ROWS, N])
+    y = g.node("MatMul", x, w)
+    y = rounded(g, g.node("Add", y, b), 0.05, zero) if bias else y
+    return g.model(y, [1, ROWS, N])
+
+
+for form in ("int8_tensor", "uint8_axis", "int8_axis", "int8_block", "int4_block", "uint4_block"):
+    MODELS["weight_" + form] = lambda form=form: weight_only(form)
+    MODELS["qdq_u8_" + form] = lambda form=form: both(form, np.uint8(117))
+MODELS["qdq_i8"] = lambda: both("int8_axis", np.int8(0))
+MODELS["qdq_i8_zero"] = lambda: both("uint8_axis", np.int8(-9))
+MODELS["qdq_bias"] = lambda: both("int8_axis", np.uint8(128), bias=True)
+MODELS["qdq_gemm"] = lambda: both("int8_axis", np.uint8(120), bias=True, gemm=True)
+
+
+@model
+def weight_fp8():
+    g = Graph(3)
+    bits = g.codes(0, 256, K, N)
+    bits[bits & 127 == 127] = 0  # no NaN
+    w = g.node("DequantizeLinear", g.raw(FLOAT8E4M3FN, [K, N], bits), g.constant(np.float32(0.01)))
+    return g.model(g.node("MatMul", "x", w), [1, ROWS, N])
+
+
+@model
+def table_dequantised():
+    g = Graph(4)
+    y = g.node("Gather", g.constant(g.codes(0, 256, 128, 48)), "ids")
+    y = g.node("DequantizeLinear", y, g.constant(np.float32(0.02)), g.constant(np.uint8(121)))
+    return g.model(y, [1, ROWS, 48], inputs={"ids": (TensorProto.INT64, [1, ROWS])})
+
+
+#
+# Dynamic quantisation
+#
+
+def dynamic(kind, unsigned=False, axis=False, bias=False):
+    g = Graph(len(kind) + 2 * unsigned + axis)
+    dtype = np.uint8 if unsigned else np.int8
+    w = g.constant(g.codes(*((0, 256) if unsigned else (-127, 128)), K, N, dtype=dtype))
+    shape = (N,) if axis else ()
+    ws = g.constant(g.random.uniform(0.01, 0.02, shape).astype(np.float32))
+    wz = g.constant(np.full(shape, 120 if unsigned else 0, dtype))
+    b = g.constant(g.random.randn(N).astype(np.float32))
+    if kind == "DynamicQuantizeMatMul":
+        return g.model(g.microsoft(kind, "x", w, ws, wz, *([b] if bias else [])), [1, ROWS, N])
+    q, s, z = g.node("DynamicQuantizeLinear", "x", outputs=3)
+    if kind == "MatMulIntegerToFloat":
+        return g.model(g.microsoft(kind, q, w, s, ws, z, wz, *([b] if bias else [])), [1, ROWS, N])
+    y = g.node("Cast", g.node("MatMulInteger", q, w, z, wz), to=TensorProto.FLOAT)
+    y = g.node("Mul", y, g.node("Mul", s, ws))
+    return g.model(g.node("Add", y, b) if bias else y, [1, ROWS, N])
+
+
+MODELS["dynamic"] = lambda: dynamic("MatMulInteger")
+MODELS["dynamic_u8_axis_bias"] = lambda: dynamic("MatMulInteger", unsigned=True, axis=True, bias=True)
+MODELS["dynamic_to_float"] = lambda: dynamic("MatMulIntegerToFloat", axis=True, bias=True)
+MODELS["dynamic_fused"] = lambda: dynamic("DynamicQuantizeMatMul", unsigned=True, bias=True)
+
+
+#
+# Operators on integers
+#
+
+def start(g, x="x", scale=0.01, zero=np.uint8(117)):
+    """The codes of x, their scale and zero point."""
+    s, z = g.constant(np.float32(scale)), g.constant(zero)
+    return [g.node("QuantizeLinear", x, s, z), s, z]
+
+
+def finish(g, q, scale, zero, shape):
+    return g.model(g.node("DequantizeLinear", q, scale, zero), shape)
+
+
+def point(g, scale, zero=np.uint8(131)):
+    return [g.constant(np.float32(scale)), g.constant(zero)]
+
+
+@model
+def qlinear_matmul():
+    g = Graph(1)
+    middle, last = point(g, 0.3), point(g, 0.9, np.uint8(99))
+    w = [g.constant(g.codes(-127, 128, K, N, dtype=np.int8)), g.scales(N), g.constant(np.zeros(N, np.int8))]
+    u = [g.constant(g.codes(0, 256, N, 24)), g.constant(np.float32(0.03)), g.constant(np.uint8(140))]
+    y = g.node("QLinearMatMul", *start(g), *w, *middle)
+    y = g.node("QLinearMatMul", y, *middle, *u, *last)
+    return finish(g, y, *last, [1, ROWS, 24])
+
+
+def q_gemm(rounds):
+    g = Graph(2)
+    x = g.node("Reshape", "x", g.constant(np.array([ROWS, K])))
+    w = [g.constant(g.codes(-127, 128, N, K, dtype=np.int8)), g.scales(N), g.constant(np.zeros(N, np.int8))]
+    bias = g.constant(g.random.randint(-3000, 3000, N).astype(np.int32))
+    out = point(g, 0.4)
+    y = g.microsoft("QGemm", *start(g, x), *w, bias, *(out if rounds else []), alpha=1.0, transB=1)
+    return finish(g, y, *out, [ROWS, N]) if rounds else g.model(y, [ROWS, N])
+
+
+MODELS["qgemm"] = lambda: q_gemm(True)
+MODELS["qgemm_float"] = lambda: q_gemm(False)
+
+
+def elementwise(op):
+    g = Graph(5)
+    a, b, out = start(g), start(g, g.node("Neg", "x"), 0.017, np.uint8(100)), point(g, 0.0231)
+    return finish(g, g.microsoft(op, *a, *b, *out), *out, [1, ROWS, K])
+
+
+def single(op, scale, zero, **attributes):
+    g = Graph(6)
+    out = point(g, scale, zero)
+    return finish(g, g.microsoft(op, *start(g), *out, **attributes), *out, [1, ROWS, K])
+
+
+MODELS["qlinear_add"] = lambda: elementwise("QLinearAdd")
+MODELS["qlinear_mul"] = lambda: elementwise("QLinearMul")
+MODELS["qlinear_sigmoid"] = lambda: single("QLinearSigmoid", 1 / 256, np.uint8(0))
+MODELS["qlinear_leaky_relu"] = lambda: single("QLinearLeakyRelu", 0.01, np.uint8(20), alpha=0.1)
+MODELS["qlinear_softmax"] = lambda: single("QLinearSoftmax", 1 / 256, np.uint8(0), axis=-1, opset=21)
+MODELS["qlinear_softmax_old"] = lambda: single("QLinearSoftmax", 1 / 256, np.uint8(0), axis=2, opset=11)
+
+
+@model
+def qlinear_concat():
+    g = Graph(7)
+    out = point(g, 0.015)
+    y = g.microsoft("QLinearConcat", *out, *start(g), *start(g, g.node("Neg", "x"), 0.02, np.uint8(90)), axis=1)
+    return finish(g, y, *out, [1, 2 * ROWS, K])
+
+
+IMAGE = {"x": (TensorProto.FLOAT, [1, 3, 8, 8])}
+
+
+@model
+def qlinear_average():
+    g = Graph(8)
+    out = point(g, 0.005)
+    y = g.microsoft("QLinearGlobalAveragePool", *start(g), *out)
+    return g.model(g.node("DequantizeLinear", y, *out), [1, 3, 1, 1], inputs=IMAGE)
+
+
+def convolution(kernel, stride, pads):
+    g = Graph(9)
+    out = point(g, 0.3)
+    w = [g.constant(g.codes(-127, 128, 16, 3, kernel, kernel, dtype=np.int8)), g.scales(16), g.constant(np.zeros(16, np.int8))]
+    bias = g.constant(g.random.randint(-2000, 2000, 16).astype(np.int32))
+    y = g.node("QLinearConv", *start(g), *w, *out, bias, strides=[stride, stride], pads=[pads] * 4)
+    y = g.node("DequantizeLinear", y, *out)
+    size = (8 + 2 * pads - kernel) // stride + 1
+    return g.model(y, [1, 16, size, size], inputs=IMAGE)
+
+
+MODELS["qlinear_conv_patches"] = lambda: convolution(4, 4, 0)
+MODELS["qlinear_conv"] = lambda: convolution(3, 1, 1)
+
+
+@model
+def qdq_conv_patches():
+    g = Graph(10)
+    x = rounded(g, "x", 0.01, np.uint8(117))
+    w = g.node("DequantizeLinear", g.constant(g.codes(-127, 128, 16, 3, 4, 4, dtype=np.int8)), g.scales(16), axis=0)
+    y = g.node("Conv", x, w, strides=[4, 4])
+    return g.model(y, [1, 16, 2, 2], inputs=IMAGE)
+
+
+@model
+def conv_integer():
+    g = Graph(11)
+    q, s, z = start(g)
+    y = g.node("ConvInteger", q, g.constant(g.codes(0, 256, 8, 3, 3, 3)), z, g.constant(np.uint8(130)), pads=[1] * 4)
+    y = g.node("Mul", g.node("Cast", y, to=TensorProto.FLOAT), g.constant(np.float32(0.0001)))
+    return g.model(y, [1, 8, 8, 8], inputs=IMAGE)
+
+
+@model
+def qattention():
+    g = Graph(12)
+    q, s, z = start(g)
+    w = [g.constant(g.codes(-127, 128, K, 3 * 24, dtype=np.int8)), g.constant(g.random.randn(72).astype(np.float32)), s,
+         g.constant(np.float32(0.01))]
+    mask = g.constant(np.array([[1] * (ROWS - 1) + [0]], np.int32))
+    y = g.microsoft("QAttention", q, *w, mask, z, g.constant(np.int8(0)), num_heads=3)
+    return g.model(y, [1, ROWS, 24])
+
+
+if __name__ == "__main__":
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, make in MODELS.items():
+        onnx.save(make(), folder / f"{name}.onnx")
