@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-UINT4, INT4, FLOAT8E4M3FN = 21, 22, 17
+UINT4, INT4, FLOAT8E4M3FN, FLOAT8E5M2 = 21, 22, 17, 19
 ROWS, K, N = 5, 72, 40
 CODES = {np.dtype("uint8"): TensorProto.UINT8, np.dtype("int8"): TensorProto.INT8}
 
@@ -183,13 +183,17 @@ MODELS["qdq_bias"] = lambda: both("int8_axis", np.uint8(128), bias=True)
 MODELS["qdq_gemm"] = lambda: both("int8_axis", np.uint8(120), bias=True, gemm=True)
 
 
-@model
-def weight_fp8():
+def weight_fp8(data_type, axis):
     g = Graph(3)
     bits = g.codes(0, 256, K, N)
-    bits[bits & 127 == 127] = 0  # no NaN
-    w = g.node("DequantizeLinear", g.raw(FLOAT8E4M3FN, [K, N], bits), g.constant(np.float32(0.01)))
-    return g.model(g.node("MatMul", "x", w), [1, ROWS, N])
+    bits[bits & 127 >= (127 if data_type == FLOAT8E4M3FN else 124)] = 0  # finite numbers
+    w = g.raw(data_type, [K, N], bits)
+    w = g.node("DequantizeLinear", w, g.scales(N), axis=1) if axis else g.node("DequantizeLinear", w, g.constant(np.float32(0.01)))
+    return g.model(g.node("Add", g.node("MatMul", "x", w), g.constant(g.random.randn(N).astype(np.float32))), [1, ROWS, N])
+
+
+MODELS["weight_fp8"] = lambda: weight_fp8(FLOAT8E4M3FN, False)
+MODELS["weight_fp8_axis"] = lambda: weight_fp8(FLOAT8E5M2, True)
 
 
 @model

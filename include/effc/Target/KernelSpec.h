@@ -26,16 +26,17 @@
 /// | linear_f32     | x, w, y, extras...                    | rows n k ldx ldy extras extra<i>_ld | (w panel16)
 /// | linear_bf16    | x, w, y, extras...                    | same | (w panel32_pair bf16)
 /// | linear_f16     | x, w, y, extras...                    | same | (w panel32_pair f16)
-/// | linear_i8      | x, w, y, extras...                    | same | (w quad16, f32 activations)
-/// | linear_i8a8    | q, scale, w, y, oscale?, extras...    | rows n k ldq ldy static_scale quant oscale_each extras extra<i>_ld | (w quad16; "int8
+/// | linear_i8      | x, w, y, extras...                    | same, group zeros | (w quad16, f32 activations)
+/// | linear_i8a8    | q, scale, w, y, oscale?, extras...    | rows n k ldq ldy static_scale asymmetric zeros quant oscale_each extras extra<i>_ld | (w quad16; "int8
 ///                                                                    operands" below)
-/// | linear_i4      | x, w, y, extras...                    | rows n k ldx ldy group extras extra<i>_ld | (w nibble16)
-/// | linear_i4a8    | q, scale, w, y, oscale?, extras...    | as linear_i8a8, and group | (w nibble16)
+/// | linear_i4      | x, w, y, extras...                    | rows n k ldx ldy group zeros extras extra<i>_ld | (w nibble16)
+/// | linear_i4a8    | q, scale, w, y, oscale?, extras...    | as linear_i8a8 without asymmetric, and group | (w nibble16)
 /// | quantize_rows  | x, q, scale                           | rows k ldx ldq | (as eff.quantize; codes between k and the next multiple of 4 are 0 where
 ///                                                                    ldq has room)
-/// | quantize_static| x, scale, q                           | rows k ldx ldq scale_each | (as eff.quantize_static, padded likewise)
+/// | quantize_static| x, scale, q                           | rows k ldx ldq scale_each asymmetric | (as eff.quantize_static, padded likewise)
+/// | tensor_scale   | x, y                                  | rows k ldx | (as eff.tensor_scale; y is a scale and a zero point)
 /// | dequantize_rows| q, scale, y                           | rows k ldq ldy static_scale scale_each | (as eff.dequantize; scale [rows] unless static_scale)
-/// | embed          | ids, w, y                             | rows d vocab ldy format group | (format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
+/// | embed          | ids, w, y                             | rows d vocab ldy format group zeros | (format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
 ///                                                                    3 panel16, 4 panel32_pair bf16, 5 panel32_pair f16, 6 quad16, 7 nibble16)
 /// | patchify       | x, y                                  | batch channels height width ph pw | (y [B * patches, channels*ph*pw], row as in eff.conv2d)
 /// | rms_norm       | x, w, y, oscale?                      | rows d ldx ldy group eps_bits quant oscale_each | (group = d when not grouped)
@@ -68,7 +69,8 @@
 /// | copy_rows      | x, y                                  | rows d ldx ldy |
 ///
 /// int8 operands: their ld is in bytes. `static_scale` = 1: the scale of activations is scale[0] for all rows, or [k] with
-/// `scale_each` = 1; otherwise there is one for each row. `quant` says what y is: 0 f32; 1 int8 by the scale(s) that
+/// `scale_each` = 1; otherwise there is one for each row. `asymmetric` = 1 (and static_scale): scale[1] is the zero point of all activations.
+/// `zeros` = 1: the weight has zero points, integers for linear_i8a8 (k <= 33000 with either). `quant` says what y is: 0 f32; 1 int8 by the scale(s) that
 /// oscale holds, one for each column with `oscale_each` = 1, else oscale[0]; 2 int8 by the largest magnitude of each
 /// row, whose scale goes to oscale [rows]. Linears know 0 and 1 and round after the epilogue. What
 /// stands behind k in a row of q does not count, whatever it is. Rounding is that of

@@ -67,15 +67,13 @@ LogicalResult ProgramBuilder::convert(eff::EmbedOp op) {
     return reportLayout(op, table);
   Matrix ids = getMatrix(op.getIds());
   Matrix y = allocateMatrix(op.getResult());
-  addStep(op, "embed",
-          {{"rows", y.rows},
-           {"d", y.columns},
-           {"vocab", table.getShape()[0]},
-           {"ldy", y.ld},
-           {"format", *format},
-           {"group", table.getGroup()},
-           {"zeros", table.hasZeros()}},
-          {ids.ref, getResource(op.getTable()), y.ref}, getCost(op));
+  Pairs constants = {{"rows", y.rows}, {"d", y.columns},
+                     {"vocab", table.getShape()[0]}, {"ldy", y.ld},
+                     {"format", *format}, {"group", table.getGroup()}};
+  if (table.hasZeros())
+    constants.push_back({"zeros", 1});
+  addStep(op, "embed", constants, {ids.ref, getResource(op.getTable()), y.ref},
+          getCost(op));
   return success();
 }
 

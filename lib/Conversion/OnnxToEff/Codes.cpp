@@ -56,9 +56,7 @@ Value Emitter::codeScale(double scale, int64_t zero) {
   SmallVector<double> values{scale};
   if (zero != 0)
     values.push_back(double(zero));
-  return table("scale", values, [&](ArrayRef<double> existing) {
-    return existing == ArrayRef<double>(values);
-  });
+  return vector("scale", values);
 }
 
 Value Emitter::quantize(Value tensor, Value scale) {

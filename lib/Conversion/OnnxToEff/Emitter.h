@@ -83,6 +83,8 @@ public:
   Value table(llvm::StringRef name, llvm::ArrayRef<double> values,
               llvm::function_ref<bool(llvm::ArrayRef<double>)> accept,
               eff::WeightType type = {});
+  /// Computed numbers as an f32 vector; equal ones of this name are one weight.
+  Value vector(llvm::StringRef name, llvm::ArrayRef<double> values);
   /// A matrix of the file's integers as a weight of these, which passes keep.
   /// With `bits` 8, those of 4 bits take a byte each.
   Value integers(IntegerMatrix matrix, llvm::StringRef name,
@@ -91,6 +93,10 @@ public:
   /// constant is a DequantizeLinear of them, else as `weight`.
   Value matrix(const View &constant, llvm::ArrayRef<int64_t> shape,
                unsigned bits = 4);
+  /// A matrix of floats of up to 8 bits with a scale for each row: its numbers in
+  /// bf16, which holds them, and the scales. Null for other constants.
+  Value smallFloats(const View &constant, llvm::ArrayRef<int64_t> shape,
+                    std::vector<double> &scales);
   /// A state or cache. `perm` says which onnx dimension (batch left out) each
   /// eff dimension is.
   Value state(State &state, mlir::Type type, llvm::ArrayRef<int64_t> perm);

@@ -133,24 +133,6 @@ void IntegerMatrix::settle(unsigned storedBits) {
   zeros.clear();
 }
 
-/// The base index of each element of a view, in the view's order.
-template <typename Visit>
-static void visitElements(const Strided &dims, Visit visit) {
-  SmallVector<Factor> factors = dims.flat();
-  SmallVector<int64_t> at(factors.size(), 0);
-  int64_t offset = 0, count = dims.numElements();
-  for (int64_t element = 0; element < count; ++element) {
-    visit(element, offset);
-    for (unsigned i = factors.size(); i-- > 0;) {
-      offset += factors[i].stride;
-      if (++at[i] < factors[i].size)
-        break;
-      offset -= factors[i].stride * factors[i].size;
-      at[i] = 0;
-    }
-  }
-}
-
 std::optional<IntegerMatrix>
 IntegerMatrix::read(const View &view, int64_t n, int64_t k, std::string &why) {
   auto node = view.base.getDefiningOp<onnx::NodeOp>();
@@ -172,9 +154,10 @@ IntegerMatrix::read(const View &view, int64_t n, int64_t k, std::string &why) {
   // Unsigned numbers lose half their range, and so do their zero points.
   int64_t half = element.isUnsigned() ? int64_t(1) << (element.getWidth() - 1)
                                       : 0;
-  visitElements(view.dims, [&](int64_t i, int64_t at) {
-    m.q[i] = int8_t(source->integer(at) - half);
-    indices[i] = int32_t(source->scaleIndex(at));
+  size_t next = 0;
+  view.dims.visit([&](int64_t at) {
+    m.q[next] = int8_t(source->integer(at) - half);
+    indices[next++] = int32_t(source->scaleIndex(at));
   });
   auto sameIn = [&](int64_t length) {
     for (int64_t i = 0; i < n * k; ++i)
@@ -203,10 +186,11 @@ IntegerMatrix::read(const View &view, int64_t n, int64_t k, std::string &why) {
   return m;
 }
 
-bool effc::raise::hasScalePerRow(const View &view) {
+bool effc::raise::hasScalePerRow(const View &view, bool floats) {
   auto source =
       DequantizedConstant::create(view.base.getDefiningOp<onnx::NodeOp>());
-  if (failed(source) || !isa<IntegerType>(source->type.getElementType()) ||
+  if (failed(source) ||
+      isa<FloatType>(source->type.getElementType()) != floats ||
       source->type.getElementTypeBitWidth() > 8)
     return false;
   if (source->scale.size() == 1)
@@ -335,9 +319,7 @@ IntegerMatrix::readNBits(Graph &graph, onnx::NodeOp node, std::string &why,
     }
     for (int64_t g = 0; g < blocks; ++g)
       if (sizes[g] != std::min(block, m.k - g * block))
-        return refuse("g_idx gives group " + Twine(g) + " " + Twine(sizes[g]) +
-                      " inputs instead of " +
-                      Twine(std::min(block, m.k - g * block)));
+        return std::nullopt;
     llvm::sort(columns, [&](int64_t a, int64_t b) {
       return std::pair((*groups)[a], a) < std::pair((*groups)[b], b);
     });

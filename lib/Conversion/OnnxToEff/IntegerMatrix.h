@@ -56,7 +56,8 @@ struct IntegerMatrix {
   static std::optional<IntegerMatrix> read(const View &view, int64_t n,
                                            int64_t k, std::string &why);
   /// The weight of a com.microsoft.MatMulNBits, its columns in the order `order`
-  /// when there is a group index.
+  /// when there is a group index. Without a reason the node is sound, but for
+  /// groups of other sizes than its blocks.
   static std::optional<IntegerMatrix>
   readNBits(Graph &graph, onnx::NodeOp node, std::string &why,
             llvm::SmallVectorImpl<int64_t> &order);
@@ -70,9 +71,9 @@ struct IntegerMatrix {
   void settle(unsigned storedBits);
 };
 
-/// Whether a linear on `[n, k]` weights may take int8 activations: one scale for
-/// each n, or one for all.
-bool hasScalePerRow(const View &view);
+/// Whether a view `[n, k]` of a DequantizeLinear of constants has one scale for
+/// each n, or one for all; of integers of up to 8 bits, or of such floats.
+bool hasScalePerRow(const View &view, bool floats = false);
 
 } // namespace effc::raise
 

@@ -49,10 +49,20 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
   auto [input, scale] = emitInput(e, p, shape[1]);
   if (!input)
     return failure();
+  // Of small floats, a scale for each output.
+  std::vector<double> factors;
   Value weight =
-      p.weight ? e.matrix(w, shape, scale ? 8 : 4) : p.makeWeight(e);
+      p.weight ? e.smallFloats(w, shape, factors) : p.makeWeight(e);
+  if (!weight && p.weight)
+    weight = e.matrix(w, shape, scale ? 8 : 4);
   if (!weight)
     return failure();
+  double alpha = p.alpha;
+  Value factor;
+  if (llvm::all_equal(factors))
+    alpha *= factors.empty() ? 1 : factors[0];
+  else
+    factor = e.vector("factor", factors);
   SmallVector<int64_t> result(
       cast<RankedTensorType>(input.getType()).getShape());
   result.back() = shape[0];
@@ -60,27 +70,29 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
   if (p.bias && !bias)
     return failure();
   if (!p.numbers.empty())
-    bias = e.table("bias", p.numbers, [&](ArrayRef<double> existing) {
-      return existing == ArrayRef<double>(p.numbers);
-    });
+    bias = e.vector("bias", p.numbers);
   SmallVector<Value> extras;
-  if (bias)
-    extras.push_back(bias);
+  for (Value extra : {bias, factor})
+    if (extra)
+      extras.push_back(extra);
   auto op = eff::LinearOp::create(e.builder, e.loc, e.f32(result), input,
                                   weight, scale, extras);
-  if (bias || p.alpha != 1) {
+  if (!extras.empty() || alpha != 1) {
     OpBuilder::InsertionGuard guard(e.builder);
     Block *block = e.builder.createBlock(&op.getEpilogue());
     Type f32 = e.builder.getF32Type();
     Value acc = block->addArgument(f32, e.loc);
     Value b = bias ? block->addArgument(f32, e.loc) : Value();
+    Value f = factor ? block->addArgument(f32, e.loc) : Value();
     auto scaled = [&](Value v, double by) -> Value {
       if (by == 1)
         return v;
       return arith::MulFOp::create(
           e.builder, e.loc, v, Emitter::constant(e.builder, e.loc, f32, by));
     };
-    Value y = scaled(acc, p.alpha);
+    Value y = scaled(acc, alpha);
+    if (f)
+      y = arith::MulFOp::create(e.builder, e.loc, y, f);
     if (b)
       y = arith::AddFOp::create(e.builder, e.loc, y, scaled(b, p.beta));
     eff::YieldOp::create(e.builder, e.loc, y);

@@ -52,8 +52,11 @@ static bool lowers(onnx::NodeOp node, ArrayRef<Value> read) {
   return succeeded(lowerOp(builder, *node, values, builder.getF32Type()));
 }
 
-static std::optional<Match> literal(Graph &, onnx::NodeOp root) {
+static std::optional<Match> literal(Graph &g, onnx::NodeOp root) {
   if (!hasLinalgLowering(root))
+    return std::nullopt;
+  // What is wrong with a weight is wrong however it is computed.
+  if (root.is("MatMulNBits", "com.microsoft") && !g.reason(root).empty())
     return std::nullopt;
   SmallVector<Value> read = getRead(root);
   if (!lowers(root, read))

@@ -43,9 +43,13 @@ static std::optional<Match> matMulNBits(Graph &g, onnx::NodeOp root) {
     return std::nullopt;
   std::string why;
   Linear p;
+  // Weights that come in are computed with as they are.
+  if (!g.constant(root.getInput(1)) || !g.constant(root.getInput(2)))
+    return std::nullopt;
   auto m = IntegerMatrix::readNBits(g, root, why, p.order);
   if (!m) {
-    g.note(root, why);
+    if (!why.empty())
+      g.note(root, why);
     return std::nullopt;
   }
   if (Value bias = root.getInput(5)) {

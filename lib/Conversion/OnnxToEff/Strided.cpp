@@ -179,14 +179,13 @@ std::optional<Strided> Strided::compose(const Strided &inner) const {
   return out;
 }
 
-std::vector<double> Strided::gather(ArrayRef<double> from) const {
-  std::vector<double> out(numElements());
-  SmallVector<Factor> factors = flat();
+void Strided::visit(llvm::function_ref<void(int64_t)> fn) const {
   // Count through the factors like an odometer.
+  SmallVector<Factor> factors = flat();
   SmallVector<int64_t> at(factors.size(), 0);
   int64_t offset = 0;
-  for (double &x : out) {
-    x = offset < int64_t(from.size()) ? from[offset] : NAN;
+  for (int64_t left = numElements(); left > 0; --left) {
+    fn(offset);
     for (unsigned i = factors.size(); i-- > 0;) {
       offset += factors[i].stride;
       if (++at[i] < factors[i].size)
@@ -195,6 +194,14 @@ std::vector<double> Strided::gather(ArrayRef<double> from) const {
       at[i] = 0;
     }
   }
+}
+
+std::vector<double> Strided::gather(ArrayRef<double> from) const {
+  std::vector<double> out;
+  out.reserve(numElements());
+  visit([&](int64_t offset) {
+    out.push_back(offset < int64_t(from.size()) ? from[offset] : NAN);
+  });
   return out;
 }
 

@@ -17,6 +17,7 @@
 #define EFFC_LIB_CONVERSION_ONNXTOEFF_STRIDED_H
 
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/SmallVector.h"
 
 #include <cstdint>
@@ -69,6 +70,9 @@ public:
   /// The elements that the view shows, in its order; NaN for those beyond the
   /// end of `from`.
   std::vector<double> gather(llvm::ArrayRef<double> from) const;
+
+  /// The element of the base that each element shows, in order.
+  void visit(llvm::function_ref<void(int64_t)> fn) const;
 
   bool operator==(const Strided &o) const { return dims == o.dims; }
   bool operator!=(const Strided &o) const { return !(*this == o); }

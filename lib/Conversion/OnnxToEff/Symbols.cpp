@@ -213,6 +213,14 @@ Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
                 false);
 }
 
+Value Emitter::vector(StringRef name, ArrayRef<double> values) {
+  return table(name, values, [&](ArrayRef<double> existing) {
+    return llvm::equal(existing, values, [](double a, double b) {
+      return float(a) == float(b);
+    });
+  });
+}
+
 Value Emitter::integers(IntegerMatrix m, StringRef name, unsigned bits) {
   MLIRContext *context = builder.getContext();
   bool hasZeros = !m.zeros.empty();
@@ -275,6 +283,32 @@ Value Emitter::matrix(const View &w, ArrayRef<int64_t> shape, unsigned bits) {
                  << "the quantised weight '" << name << "' is kept as floats";
   warning.attachNote() << why;
   return weight(w, shape);
+}
+
+Value Emitter::smallFloats(const View &w, ArrayRef<int64_t> shape,
+                           std::vector<double> &scales) {
+  onnx::NodeOp node = graph.dequantized(w.base);
+  if (!node || w.dims.rank() != 2 || !hasScalePerRow(w, /*floats=*/true))
+    return {};
+  auto constant = DequantizedConstant::create(node);
+  if (failed(constant) || constant->zeroOf(0) != 0)
+    return {};
+  auto elements = onnx::HostTensor::read(
+      node.getInput(0).getDefiningOp<onnx::ConstantOp>().getValue());
+  if (failed(elements))
+    return {};
+  onnx::HostTensor stored(builder.getBF16Type(), shape);
+  int64_t count = constant->scale.size();
+  size_t next = 0;
+  w.dims.visit([&](int64_t at) { stored.floats[next++] = elements->floats[at]; });
+  for (int64_t row = 0; row < shape[0]; ++row)
+    scales.push_back(constant->scale.floats[count == 1 ? 0 : row]);
+  StringRef name =
+      node.getInput(0).getDefiningOp<onnx::ConstantOp>().getName();
+  auto type = eff::WeightType::get(builder.getContext(), shape,
+                                   TypeAttr::get(builder.getBF16Type()));
+  return symbol(name.empty() ? "weight" : name, false, type,
+                stored.write(name.empty() ? "weight" : name), false);
 }
 
 Value Emitter::table(StringRef name, ArrayRef<double> values,

@@ -270,7 +270,7 @@ bool LinearOp::isAsymmetric() {
     return false;
   ArrayRef<int64_t> shape = getShapeOf(getScale());
   bool isWeight = isa<WeightType>(getScale().getType());
-  return shape.size() == 1 && (!isWeight || shape[0] != 1);
+  return shape.size() == 1 && (!isWeight || shape[0] == 2);
 }
 
 Value LinearOp::getActivations() { return getInput(); }

@@ -85,14 +85,13 @@ llvm::Expected<ValueBuffer> ValueBuffer::create(size_t bytes, size_t limit) {
 }
 
 ElementsAttr ValueBuffer::toAttr(ValueBuffer buffer, RankedTensorType type,
-                                 StringRef name) {
-  // Equal elements would be kept as one.
+                                 StringRef name, bool all) {
   llvm::ArrayRef<char> bytes = buffer.blob.getData();
   size_t width = type.getElementTypeBitWidth() / 8;
   bool isSplat = bytes.size() > width &&
                  std::memcmp(bytes.data(), bytes.data() + width,
                              bytes.size() - width) == 0;
-  if (type.getNumElements() <= kInline && !isSplat)
+  if (type.getNumElements() <= kInline && !(all && isSplat))
     return DenseElementsAttr::getFromRawBuffer(type, buffer.blob.getData());
   llvm::MutableArrayRef<char> data = buffer.blob.getMutableData();
   // The pages of a file need not stay in memory until the next reader.
@@ -165,12 +164,13 @@ void effc::eff::fillWeight(WeightOp op, float value) {
 template <typename T>
 static llvm::Expected<ElementsAttr> copyToAttr(llvm::ArrayRef<T> values,
                                                RankedTensorType type,
-                                               const llvm::Twine &name) {
+                                               const llvm::Twine &name,
+                                               bool all = false) {
   auto buffer = ValueBuffer::create(values.size() * sizeof(T));
   if (!buffer)
     return buffer.takeError();
   llvm::copy(values, buffer->template as<T>().begin());
-  return ValueBuffer::toAttr(std::move(*buffer), type, name.str());
+  return ValueBuffer::toAttr(std::move(*buffer), type, name.str(), all);
 }
 
 llvm::Error effc::eff::setQuantizedValues(WeightOp op,
@@ -194,18 +194,18 @@ llvm::Error effc::eff::setQuantizedValues(WeightOp op,
     scaleShape.push_back(groups);
   auto q = copyToAttr(
       quantized, RankedTensorType::get(type.getShape(), builder.getI8Type()),
-      op.getSymName() + ".q");
+      op.getSymName() + ".q", /*all=*/true);
   if (!q)
     return q.takeError();
   auto s = copyToAttr(scales,
                       RankedTensorType::get(scaleShape, builder.getF32Type()),
-                      op.getSymName() + ".scales");
+                      op.getSymName() + ".scales", /*all=*/true);
   if (!s)
     return s.takeError();
   if (!zeros.empty()) {
     auto z = copyToAttr(zeros,
                         RankedTensorType::get(scaleShape, builder.getF32Type()),
-                        op.getSymName() + ".zeros");
+                        op.getSymName() + ".zeros", /*all=*/true);
     if (!z)
       return z.takeError();
     op.setZerosAttr(*z);

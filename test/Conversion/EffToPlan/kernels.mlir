@@ -182,3 +182,24 @@ func.func @decode_b1_t1(%ids: tensor<1x1xi32>) -> tensor<1x1x16xf32>
   %l = eff.linear %q, %out scale(%scale : !eff.weight<1, f32>) : tensor<1x1x16xi8>, !eff.weight<16x16, #eff.int8, quad16> -> tensor<1x1x16xf32>
   return %l : tensor<1x1x16xf32>
 }
+
+// -----
+
+// The scale and zero point of a tensor's range are a step; rounding by them is one of its own, before and behind linears.
+// CHECK-DAG: plan.kernel @[[R:tensor_scale_.*]] "tensor_scale" {k = 8 : i64, ldx = 8 : i64, rows = 2 : i64}
+// CHECK-DAG: plan.kernel @[[Q:quantize_static_.*]] "quantize_static" {asymmetric = 1 : i64
+// CHECK-DAG: plan.kernel @[[L:linear_i8a8_.*]] "linear_i8a8" {asymmetric = 1 : i64, {{.*}}static_scale = 1 : i64, zeros = 1 : i64}
+// CHECK-LABEL: plan.program @dynamic
+// CHECK: plan.step @[[R]](%[[X:.*]], %[[S:.*]]) writes [1]
+// CHECK: plan.step @[[Q]](%[[X]], %[[S]], %[[C:.*]]) writes [2]
+// CHECK: plan.step @[[L]](%[[C]], %[[S]], %{{.*}}, %{{.*}}, %{{.*}}) writes [3]
+eff.weight @w : !eff.weight<8x8, #eff.int8<zeros = true>, quad16>
+func.func @dynamic(%x: tensor<1x2x8xf32>) -> tensor<1x2x8xf32>
+    attributes {eff.entry = #eff.entry<forward, batch = 1, tokens = 2>} {
+  %w = eff.use @w : !eff.weight<8x8, #eff.int8<zeros = true>, quad16>
+  %s = eff.tensor_scale %x : tensor<1x2x8xf32> -> tensor<2xf32>
+  %q = eff.quantize_static %x, %s {asymmetric} : tensor<1x2x8xf32>, tensor<2xf32> -> tensor<1x2x8xi8>
+  %y = eff.linear %q, %w scale(%s : tensor<2xf32>)
+    : tensor<1x2x8xi8>, !eff.weight<8x8, #eff.int8<zeros = true>, quad16> -> tensor<1x2x8xf32>
+  return %y : tensor<1x2x8xf32>
+}

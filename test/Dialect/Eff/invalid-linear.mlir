@@ -354,3 +354,53 @@ func.func @embed_C2(%ids: tensor<1x2xi32>) {
   %0 = eff.embed %ids, %t : tensor<1x2xi32>, !eff.weight<16x8, f32 in #eff.basis<hadamard = 8>> -> tensor<1x2x8xf32>
   return
 }
+
+// -----
+
+func.func @linear_c5_group(%x: tensor<1x2x16xi8>, %w: !eff.weight<4x16, #eff.int8<group = 8>>, %s: !eff.weight<1, f32>) {
+  // expected-error @+1 {{C5: int8 activations need a weight without groups, got #eff.int8<group = 8>}}
+  %y = eff.linear %x, %w scale(%s : !eff.weight<1, f32>)
+    : tensor<1x2x16xi8>, !eff.weight<4x16, #eff.int8<group = 8>> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c5_zero_point(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, #eff.int4<group = 8>>, %s: tensor<2xf32>) {
+  // expected-error @+1 {{C5: activations with a zero point need an #eff.int8 weight, got #eff.int4<group = 8>}}
+  %y = eff.linear %x, %w scale(%s : tensor<2xf32>)
+    : tensor<1x2x8xi8>, !eff.weight<4x8, #eff.int4<group = 8>> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @linear_c5_scale_and_zero_point(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, #eff.int8>, %s: tensor<3xf32>) {
+  // expected-error @+1 {{C5: scale and zero point must be 2, got 3}}
+  %y = eff.linear %x, %w scale(%s : tensor<3xf32>) : tensor<1x2x8xi8>, !eff.weight<4x8, #eff.int8> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
+func.func @quantize_static_c1_asymmetric(%x: tensor<1x4x8xf32>, %s: !eff.weight<1, f32>) {
+  // expected-error @+1 {{C1: scale and zero point must be 2, got 1}}
+  %q = eff.quantize_static %x, %s {asymmetric} : tensor<1x4x8xf32>, !eff.weight<1, f32> -> tensor<1x4x8xi8>
+  return
+}
+
+// -----
+
+func.func @quantize_static_c1_tensor(%x: tensor<1x4x8xf32>, %s: tensor<1xf32>) {
+  // expected-error @+1 {{C1: a scale without a zero point must be a weight}}
+  %q = eff.quantize_static %x, %s : tensor<1x4x8xf32>, tensor<1xf32> -> tensor<1x4x8xi8>
+  return
+}
+
+// -----
+
+func.func @tensor_scale_c1(%x: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{C1: the result must be 2, got 1}}
+  %s = eff.tensor_scale %x : tensor<1x4x8xf32> -> tensor<1xf32>
+  return
+}

@@ -91,3 +91,18 @@ eff.weight @w : !eff.weight<2x2, #eff.int8> {quantized = dense<1> : tensor<2x2xi
 
 // expected-error @+1 {{C4: 'scales' must be 2x1 of f32, got 'tensor<2xf32>'}}
 eff.weight @w : !eff.weight<2x8, #eff.int4<group = 8>> {quantized = dense<1> : tensor<2x8xi8>, scales = dense<1.0> : tensor<2xf32>}
+
+// -----
+
+// expected-error @+1 {{C4: 'zeros' must be there if the format has zero points, and only then}}
+eff.weight @w : !eff.weight<1x8, #eff.int4<group = 8, zeros = true>> {quantized = dense<1> : tensor<1x8xi8>, scales = dense<1.0> : tensor<1x1xf32>}
+
+// -----
+
+// expected-error @+1 {{C4: 'zeros' must be 2x1 of f32, got 'tensor<2xf32>'}}
+eff.weight @w : !eff.weight<2x8, #eff.int8<group = 8, zeros = true>> {quantized = dense<1> : tensor<2x8xi8>, scales = dense<1.0> : tensor<2x1xf32>, zeros = dense<1.0> : tensor<2xf32>}
+
+// -----
+
+// expected-error @+1 {{C5: a pinned weight must have 'quantized'}}
+eff.weight @w : !eff.weight<2x8, #eff.int8> {pinned}

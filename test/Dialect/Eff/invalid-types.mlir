@@ -37,6 +37,11 @@ func.func private @weight_c3_group_zero(!eff.weight<4x4, #eff.int4<group = 0>>)
 
 // -----
 
+// expected-error @+1 {{C3: the group of #eff.int8 must be 0 or a positive multiple of 8, got 4}}
+func.func private @weight_c3_group_int8(!eff.weight<4x4, #eff.int8<group = 4>>)
+
+// -----
+
 // expected-error @+1 {{C4: layout panel16 does not hold format bf16}}
 func.func private @weight_c4_panel16(!eff.weight<4x4, bf16, panel16>)
 

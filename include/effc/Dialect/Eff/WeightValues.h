@@ -39,9 +39,10 @@ public:
   }
   /// The elements of a tensor, in row-major order. Few of them are written out
   /// in the attribute, more become a resource of that name (a taken name gets a
-  /// number).
-  static mlir::ElementsAttr
-  toAttr(ValueBuffer buffer, mlir::RankedTensorType type, llvm::StringRef name);
+  /// number). Few equal ones are one element there, unless `all` are kept.
+  static mlir::ElementsAttr toAttr(ValueBuffer buffer,
+                                   mlir::RankedTensorType type,
+                                   llvm::StringRef name, bool all = false);
 
 private:
   mlir::AsmResourceBlob blob;
