@@ -279,9 +279,8 @@ Value Emitter::matrix(const View &w, ArrayRef<int64_t> shape, unsigned bits) {
     return integers(std::move(*m),
                     name.empty() ? nameFromLocation(node.getLoc()) : name,
                     bits);
-  auto warning = emitWarning(loc)
-                 << "the quantised weight '" << name << "' is kept as floats";
-  warning.attachNote() << why;
+  emitWarning(loc) << "the quantised weight '" << name
+                   << "' is kept as floats: " << why;
   return weight(w, shape);
 }
 
