@@ -160,9 +160,14 @@ public:
     if (auto metadata =
             onnx->get()->getAttrOfType<DictionaryAttr>("onnx.metadata"))
       (*model)->setAttr(kMetadataAttr, metadata);
+    begin("raising", 0, entries.size());
+    std::map<std::string, int64_t> windows;
+    if (!entries.empty())
+      windows = frontend.findWindows(**onnx, entries.front());
     for (size_t i = 0; i < entries.size(); ++i) {
       begin("raising", i, entries.size());
       entries[i].genaiConfig = genai;
+      entries[i].windows = windows;
       // One entry point stands for all: they differ in batch and tokens alone.
       bool checkPast = i == 0 && entries[i].kind != eff::EntryKind::Forward;
       if (llvm::Error error = raiseEntry(**onnx, *model, entries[i], checkPast))
@@ -209,11 +214,17 @@ public:
   }
 
 private:
-  llvm::Error raiseEntry(ModuleOp onnx, ModuleOp model,
-                         const RaiseOptions &entry, bool checkPast) {
+  llvm::Error raiseEntry(ModuleOp onnx, ModuleOp model, RaiseOptions entry,
+                         bool checkPast) {
     auto bound = frontend.bind(onnx, entry);
     if (!bound)
       return bound.takeError();
+    // A model that runs once may fix its tokens and what is before them.
+    auto numbers = (**bound)->getAttrOfType<DictionaryAttr>("onnx.bound");
+    if (entry.kind == eff::EntryKind::Forward && numbers) {
+      entry.tokens = numbers.getAs<IntegerAttr>("tokens").getInt();
+      entry.past = numbers.getAs<IntegerAttr>("past").getInt();
+    }
     OwningOpRef<ModuleOp> literal;
     if (options.verifyRaise)
       literal = (*bound)->clone();

@@ -25,6 +25,8 @@ using namespace effc;
 /// Tokens that a graph of any length is looked at with: a number that few
 /// models have as a size of anything else.
 static constexpr int64_t probeTokens = 7;
+/// Lengths that show the windows of attention, the first that the graph takes.
+static constexpr int64_t longPasts[] = {8191, 1023, 127};
 /// An unrecognised scan above this is refused: nodes, and bytes of its values.
 static constexpr int64_t mostLiteralNodes = 20000;
 static constexpr int64_t mostLiteralBytes = int64_t(1) << 30;
@@ -120,13 +122,13 @@ Frontend::chooseEntries(ModuleOp onnx) const {
     entry.batch = batch;
     entry.tokens = tokens;
     // With one token in the cache, the first row of a position table is that of
-    // position 1.
-    entry.past = 1;
+    // position 1. Without states nothing comes before the call.
+    entry.past = states ? 1 : 0;
     entry.maxLength = options.maxLength;
     entry.statePairs = options.statePairs;
     entries.push_back(entry);
   };
-  bool generates = ids && states;
+  bool generates = ids && states && !options.statesAsTensors;
   std::vector<std::vector<std::string>> sizes = combineDims(options.dims);
   if (sizes.size() > (generates ? 1 : mostEntries))
     return makeError(ErrorCode::BadOption, "too many sizes of dimensions", {},
@@ -154,13 +156,14 @@ Frontend::chooseEntries(ModuleOp onnx) const {
 
 llvm::Expected<OwningOpRef<ModuleOp>>
 Frontend::tryBind(ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past,
-                  ArrayRef<std::string> dims) {
+                  ArrayRef<std::string> dims, bool keepMask) {
   OwningOpRef<ModuleOp> bound = onnx.clone();
   PassManager pm(&context);
   OnnxBindPassOptions bind;
   bind.batch = batch;
   bind.tokens = tokens;
   bind.past = past;
+  bind.keepMask = keepMask;
   bind.dims.assign(dims.begin(), dims.end());
   pm.addPass(createOnnxBindPass(bind));
   pm.addPass(createOnnxSimplifyPass());
@@ -172,13 +175,17 @@ Frontend::tryBind(ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past,
 
 llvm::Expected<OwningOpRef<ModuleOp>>
 Frontend::bind(ModuleOp onnx, const RaiseOptions &entry) {
-  auto bound =
-      tryBind(onnx, entry.batch, entry.tokens, entry.past, entry.dims);
+  // What goes forward once may be padded; what generates has its lengths from
+  // the runtime.
+  bool keepMask = entry.kind == eff::EntryKind::Forward;
+  auto bound = tryBind(onnx, entry.batch, entry.tokens, entry.past, entry.dims,
+                       keepMask);
   if (bound || entry.batch == 1)
     return bound;
   // A batch that the file calls free and that works for one alone.
   llvm::Error error = bound.takeError();
-  auto single = tryBind(onnx, 1, entry.tokens, entry.past, entry.dims);
+  auto single =
+      tryBind(onnx, 1, entry.tokens, entry.past, entry.dims, keepMask);
   if (!single) {
     llvm::consumeError(single.takeError());
     return std::move(error);
@@ -202,6 +209,56 @@ Frontend::bind(ModuleOp onnx, const RaiseOptions &entry) {
         "let --relax-seq free a model of scans");
   });
   return llvm::make_error<UserError>(std::move(named));
+}
+
+std::map<std::string, int64_t> Frontend::findWindows(ModuleOp onnx,
+                                                     RaiseOptions entry) {
+  std::map<std::string, int64_t> windows;
+  auto main = onnx.lookupSymbol<func::FuncOp>("main");
+  bool hasMasks = false;
+  if (main)
+    main.walk([&](onnx::NodeOp node) {
+      hasMasks |= node.is("Softmax") || node.is("Attention");
+    });
+  if (!hasMasks || entry.kind == eff::EntryKind::Forward)
+    return windows;
+  entry.batch = entry.tokens = 1;
+  entry.kind = eff::EntryKind::Decode;
+  CompileObserver quiet;
+  CompileResult ignored;
+  Frontend probe(context, options, quiet, ignored);
+  probe.mayHaveScans = mayHaveScans;
+  for (int64_t past : longPasts) {
+    if (options.maxLength > 0 && past >= options.maxLength)
+      past = options.maxLength - 1;
+    entry.past = past;
+    auto bound = probe.bind(onnx, entry);
+    if (!bound) { // a table of positions ends before
+      llvm::consumeError(bound.takeError());
+      continue;
+    }
+    if (llvm::Error error = probe.raiseScansOf(**bound)) {
+      llvm::consumeError(std::move(error));
+      continue;
+    }
+    OwningOpRef<ModuleOp> raised = ModuleOp::create(onnx.getLoc());
+    ErrorCatcher errors(context, nullptr);
+    auto function = raiseToEff(**bound, *raised, entry);
+    if (failed(function)) {
+      llvm::consumeError(errors.take("looking for windows"));
+      continue;
+    }
+    function->walk([&](eff::AttentionOp attention) {
+      auto use = attention.getKey().getDefiningOp<eff::UseOp>();
+      Operation *cache = use ? raised->lookupSymbol(use.getSymbol()) : nullptr;
+      auto name =
+          cache ? cache->getAttrOfType<StringAttr>("eff.past") : StringAttr();
+      if (name && attention.getWindow() > 0)
+        windows[name.str()] = attention.getWindow();
+    });
+    break;
+  }
+  return windows;
 }
 
 /// Numbers of tokens that a graph may have been exported with: sizes that its

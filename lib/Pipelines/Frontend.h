@@ -35,6 +35,10 @@ public:
   /// The graph with the numbers of an entry point, simplified.
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
   bind(mlir::ModuleOp onnx, const RaiseOptions &entry);
+  /// The windows of a generating model's attention, which masks of short pasts
+  /// do not show: by the names of the key caches.
+  std::map<std::string, int64_t> findWindows(mlir::ModuleOp onnx,
+                                             RaiseOptions entry);
   /// Replaces the scans of a bound graph; refuses those that are too large to
   /// compute as they are written.
   llvm::Error raiseScansOf(mlir::ModuleOp bound);
@@ -46,7 +50,7 @@ public:
 private:
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
   tryBind(mlir::ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past,
-          llvm::ArrayRef<std::string> dims);
+          llvm::ArrayRef<std::string> dims, bool keepMask = false);
   llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
   tryBind(mlir::ModuleOp onnx, int64_t batch, int64_t tokens, int64_t past) {
     return tryBind(onnx, batch, tokens, past, options.dims);

@@ -59,6 +59,14 @@ template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call) {
   if (llvm::Error error = call.checkRows(op, batch, tokens))
     return error;
 
+  const Tensor<T> *bias = op.getBias() ? &call.get(op.getBias()) : nullptr;
+  auto biasAt = [&](int64_t b, int64_t h, int64_t t, int64_t j) {
+    ArrayRef<int64_t> s = bias->shape;
+    int64_t row =
+        ((b % s[0]) * s[1] + (s[1] == 1 ? 0 : h)) * s[2] + (s[2] == 1 ? 0 : t);
+    return bias->floats[row * s[3] + j];
+  };
+
   Tensor<T> result(query.shape);
   std::vector<T> scores;
   for (int64_t b = 0; b < batch; ++b) {
@@ -87,9 +95,13 @@ template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call) {
           score *= scale;
           if (softcap > 0)
             score = softcap * std::tanh(score / softcap);
+          if (bias)
+            score += biasAt(b, h, t, j);
           scores[j - begin] = score;
         }
         T maximum = *std::max_element(scores.begin(), scores.end());
+        if (std::isinf(maximum) && maximum < 0)
+          continue;
         T total = 0;
         for (T &score : scores)
           total += score = std::exp(score - maximum);
@@ -149,6 +161,27 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
   return llvm::Error::success();
 }
 
+template <typename T>
+llvm::Error evaluate(eff::PositionEmbedOp op, Call<T> &call) {
+  llvm::Expected<const Weight<T> *> table = call.getWeight(op.getTable());
+  if (!table)
+    return table.takeError();
+  ArrayRef<int64_t> shape = op.getResult().getType().getShape();
+  int64_t rows = (*table)->shape[0], d = shape[2];
+  if (llvm::Error error = call.checkRows(op, shape[0], shape[1]))
+    return error;
+  Tensor<T> result(shape);
+  for (int64_t b = 0; b < shape[0]; ++b)
+    for (int64_t t = 0; t < shape[1]; ++t) {
+      int64_t position = call.getPast(b) + t + int64_t(op.getOffset());
+      auto first = (*table)->values.begin() + std::min(position, rows - 1) * d;
+      std::copy(first, first + d,
+                result.floats.begin() + (b * shape[1] + t) * d);
+    }
+  call.set(op.getResult(), std::move(result));
+  return llvm::Error::success();
+}
+
 template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
   llvm::Expected<const Weight<T> *> weight = call.getWeight(op.getInvFreq());
@@ -184,6 +217,7 @@ template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call) {
 
 EFFC_INSTANTIATE(evaluate, eff::AttentionOp)
 EFFC_INSTANTIATE(evaluate, eff::CacheAppendOp)
+EFFC_INSTANTIATE(evaluate, eff::PositionEmbedOp)
 EFFC_INSTANTIATE(evaluate, eff::RopeOp)
 
 } // namespace effc::reference

@@ -233,8 +233,8 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
         return llvm::Error::success();
       })
       .Case([&](scf::WhileOp loop) { return evaluateLoop(loop); })
-      .template Case<eff::AttentionOp, eff::CacheAppendOp, eff::RopeOp,
-                     eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp,
+      .template Case<eff::AttentionOp, eff::CacheAppendOp,
+                     eff::PositionEmbedOp, eff::RopeOp, eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp,
                      eff::HadamardOp, eff::LinearOp, eff::QuantizeOp,
                      eff::QuantizeStaticOp, eff::SampleOp, eff::SelectRowsOp,
                      eff::SplitOp, eff::TensorScaleOp, eff::GatedNormOp, eff::LayerNormOp,

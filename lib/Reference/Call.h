@@ -122,6 +122,8 @@ private:
 template <typename T> llvm::Error evaluate(eff::AttentionOp op, Call<T> &call);
 template <typename T>
 llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call);
+template <typename T>
+llvm::Error evaluate(eff::PositionEmbedOp op, Call<T> &call);
 template <typename T> llvm::Error evaluate(eff::RopeOp op, Call<T> &call);
 template <typename T>
 llvm::Error evaluate(eff::CollapseChannelsOp op, Call<T> &call);

@@ -22,9 +22,8 @@ FREED = ("mamba_", "mamba2_", "c_m2_1")
 TWINS = {"effc_raw.onnx": "effc_mamba.onnx"}
 # Every operator in 8 bits: a step of a value in between, of some 1/100 of its size, may fall to the other side.
 QUANTISED = {"vit_qdq.onnx": 0.02, "vit_qop.onnx": 0.02, "bert_dq.onnx": 0.02}
-# Operators alone whose weights are inputs.
-ALONE = {"fn_cc.onnx": "the weights of a convolution are inputs", "fn_gn.onnx": "the scale of a norm is an input",
-         "fn_sd.onnx": "the decay of a scan is an input", "fn_ss.onnx": "the decay of a scan is an input"}
+# Sizes of the operators that stand alone.
+ALONE = "Dm=6,N=4,G=2,H=4,P=3"
 
 
 @functools.lru_cache(maxsize=None)
@@ -78,6 +77,8 @@ def inputs_of(entry, rows, names):
             value = np.array([[token(row, t) for t in range(shape[1])] for row in rows])
         elif name == "token_type_ids" or name.startswith("past"):
             value = np.zeros(shape)
+        elif name == "attention_mask":
+            value = np.ones(shape)
         else:
             value = element(names.index(name), count).reshape(shape)
             value = -np.abs(value) if name in ("g", "A") else np.abs(value) if name == "dt" else value
@@ -85,9 +86,13 @@ def inputs_of(entry, rows, names):
     return values
 
 
-def forward(name, case):
+def forward(name, case, *flags):
     sizes = f"--dim=batch={case['batch']},seq={case['tokens']},L={case['tokens']}"
-    model = compiled(name, sizes, f"--batch={case['batch']}")
+    if name.startswith("fn_"):
+        sizes += f",Bt={case['batch']},{ALONE}"
+    if flags:
+        sizes += ",past=0"
+    model = compiled(name, sizes, f"--batch={case['batch']}", *flags)
     entry = json.loads(model.manifest)["entries"][0]
     outputs = {info["name"]: np.zeros(info["shape"], np.float32) for info in entry["outputs"]}
     model.session().forward(inputs_of(entry, case["rows"], input_names(name)), outputs)
@@ -144,11 +149,16 @@ def names():
 class ExporterFiles(unittest.TestCase):
     def test_every_file_computes_what_onnx_runtime_computes(self):
         for name in names():
-            if name in ALONE:
-                continue
             with self.subTest(name):
                 for what, error in check(name).items():
                     self.assertLess(error, QUANTISED.get(name, TOLERANCE), f"{name}, {what}")
+
+    def test_states_are_what_onnx_runtime_gives_out(self):
+        for name in ("llama_sdpa_18.onnx", "llama_eager_23.onnx", "llama_eager_ts.onnx"):
+            for case in EXPECTED[name][:2]:
+                with self.subTest(name, case=case["case"]):
+                    self.assertTrue(any(o.startswith("present") for o in case["outputs"]))
+                    self.assertLess(forward(name, case, "--states-as-tensors"), TOLERANCE)
 
     def test_raised_models_keep_the_states_of_the_graph(self):
         """Results and states of every entry point against the file's own graph, computed in double."""

@@ -45,8 +45,8 @@ struct Flags {
   int calibSamples = 128, calibTokens = 512;
   int maxLength = 0, jobs = 0, group = 128;
   bool asJson = false, quiet = false, strictPaths = false, verbose = false;
-  bool relaxSequence = false, addStates = false, allowLiteralScan = false,
-       requantize = false,
+  bool relaxSequence = false, addStates = false, statesAsTensors = false,
+       allowLiteralScan = false, requantize = false,
        raiseCumsum = false, verifyRaise = false, reportRaise = false;
 };
 
@@ -235,6 +235,7 @@ llvm::Expected<CompileOptions> toOptions(const Flags &flags,
   options.relaxSequence = flags.relaxSequence;
   options.addStates = flags.addStates;
   options.requantize = flags.requantize;
+  options.statesAsTensors = flags.statesAsTensors;
   options.allowLiteralScan = flags.allowLiteralScan;
   options.raiseCumulativeSums = flags.raiseCumsum;
   options.verifyRaise = flags.verifyRaise;
@@ -321,6 +322,8 @@ int effc::driver::compileVerb(const Invocation &call) {
                "free a number of tokens that the file fixes (models of scans)");
   command.flag("add-states", 0, flags.addStates,
                "give scans that start at zero a state: the model generates");
+  command.flag("states-as-tensors", 0, flags.statesAsTensors,
+               "leave pasts as inputs and presents as outputs, as in the file");
   command.flag("allow-literal-scan", 0, flags.allowLiteralScan,
                "compile scans that are not recognised, however large");
   command.flag("raise-cumsum", 0, flags.raiseCumsum,

@@ -161,6 +161,29 @@ protected:
     check(c, call);
   }
 
+  /// With what is added to the scores: [batches][heads][rows][tokens].
+  void biased(const Shape &s, const Call &call, int64_t batches, int64_t heads,
+              int64_t biasRows) {
+    int64_t tokens = call.call.tokens, rows = tokens * call.call.batch,
+            ld = s.heads * s.dim;
+    Buffer q = rowsOf(rows, ld, ld, 4, 2), y(rowBytes(rows, ld, ld));
+    Buffer k = rowsOf(rows, ld, ld, 5), v = rowsOf(rows, ld, ld, 6);
+    std::vector<float> numbers =
+        randomFloats(batches * heads * biasRows * tokens, 7);
+    // A key that nothing sees, and a query that sees nothing.
+    for (size_t i = 0; i < numbers.size(); ++i)
+      if (i % tokens == 2 || i < static_cast<size_t>(tokens))
+        numbers[i] = -INFINITY;
+    Buffer bias = numbers;
+    Case c = caseOf("attention", s, call, ld);
+    c.constants["ldk"] = c.constants["ldv"] = ld;
+    c.constants["bias_batch"] = batches;
+    c.constants["bias_heads"] = heads;
+    c.constants["bias_tokens"] = biasRows;
+    c.operands = {&q, &k, &v, &y, &bias};
+    check(c, call);
+  }
+
 private:
   Case caseOf(const char *family, const Shape &s, const Call &call,
               int64_t ld) {
@@ -202,6 +225,12 @@ TEST_F(AttentionTest, WindowAndSoftcap) {
   cached({2, 1, 32, 1, 10, 0}, Call(1, 40, {20}), 64);
   cached({2, 2, 32, 1, 0, 5}, Call(1, 9, {20}), 64);
   cached({2, 2, 32, 1, 1, 3}, Call(1, 1, {70}), 128);
+}
+
+TEST_F(AttentionTest, Bias) {
+  biased({4, 4, 16, 0, 0, 0}, Call(4, 16), 2, 4, 16);
+  biased({2, 2, 24, 0, 0, 0}, Call(2, 37), 2, 1, 1);
+  biased({2, 2, 8, 1, 0, 3}, Call(1, 50), 1, 2, 50);
 }
 
 TEST_F(AttentionTest, Integers) {

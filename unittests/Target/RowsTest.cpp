@@ -162,6 +162,19 @@ TEST(EmbedTest, EveryFormat) {
   }
 }
 
+TEST(MoveTest, EmbedPositions) {
+  int64_t d = 21, vocab = 12, tokens = 4;
+  Buffer w = randomFloats(vocab * d, 3), y((2 * tokens * d) * 4), none(4);
+  Case c;
+  c.family = "embed";
+  c.constants = {{"rows", 2 * tokens}, {"d", d},           {"vocab", vocab},
+                 {"ldy", d},           {"tokens", tokens}, {"first", 2}};
+  c.operands = {&none, &w, &y};
+  c.outputs = {2};
+  // The second sequence ends behind the table.
+  check(c, Call(2, tokens, {3, 7}));
+}
+
 TEST(MoveTest, Patchify) {
   Buffer x = randomFloats(2 * 3 * 8 * 12, 11), y(2 * 3 * 8 * 12 * 4);
   for (auto [ph, pw] : {std::pair<int64_t, int64_t>{4, 4}, {2, 3}, {8, 12}}) {

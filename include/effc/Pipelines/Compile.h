@@ -77,6 +77,9 @@ struct CompileOptions {
   bool addStates = false;
   /// Treat weights that the file holds as integers like floats of their values.
   bool requantize = false;
+  /// Leave pasts as inputs and presents as outputs, as the file has them: the
+  /// model runs forward and keeps nothing between calls.
+  bool statesAsTensors = false;
   /// Compile scans that are not recognised however large they are.
   bool allowLiteralScan = false;
   /// Take scans that are written as cumulative sums with a division.

@@ -36,7 +36,8 @@
 /// | quantize_static| x, scale, q                           | rows k ldx ldq scale_each asymmetric | (as eff.quantize_static, padded likewise)
 /// | tensor_scale   | x, y                                  | rows k ldx | (as eff.tensor_scale; y is a scale and a zero point)
 /// | dequantize_rows| q, scale, y                           | rows k ldq ldy static_scale scale_each | (as eff.dequantize; scale [rows] unless static_scale)
-/// | embed          | ids, w, y                             | rows d vocab ldy format group zeros | (format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
+/// | embed          | ids?, w, y                            | rows d vocab ldy format group zeros tokens first | (tokens > 0: without ids, rows of the
+///                                                                    positions past + first of sequences of `tokens`; format: 0 row-major f32, 1 row-major bf16, 2 row-major f16,
 ///                                                                    3 panel16, 4 panel32_pair bf16, 5 panel32_pair f16, 6 quad16, 7 nibble16)
 /// | patchify       | x, y                                  | batch channels height width ph pw | (y [B * patches, channels*ph*pw], row as in eff.conv2d)
 /// | rms_norm       | x, w, y, oscale?                      | rows d ldx ldy group eps_bits quant oscale_each | (group = d when not grouped)
@@ -48,7 +49,8 @@
 /// | rope           | x, inv_freq, y                        | batch tokens heads head_dim half ldx ldy interleaved scale_bits | (half = len(inv_freq))
 /// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx cache_i8 |
 /// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits cache_i8 |
-/// | attention      | q, k, v, y                            | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits |
+/// | attention      | q, k, v, y, bias?                     | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits
+///                                                                    bias_batch bias_heads bias_tokens | (bias f32 [bias_batch][bias_heads][bias_tokens][tokens])
 /// | depthwise_conv2d | x, w, bias?, y                      | batch channels height width kh kw ldx ldy silu | (w row-major [channels][kh * kw])
 /// | cross_scan     | x0, x1?, x2?, x3?, y                  | batch directions height width d ldx ldy | (d features of one direction)
 /// | cross_merge    | x, y                                  | batch directions height width d ldx ldy |

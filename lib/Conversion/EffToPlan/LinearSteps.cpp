@@ -85,6 +85,25 @@ static void addFormat(Pairs &constants, eff::WeightType weight) {
     constants.push_back({"zeros", 1});
 }
 
+LogicalResult ProgramBuilder::convert(eff::PositionEmbedOp op) {
+  auto table = llvm::cast<eff::WeightType>(op.getTable().getType());
+  std::optional<int64_t> format = getTableFormat(table);
+  if (!format)
+    return reportLayout(op, table);
+  Matrix y = allocateMatrix(op.getResult());
+  addStep(op, "embed",
+          {{"rows", y.rows},
+           {"d", y.columns},
+           {"vocab", table.getShape()[0]},
+           {"ldy", y.ld},
+           {"format", *format},
+           {"group", table.getGroup()},
+           {"tokens", op.getResult().getType().getShape()[1]},
+           {"first", op.getOffset()}},
+          {getNull(), getResource(op.getTable()), y.ref}, getCost(op));
+  return success();
+}
+
 /// Copies a linear's epilogue under the terminator of the plan dialect.
 static void cloneEpilogue(eff::LinearOp op, Region &epilogue) {
   if (!op.hasEpilogue())

@@ -47,8 +47,14 @@ LogicalResult ProgramBuilder::convert(eff::AttentionOp op) {
   Matrix v = getMatrix(op.getValue());
   Matrix y = allocateMatrix(op.getResult());
   constants.append({{"ldk", k.ld}, {"ldv", v.ld}, {"ldy", y.ld}});
-  addStep(op, "attention", constants, {q.ref, k.ref, v.ref, y.ref},
-          getCost(op));
+  SmallVector<Value> operands{q.ref, k.ref, v.ref, y.ref};
+  if (Value bias = op.getBias()) {
+    operands.push_back(getRef(makeContiguous(getPlace(bias))));
+    constants.append({{"bias_batch", getDim(bias, 0)},
+                      {"bias_heads", getDim(bias, 1)},
+                      {"bias_tokens", getDim(bias, 2)}});
+  }
+  addStep(op, "attention", constants, operands, getCost(op));
   return success();
 }
 

@@ -144,7 +144,8 @@ LogicalResult ProgramBuilder::convertKernel(Operation *op) {
             eff::CrossMergeOp, eff::CrossScanOp, eff::DepthwiseConv2DOp,
             eff::DequantizeOp, eff::EmbedOp, eff::ExpandChannelsOp,
             eff::GatedNormOp,
-            eff::HadamardOp, eff::LayerNormOp, eff::LinearOp, eff::QuantizeOp,
+            eff::HadamardOp, eff::LayerNormOp, eff::LinearOp,
+            eff::PositionEmbedOp, eff::QuantizeOp,
             eff::QuantizeStaticOp, eff::RmsNormOp, eff::RopeOp, eff::SampleOp,
             eff::SelectRowsOp, eff::SsdScanOp, eff::SsmScanOp,
             eff::TensorScaleOp>(

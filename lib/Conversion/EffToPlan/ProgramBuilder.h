@@ -55,6 +55,7 @@ private:
 
   // Linears and what surrounds them (LinearSteps.cpp, NormSteps.cpp).
   mlir::LogicalResult convert(eff::EmbedOp op);
+  mlir::LogicalResult convert(eff::PositionEmbedOp op);
   mlir::LogicalResult convert(eff::LinearOp op);
   mlir::LogicalResult convert(eff::Conv2DOp op);
   mlir::LogicalResult convert(eff::QuantizeOp op);

@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "AttentionBias.h"
 #include "Mask.h"
 #include "RopeTable.h"
 
@@ -21,6 +22,7 @@ struct Attention {
   View query, key, value; ///< of caches: the call's own keys and values
   State *keys = nullptr, *values = nullptr; ///< both or none
   MaskMeaning mask;
+  SmallVector<BiasPart> bias; ///< where the mask does not say it all
   double scale = 1, softcap = 0;
   bool outByHeads = true; ///< the result is [batch, heads, tokens, width], else
                           ///< [batch, tokens, heads * width]
@@ -98,8 +100,11 @@ static LogicalResult emitAttention(Emitter &e, const Attention &a) {
   FloatAttr softcap =
       a.softcap > 0 ? e.builder.getF32FloatAttr(static_cast<float>(a.softcap))
                     : FloatAttr();
+  Value bias;
+  if (!a.bias.empty() && !(bias = emitBias(e, a.bias)))
+    return failure();
   Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query,
-                                     key, value, q[1], k[1],
+                                     key, value, bias, q[1], k[1],
                                      APFloat(static_cast<float>(a.scale)),
                                      a.mask.causal, a.mask.window, softcap);
   if (a.outByHeads && Graph::rank(a.out) == 4) {
@@ -117,9 +122,9 @@ static LogicalResult emitAttention(Emitter &e, const Attention &a) {
 }
 
 /// Checks shapes that all forms share, finds caches, reads the mask; the match,
-/// or nullopt with a reason noted.
+/// or nullopt with a reason noted. `a.bias` is what is added to the scores.
 static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a,
-                                   Value mask, bool causal,
+                                   bool causal,
                                    std::optional<int64_t> causalOffset,
                                    SmallVector<Operation *> covers) {
   auto refuse = [&](const Twine &why) -> std::optional<Match> {
@@ -162,10 +167,27 @@ static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a,
           return refuse("queries, keys or values are repeated in an order that "
                         "no attention has");
   std::string reason;
-  auto meaning = readMask(g, mask, causal, causalOffset.value_or(past),
-                          {q[0], q[1], q[2], total}, past, reason);
-  if (!meaning)
-    return refuse(reason);
+  int64_t window = 0;
+  if (a.keys)
+    if (auto it = g.options.windows.find(a.keys->pastName);
+        it != g.options.windows.end())
+      window = it->second;
+  std::optional<MaskMeaning> meaning;
+  auto numbers = sumOfConstants(g, a.bias);
+  if (!numbers)
+    reason = "what is added to the scores is not constant";
+  else
+    meaning = readMask(
+        ArrayRef(*numbers).drop_back(a.bias.empty()), shapeOfParts(a.bias),
+        causal, causalOffset.value_or(past), q[2], total, past, window, reason);
+  if (meaning) {
+    a.bias.clear();
+  } else {
+    // Without a cache, any bias will do.
+    if (a.keys || causalOffset.value_or(0) != 0)
+      return refuse(reason);
+    meaning = MaskMeaning{causal, 0};
+  }
   // One token sees all of its cache; say it as the entry points of more tokens
   // do.
   if (a.keys && q[2] == 1)
@@ -174,6 +196,8 @@ static std::optional<Match> finish(Graph &g, onnx::NodeOp root, Attention a,
   g.windowed |= meaning->window > 0;
   Match m;
   m.needs = {a.query.base, a.key.base, a.value.base};
+  for (const BiasPart &part : a.bias)
+    m.needs.push_back(part.view.base);
   m.covers = std::move(covers);
   if (a.keys)
     m.states = {a.keys, a.values};
@@ -238,24 +262,24 @@ static std::optional<Match> decomposed(Graph &g, onnx::NodeOp root) {
   if (Graph::axis(softmax, old ? 1 : -1, rank) != rank - 1)
     return std::nullopt;
   covers.push_back(softmax);
-  Value s = g.strip(softmax.getInput(0)), mask;
-  if (auto add = g.node(s, "Add")) {
-    auto pair = g.either(add, [&](Value m) { return g.isConstant(m); });
-    if (pair) {
-      mask = pair->first;
-      s = g.strip(pair->second);
-      covers.push_back(add);
-    }
-  } else if (auto where = g.node(s, "Where")) {
-    // Where(seen, s, -inf)
-    auto low = g.scalar(where.getInput(2));
-    if (g.isConstant(where.getInput(0)) && low && *low < -1e4) {
-      mask = where.getInput(0);
-      s = g.strip(where.getInput(1));
-      covers.push_back(where);
-    }
+  Value s = g.strip(softmax.getInput(0));
+  SmallVector<int64_t> scores(Graph::shape(s));
+  if (rank == 3) // batch and heads as one dimension
+    scores = {g.options.batch, scores[0] / g.options.batch, scores[1],
+              scores[2]};
+  if (numElements(scores) != numElements(Graph::shape(s)))
+    return std::nullopt;
+  BareScores bare = takeBiases(g, s, scores);
+  covers.append(bare.covers);
+  s = g.strip(bare.scores);
+  // Windows of an image add to scores in five dimensions.
+  while (auto reshape =
+             bare.parts.empty() ? onnx::NodeOp() : g.node(s, "Reshape")) {
+    covers.push_back(reshape);
+    s = g.strip(reshape.getInput(0));
   }
   Attention a;
+  a.bias = bare.parts;
   a.out = root->getResult(0);
   s = peelScores(g, s, a.scale, a.softcap, covers);
   auto product = s ? g.node(s, "MatMul") : onnx::NodeOp();
@@ -282,12 +306,7 @@ static std::optional<Match> decomposed(Graph &g, onnx::NodeOp root) {
       a.value.dims.rank() != 4)
     return std::nullopt;
   a.key.dims.transpose({0, 1, 3, 2});
-  if (Graph::isFloat(root->getResult(0)) && mask && rank == 3 &&
-      Graph::rank(mask) == 3) {
-    g.note(root, "a mask for each head");
-    return std::nullopt;
-  }
-  return finish(g, root, a, mask, false, std::nullopt, std::move(covers));
+  return finish(g, root, a, false, std::nullopt, std::move(covers));
 }
 
 //===----------------------------------------------------------------------===//
@@ -308,8 +327,10 @@ static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
     return refuse("it has lengths of an external cache (nonpad_kv_seqlen)");
   if (root.getOutput(3) && !root.getOutput(3).use_empty())
     return refuse("its matrix of scores is read (qk_matmul_output)");
-  auto query = byHeads(g.view(q), root.getInt("q_num_heads", 0));
-  auto key = byHeads(g.view(k), root.getInt("kv_num_heads", 0)),
+  double inner = 1; // Whisper scales its queries itself
+  auto query = byHeads(g.view(q, &inner), root.getInt("q_num_heads", 0));
+  auto key = byHeads(g.view(k, pastKey ? nullptr : &inner),
+                     root.getInt("kv_num_heads", 0)),
        value = byHeads(g.view(v), root.getInt("kv_num_heads", 0));
   if (!query || !key || !value)
     return refuse("its heads cannot be told apart");
@@ -321,6 +342,7 @@ static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
   a.scale = root.getFloat("scale", 0);
   if (a.scale == 0)
     a.scale = 1 / std::sqrt(static_cast<double>(query->dims.size(3)));
+  a.scale *= inner;
   a.softcap = root.getFloat("softcap", 0);
   a.outByHeads = Graph::rank(q) == 4;
   bool causal = root.getInt("is_causal", 0) != 0;
@@ -336,7 +358,16 @@ static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
       return refuse("its past is not a state of the model");
     offset = g.options.past;
   }
-  return finish(g, root, a, mask, causal, offset, {root});
+  if (mask) {
+    SmallVector<int64_t> shape = query->dims.shape();
+    shape[3] = key->dims.size(2) + (a.keys ? g.options.past : 0);
+    auto part = makeBiasPart(g, mask, shape, shape);
+    if (!part)
+      return refuse("its mask does not have the shape of the scores");
+    part->low = -std::numeric_limits<double>::infinity();
+    a.bias.push_back(*part);
+  }
+  return finish(g, root, a, causal, offset, {root});
 }
 
 //===----------------------------------------------------------------------===//
@@ -456,10 +487,10 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
     FloatAttr cap = softcap > 0
                         ? e.builder.getF32FloatAttr(static_cast<float>(softcap))
                         : FloatAttr();
-    Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query,
-                                       keyCache, valueCache, heads, kvHeads,
-                                       APFloat(static_cast<float>(scale)), true,
-                                       std::max<int64_t>(window, 0), cap);
+    Value y = eff::AttentionOp::create(
+        e.builder, e.loc, query.getType(), query, keyCache, valueCache, Value(),
+        heads, kvHeads, APFloat(static_cast<float>(scale)), true,
+        std::max<int64_t>(window, 0), cap);
     e.define(out, y);
     return success();
   };

@@ -163,6 +163,9 @@ public:
   mlir::ModuleOp module;
   mlir::func::FuncOp function;
   int64_t capacity = 0;
+  /// Biases of attention that each call computes, by their value in the graph,
+  /// their batch and what they hide, and how.
+  std::map<std::tuple<const void *, int64_t, bool, double>, Value> biases;
   /// The weights of rotary tables.
   llvm::DenseMap<const Rope *, Value> ropeTables;
 

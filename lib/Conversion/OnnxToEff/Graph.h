@@ -161,6 +161,9 @@ public:
       ropes;
   /// An attention with a window was recognised.
   bool windowed = false;
+  /// Tokens of a sequence that tables of learned positions have rows for, 0
+  /// without such a table.
+  int64_t mostTokens = 0;
 
 private:
   bool isLayout(onnx::NodeOp node) const;

@@ -266,6 +266,70 @@ static std::optional<Match> embed(Graph &g, onnx::NodeOp root) {
   });
 }
 
+/// Rows of a constant table at the positions of the call's tokens: the table
+/// and the row of position 0.
+static std::optional<std::pair<Value, int64_t>> positionRows(Graph &g,
+                                                             Value v) {
+  int64_t batch = g.options.batch, tokens = g.options.tokens;
+  View view = g.view(v);
+  auto gather = view.base.getDefiningOp<onnx::NodeOp>();
+  if (!gather || !gather.is("Gather") || Graph::rank(gather.getInput(0)) != 2 ||
+      Graph::axis(gather, 0, 2) != 0 || !g.constant(gather.getInput(0)))
+    return std::nullopt;
+  auto ids = g.ints(gather.getInput(1));
+  int64_t offset = ids && !ids->empty() ? ids->front() - g.options.past : -1;
+  if (offset < 0)
+    return std::nullopt;
+  for (auto [i, id] : llvm::enumerate(*ids))
+    if (id != ids->front() + int64_t(i) % tokens)
+      return std::nullopt;
+  // The rows as they are, for every sequence or for one that stands for all.
+  int64_t d = Graph::shape(gather.getInput(0))[1];
+  SmallVector<int64_t> shape = view.dims.shape();
+  if (shape.size() == 2)
+    shape.insert(shape.begin(), 1);
+  if (shape.size() != 3 || (shape[0] != 1 && shape[0] != batch) ||
+      shape[1] != tokens || shape[2] != d ||
+      !view.dims.withoutRepeats().isIdentity(int64_t(ids->size()) * d))
+    return std::nullopt;
+  return std::make_pair(gather.getInput(0), offset);
+}
+
+/// x + the rows of learned positions.
+static std::optional<Match> addPositions(Graph &g, onnx::NodeOp root) {
+  Value out = root->getResult(0);
+  if (!root.is("Add") || Graph::rank(out) != 3 || !Graph::isFloat(out) ||
+      g.options.kind == eff::EntryKind::Forward)
+    return std::nullopt;
+  std::optional<std::pair<Value, int64_t>> rows;
+  auto pair = g.either(root, [&](Value v) {
+    rows = positionRows(g, v);
+    return rows.has_value();
+  });
+  if (!pair || Graph::shape(pair->second) != Graph::shape(out) ||
+      Graph::shape(out)[0] != g.options.batch ||
+      Graph::shape(out)[1] != g.options.tokens)
+    return std::nullopt;
+  auto [table, offset] = *rows;
+  int64_t most = Graph::shape(table)[0] - offset;
+  g.mostTokens = g.mostTokens ? std::min(g.mostTokens, most) : most;
+  Value x = pair->second;
+  Match m;
+  m.needs = {x};
+  m.covers = {root};
+  m.emit = [=, table = table, offset = offset](Emitter &e) {
+    Value t = e.tensor(x);
+    Value w = t ? e.weight(table) : Value();
+    if (!w)
+      return failure();
+    Value y =
+        eff::PositionEmbedOp::create(e.builder, e.loc, t.getType(), w, offset);
+    e.define(out, arith::AddFOp::create(e.builder, e.loc, t, y));
+    return success();
+  };
+  return m;
+}
+
 /// A convolution whose patches do not overlap.
 static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   if (!root.is("Conv"))
@@ -316,5 +380,6 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
 }
 
 void effc::raise::addLinearPatterns(std::vector<RaisePattern> &patterns) {
-  patterns.insert(patterns.end(), {biased, plain, gemm, embed, patches});
+  patterns.insert(patterns.end(),
+                  {biased, plain, gemm, embed, addPositions, patches});
 }

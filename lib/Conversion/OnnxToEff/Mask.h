@@ -16,15 +16,17 @@ struct MaskMeaning {
   int64_t window = 0;
 };
 
-/// What a constant mask (null: none), additive or of booleans, together with a
-/// causal flag (key j is seen iff j <= t + `offset`) lets each of the `tokens`
-/// queries see of the `total` keys. `scores` is [batch, heads, tokens, total];
-/// query t is at position `past + t`. nullopt, with the reason, for what is
-/// neither causal, windowed nor open.
-std::optional<MaskMeaning> readMask(Graph &graph, Value mask, bool causal,
-                                    int64_t offset,
-                                    llvm::ArrayRef<int64_t> scores,
-                                    int64_t past, std::string &reason);
+/// What `bias`, numbers added to scores (empty: none), together with a causal
+/// flag (key j is seen iff j <= t + `offset`) lets each of the `tokens` queries
+/// see of the `total` keys. Its `shape` is [batch, heads, tokens or 1, total];
+/// query t is at position `past + t`. A mask that a `window` known otherwise
+/// explains has it, although the keys are too few to show it. nullopt, with the
+/// reason, for what is neither causal, windowed nor open.
+std::optional<MaskMeaning> readMask(llvm::ArrayRef<double> bias,
+                                    llvm::ArrayRef<int64_t> shape, bool causal,
+                                    int64_t offset, int64_t tokens,
+                                    int64_t total, int64_t past, int64_t window,
+                                    std::string &reason);
 
 } // namespace effc::raise
 

@@ -30,11 +30,19 @@ static std::pair<Lowered, int64_t> normRows(Emitter &e, Value x, int64_t size) {
   return {Lowered{t, Strided::identity(Graph::shape(x))}, 0};
 }
 
+/// `weight` is null for a norm without one.
 static LogicalResult emitRms(Emitter &e, Value out, Value x, Value weight,
                              double eps) {
   int64_t size = Graph::shape(x).back();
   auto [l, group] = normRows(e, x, size);
-  Value w = l.value ? e.weight(weight, {size}) : Value();
+  Value w;
+  if (l.value && weight) {
+    w = e.weight(weight, {size});
+  } else if (l.value) {
+    SmallVector<double> ones(size, 1.0);
+    w = e.table("ones." + std::to_string(size), ones,
+                [&](ArrayRef<double> have) { return have == ArrayRef(ones); });
+  }
   if (!w)
     return failure();
   Value y = eff::RmsNormOp::create(e.builder, e.loc, l.value, w,
@@ -215,6 +223,24 @@ static std::optional<Match> rmsDecomposed(Graph &g, onnx::NodeOp root) {
   return rmsMatch(g, out, x, pair->first, eps, std::move(covers));
 }
 
+/// The same without a weight, as Falcon-Mamba has it.
+static std::optional<Match> rmsBare(Graph &g, onnx::NodeOp root) {
+  Value out = root->getResult(0);
+  if ((!root.is("Mul") && !root.is("Div")) || Graph::rank(out) == 0 ||
+      !Graph::isFloat(out))
+    return std::nullopt;
+  double eps = 0;
+  SmallVector<Operation *> covers;
+  Value x = normalised(g, out, eps, covers);
+  if (!x || Graph::shape(x) != Graph::shape(out))
+    return std::nullopt;
+  Match m;
+  m.needs = {x};
+  m.covers = std::move(covers);
+  m.emit = [=](Emitter &e) { return emitRms(e, out, x, Value(), eps); };
+  return m;
+}
+
 /// Skip(Simplified)LayerNormalization: the norm of a sum, and the sum.
 static std::optional<Match> skipNorm(Graph &g, onnx::NodeOp root) {
   bool simple = root.is("SkipSimplifiedLayerNormalization", "com.microsoft");
@@ -334,6 +360,6 @@ static std::optional<Match> gatedNorm(Graph &g, onnx::NodeOp root) {
 }
 
 void effc::raise::addNormPatterns(std::vector<RaisePattern> &patterns) {
-  patterns.insert(patterns.end(),
-                  {rmsOp, rmsDecomposed, skipNorm, layerNorm, gatedNorm});
+  patterns.insert(patterns.end(), {rmsOp, rmsDecomposed, rmsBare, skipNorm,
+                                   layerNorm, gatedNorm});
 }

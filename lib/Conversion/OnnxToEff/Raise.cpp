@@ -356,6 +356,8 @@ FailureOr<func::FuncOp> Raiser::emit() {
   // sequences that fit into it.
   if (config.window > 0 && !graph.windowed)
     capacity = std::min(capacity, config.window);
+  if (graph.mostTokens > 0)
+    capacity = std::min(capacity, graph.mostTokens);
   emitter.capacity =
       options.maxLength > 0 ? std::min(capacity, options.maxLength) : capacity;
 

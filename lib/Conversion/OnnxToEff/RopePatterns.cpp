@@ -10,56 +10,87 @@ using namespace mlir;
 using namespace effc;
 using namespace effc::raise;
 
+/// The value whose last dimension `v` is a part of, `size` features from
+/// `begin` on, seen through the same transpose; nullopt when there is none.
+static std::optional<View> wholeOf(Graph &g, const View &v, int64_t begin,
+                                   SmallVectorImpl<Operation *> &covers) {
+  auto node = v.base.getDefiningOp<onnx::NodeOp>();
+  Value x = node ? node.getInput(0) : Value();
+  int64_t rank = x ? Graph::rank(x) : 0;
+  if (rank == 0 || rank != Graph::rank(v.base))
+    return std::nullopt;
+  if (node.is("Split")) {
+    int64_t at = 0;
+    for (unsigned i = 0; v.base != node->getResult(i); ++i)
+      at += Graph::shape(node->getResult(i)).back();
+    if (at != begin || Graph::axis(node, 0, rank) != rank - 1)
+      return std::nullopt;
+  } else {
+    if (!node.is("Slice"))
+      return std::nullopt;
+    auto starts = g.ints(node.getInput(1)), axes = g.ints(node.getInput(3)),
+         steps = g.ints(node.getInput(4));
+    if (!starts || starts->size() != 1 || (axes && axes->size() != 1) ||
+        (!axes && rank != 1) || (steps && (*steps)[0] != 1))
+      return std::nullopt;
+    int64_t start = (*starts)[0], axis = axes ? (*axes)[0] : 0;
+    if ((axis < 0 ? axis + rank : axis) != rank - 1 ||
+        (start < 0 ? start + Graph::shape(x).back() : start) != begin)
+      return std::nullopt;
+  }
+  // Tokens and heads may have changed places behind the part.
+  View whole = g.view(x);
+  Strided dims = Strided::identity(Graph::shape(v.base));
+  if (dims != v.dims) {
+    if (rank != 4)
+      return std::nullopt;
+    dims.transpose({0, 2, 1, 3});
+    whole.dims.transpose({0, 2, 1, 3});
+    if (dims != v.dims)
+      return std::nullopt;
+  }
+  covers.push_back(node);
+  return whole;
+}
+
+static bool sameView(const View &a, const View &b) {
+  return a.base == b.base && a.dims == b.dims;
+}
+
 /// Half `which` (0: the first) of the last dimension of a value; returns that
 /// value.
-static Value halfOf(Graph &g, Value v, int which,
-                    SmallVectorImpl<Operation *> &covers) {
-  v = g.strip(v);
-  auto node = v.getDefiningOp<onnx::NodeOp>();
-  if (!node)
-    return {};
-  Value x = node.getInput(0);
-  if (!x || Graph::rank(x) == 0)
-    return {};
-  int64_t rank = Graph::rank(x), width = Graph::shape(x).back();
-  if (node.is("Split")) {
-    if (node->getNumResults() != 2 || Graph::axis(node, 0, rank) != rank - 1 ||
-        v != node->getResult(which) || Graph::shape(v).back() != width / 2)
-      return {};
-    covers.push_back(node);
-    return x;
-  }
-  if (!node.is("Slice"))
-    return {};
-  auto starts = g.ints(node.getInput(1)), axes = g.ints(node.getInput(3)),
-       steps = g.ints(node.getInput(4));
-  if (!starts || starts->size() != 1 || (axes && axes->size() != 1) ||
-      (!axes && rank != 1) || (steps && (*steps)[0] != 1))
-    return {};
-  int64_t axis = axes ? (*axes)[0] : 0, start = (*starts)[0];
-  axis = axis < 0 ? axis + rank : axis;
-  start = start < 0 ? start + width : start;
-  if (axis != rank - 1 || start != which * width / 2 ||
-      Graph::shape(v).back() != width / 2)
-    return {};
-  covers.push_back(node);
-  return x;
+static std::optional<View> halfOf(Graph &g, Value v, int which,
+                                  SmallVectorImpl<Operation *> &covers) {
+  int64_t width = Graph::rank(v) ? Graph::shape(v).back() : 0;
+  auto whole = wholeOf(g, g.view(v), which * width, covers);
+  if (!whole || whole->dims.size(whole->dims.rank() - 1) != 2 * width)
+    return std::nullopt;
+  return whole;
 }
 
 /// Concat(-x2, x1) over the last dimension; returns x.
-static Value rotatedHalf(Graph &g, Value v,
-                         SmallVectorImpl<Operation *> &covers) {
+static std::optional<View> rotatedHalf(Graph &g, Value v,
+                                       SmallVectorImpl<Operation *> &covers) {
   auto concat = g.node(v, "Concat");
   if (!concat || concat->getNumOperands() != 2 ||
       Graph::axis(concat, 0, Graph::rank(v)) != Graph::rank(v) - 1)
-    return {};
-  auto neg = g.node(concat.getInput(0), "Neg");
-  Value second = neg ? halfOf(g, neg.getInput(0), 1, covers) : Value();
-  Value first = halfOf(g, concat.getInput(1), 0, covers);
-  if (!second || !first || g.strip(first) != g.strip(second))
-    return {};
+    return std::nullopt;
+  auto neg = g.anyNode(g.view(concat.getInput(0)).base);
+  if (!neg || !neg.is("Neg"))
+    return std::nullopt;
+  // The sign may stand below a transpose.
+  View negated = g.view(concat.getInput(0)), second = g.view(neg.getInput(0));
+  auto composed = negated.dims.compose(second.dims);
+  if (!composed)
+    return std::nullopt;
+  second.dims = *composed;
+  int64_t width = Graph::shape(concat.getInput(0)).back();
+  auto whole = wholeOf(g, second, width, covers);
+  auto first = halfOf(g, concat.getInput(1), 0, covers);
+  if (!whole || !first || !sameView(*whole, *first))
+    return std::nullopt;
   covers.append({concat, neg});
-  return g.strip(first);
+  return first;
 }
 
 static std::vector<int64_t> callPositions(Graph &g) {
@@ -69,17 +100,56 @@ static std::vector<int64_t> callPositions(Graph &g) {
   return out;
 }
 
+namespace {
+/// The rotation of `[batch, heads, tokens, width]`, or with `axis` 1 of
+/// `[batch, tokens, heads, width]`.
+struct Rotation {
+  View x;
+  unsigned axis = 2; ///< of the tokens
+  bool interleaved = false;
+  std::shared_ptr<const Rope> rope;
+  SmallVector<Operation *> covers;
+};
+} // namespace
+
+/// `out` is the rotated `r.x`, whole heads of it.
+static Match rotationMatch(Graph &g, const Rotation &r, Value out) {
+  SmallVector<int64_t> dims(Graph::shape(out));
+  int64_t tokens = g.options.tokens, heads = dims[3 - r.axis];
+  Match m;
+  m.needs = {r.x.base};
+  m.covers = r.covers;
+  m.emit = [=](Emitter &e) {
+    SmallVector<int64_t> perm{0, static_cast<int64_t>(r.axis),
+                              3 - static_cast<int64_t>(r.axis), 3};
+    Value t = e.tensor(e.lower(r.x), perm, {dims[0], tokens, heads * dims[3]});
+    Value y = t ? emitRope(e, t, heads, r.interleaved, *r.rope) : Value();
+    if (!y)
+      return failure();
+    e.define(out, y, {dims[0], tokens, heads, dims[3]}, perm);
+    return success();
+  };
+  return m;
+}
+
+/// Without sequences of its own, a call starts at position 0.
+static bool startsElsewhere(Graph &g) {
+  return g.options.kind == eff::EntryKind::Forward && g.options.past != 0;
+}
+
 /// x cos + rotate_half(x) sin
-static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
-  Value out = root->getResult(0);
-  if (!root.is("Add") || Graph::rank(out) != 4)
+static std::optional<Rotation> findRotateHalf(Graph &g, onnx::NodeOp root) {
+  if (!root || startsElsewhere(g) || !root.is("Add") || Graph::rank(root->getResult(0)) != 4)
     return std::nullopt;
+  Value out = root->getResult(0);
   SmallVector<Operation *> covers{root};
-  Value x, sin, cos;
+  std::optional<View> x;
+  Value sin, cos;
   auto rotated = g.either(root, [&](Value v) {
     auto mul = g.node(v, "Mul");
     auto pair = g.either(mul, [&](Value r) {
-      return static_cast<bool>(x = rotatedHalf(g, r, covers));
+      x = rotatedHalf(g, r, covers);
+      return x.has_value();
     });
     if (!pair)
       return false;
@@ -88,7 +158,7 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
     return true;
   });
   auto mul = rotated ? g.node(rotated->second, "Mul") : onnx::NodeOp();
-  auto plain = g.either(mul, [&](Value v) { return g.strip(v) == x; });
+  auto plain = g.either(mul, [&](Value v) { return sameView(g.view(v), *x); });
   if (!plain)
     return std::nullopt;
   cos = plain->second;
@@ -128,36 +198,26 @@ static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
                                 : reason);
     return std::nullopt;
   }
-  Match m;
-  m.needs = {x};
-  m.covers = covers;
-  SmallVector<int64_t> dims(shape);
-  int64_t heads = dims[3 - axis];
-  m.emit = [=](Emitter &e) {
-    SmallVector<int64_t> perm{0, static_cast<int64_t>(axis),
-                              3 - static_cast<int64_t>(axis), 3};
-    Value t = e.tensor(x, perm, {dims[0], tokens, heads * dims[3]});
-    Value y = t ? emitRope(e, t, heads, false, *rope) : Value();
-    if (!y)
-      return failure();
-    e.define(out, y, {dims[0], tokens, heads, dims[3]}, perm);
-    return success();
-  };
-  return m;
+  return Rotation{*x, axis, false, rope, covers};
+}
+
+static std::optional<Match> rotateHalf(Graph &g, onnx::NodeOp root) {
+  auto rotation = findRotateHalf(g, root);
+  if (!rotation)
+    return std::nullopt;
+  return rotationMatch(g, *rotation, root->getResult(0));
 }
 
 /// RotaryEmbedding of ai.onnx 23 and com.microsoft.
-static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
+static std::shared_ptr<const Rope> tableOf(Graph &g, onnx::NodeOp root) {
   bool standard = root.is("RotaryEmbedding");
-  if (!standard && !root.is("RotaryEmbedding", "com.microsoft"))
-    return std::nullopt;
-  Value x = root.getInput(0), out = root->getResult(0);
+  Value x = root.getInput(0);
   Value cos = root.getInput(standard ? 1 : 2),
         sin = root.getInput(standard ? 2 : 3);
   Value ids = root.getInput(standard ? 3 : 1);
   if (!cos || !sin || (Graph::rank(x) != 3 && Graph::rank(x) != 4) ||
       !g.isConstant(cos) || Graph::rank(cos) < 2)
-    return std::nullopt;
+    return nullptr;
   int64_t tokens = g.options.tokens, rank = Graph::rank(cos);
   std::vector<int64_t> positions = callPositions(g);
   if (ids) { // a table of all positions
@@ -170,7 +230,7 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
            g.options.past + (offset ? 0 : static_cast<int64_t>(i) % tokens);
     if (!ok || rank != 2) {
       g.note(root, "the positions are not those of the call's tokens");
-      return std::nullopt;
+      return nullptr;
     }
     positions.clear();
     for (int64_t i = 0; i < Graph::shape(cos)[0]; ++i)
@@ -178,10 +238,23 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
   }
   std::string reason;
   auto rope = findRope(g, cos, sin, rank - 2, positions, reason);
-  if (!rope) {
+  if (!rope)
     g.note(root, reason);
+  return rope;
+}
+
+static bool isRotaryOp(Graph &g, onnx::NodeOp node) {
+  return node && !startsElsewhere(g) && (node.is("RotaryEmbedding") ||
+                  node.is("RotaryEmbedding", "com.microsoft"));
+}
+
+static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
+  if (!isRotaryOp(g, root))
     return std::nullopt;
-  }
+  Value x = root.getInput(0), out = root->getResult(0);
+  auto rope = tableOf(g, root);
+  if (!rope)
+    return std::nullopt;
   ArrayRef<int64_t> shape = Graph::shape(x);
   int64_t heads = shape.size() == 4 ? shape[1] : root.getInt("num_heads", 0);
   if (heads == 0) // the rotated width is the head's
@@ -193,26 +266,52 @@ static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {
     return std::nullopt;
   }
   bool interleaved = root.getInt("interleaved", 0) != 0;
-  int64_t batch = shape[0], width = features / heads;
-  bool byHeads = shape.size() == 4;
+  if (shape.size() == 4)
+    return rotationMatch(g, {g.view(x), 2, interleaved, rope, {root}}, out);
   Match m;
   m.needs = {x};
   m.covers = {root};
   m.emit = [=](Emitter &e) {
-    Value t = byHeads ? e.tensor(x, {0, 2, 1, 3}, {batch, tokens, features})
-                      : e.tensor(x);
+    Value t = e.tensor(x);
     Value y = t ? emitRope(e, t, heads, interleaved, *rope) : Value();
     if (!y)
       return failure();
-    if (byHeads)
-      e.define(out, y, {batch, tokens, heads, width}, {0, 2, 1, 3});
-    else
-      e.define(out, y);
+    e.define(out, y);
     return success();
   };
   return m;
 }
 
+/// The first features of each head rotated, the others as they are.
+static std::optional<Match> partly(Graph &g, onnx::NodeOp root) {
+  Value out = root->getResult(0);
+  if (!root.is("Concat") || root->getNumOperands() != 2 ||
+      Graph::rank(out) != 4 || Graph::axis(root, 0, 4) != 3)
+    return std::nullopt;
+  auto first = g.anyNode(root.getInput(0));
+  auto rotation = findRotateHalf(g, first);
+  if (isRotaryOp(g, first) && Graph::rank(first.getInput(0)) == 4)
+    if (auto rope = tableOf(g, first))
+      rotation = {g.view(first.getInput(0)),
+                  2,
+                  first.getInt("interleaved", 0) != 0,
+                  rope,
+                  {first}};
+  if (!rotation)
+    return std::nullopt;
+  int64_t rotated = 2 * rotation->rope->table.pairs;
+  SmallVector<Operation *> covers{root};
+  auto x = wholeOf(g, rotation->x, 0, covers),
+       rest = wholeOf(g, g.view(root.getInput(1)), rotated, covers);
+  if (!x || !rest || !sameView(*x, *rest) ||
+      x->dims.shape() != SmallVector<int64_t>(Graph::shape(out)) ||
+      rotation->x.dims.size(3) != rotated)
+    return std::nullopt;
+  rotation->x = *x;
+  rotation->covers.append(covers);
+  return rotationMatch(g, *rotation, out);
+}
+
 void effc::raise::addRopePatterns(std::vector<RaisePattern> &patterns) {
-  patterns.insert(patterns.end(), {rotateHalf, rotaryOp});
+  patterns.insert(patterns.end(), {partly, rotateHalf, rotaryOp});
 }

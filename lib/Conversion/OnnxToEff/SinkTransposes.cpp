@@ -137,6 +137,28 @@ static bool sinkSlice(Graph &graph, onnx::NodeOp node) {
   return true;
 }
 
+/// Parts that are all transposed alike, as the halves of a rotary embedding.
+static bool sinkConcat(onnx::NodeOp node) {
+  std::optional<SmallVector<int64_t>> perm;
+  SmallVector<Value> operands;
+  for (Value v : node.getInputs()) {
+    auto t = transposeOf(v);
+    if (!t || (perm && *perm != *t.getInts("perm")))
+      return false;
+    perm = t.getInts("perm");
+    operands.push_back(t.getInput(0));
+  }
+  if (!perm || operands.size() < 2)
+    return false;
+  Value out = node->getResult(0);
+  int64_t axis = Graph::axis(node, 0, perm->size());
+  NodeBuilder at(node, node.getLoc());
+  auto made = at.node("Concat", operands, {permuted(out, inverseOf(*perm))});
+  made->setAttr("axis", at.b.getI64IntegerAttr((*perm)[axis]));
+  out.replaceAllUsesWith(at.transpose(made->getResult(0), *perm));
+  return true;
+}
+
 /// A reshape of a reshape is one, or none.
 static bool mergeReshapes(onnx::NodeOp node) {
   Value from = node.getInput(0), out = node->getResult(0);
@@ -343,6 +365,8 @@ void effc::raise::sinkTransposes(func::FuncOp main,
       mergeReshapes(node);
     else if (node.is("Slice"))
       sinkSlice(graph, node);
+    else if (node.is("Concat"))
+      sinkConcat(node);
     else if (node.is("Transpose"))
       mergeTransposes(node);
     else if (isElementwise(node))

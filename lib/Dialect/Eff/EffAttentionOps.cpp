@@ -58,6 +58,18 @@ LogicalResult AttentionOp::verify() {
     if (softcap->isNegative() || !softcap->isFinite())
       return emitOpError("C4: softcap must not be negative, got ")
              << softcap->convertToDouble();
+
+  if (!getBias())
+    return success();
+  if (keyCache)
+    return emitOpError("C5: a bias goes with keys and values that are tensors");
+  ArrayRef<int64_t> bias = getShapeOf(getBias());
+  if (!divides(bias[0], query[0]) || (bias[1] != 1 && bias[1] != heads) ||
+      (bias[2] != 1 && bias[2] != query[1]) || bias[3] != query[1])
+    return emitOpError("C5: the bias must be [P, ")
+           << heads << " or 1, " << query[1] << " or 1, " << query[1]
+           << "] with a P that divides " << query[0] << ", got "
+           << getBias().getType();
   return success();
 }
 
@@ -108,6 +120,21 @@ int64_t CacheAppendOp::getFlops() { return 0; }
 
 int64_t CacheAppendOp::getTraffic() {
   return 4 * getInput().getType().getNumElements();
+}
+
+//===----------------------------------------------------------------------===//
+// position_embed
+//===----------------------------------------------------------------------===//
+
+LogicalResult PositionEmbedOp::verify() {
+  ArrayRef<int64_t> result = getShapeOf(getResult());
+  if (failed(checkShape(*this, "C1", "the result", getResult(),
+                        {result[0], result[1], getShapeOf(getTable())[1]})))
+    return failure();
+  int64_t offset = getOffset();
+  if (offset < 0)
+    return emitOpError("C2: offset must not be negative, got ") << offset;
+  return success();
 }
 
 //===----------------------------------------------------------------------===//

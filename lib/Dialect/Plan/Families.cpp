@@ -43,7 +43,8 @@ constexpr Row kRows[] = {
     {"tensor_scale", "x y!", "k ldx rows"},
     {"dequantize_rows", "q scale y!",
      "k ldq ldy rows static_scale? scale_each?"},
-    {"embed", "ids w y!", "d format group ldy rows vocab zeros?"},
+    {"embed", "ids? w y!",
+     "d format group ldy rows vocab zeros? tokens? first?"},
     {"patchify", "x y!", "batch channels height ph pw width"},
     {"rms_norm",
      "x w y! oscale=", "d eps_bits group ldx ldy rows quant? oscale_each?"},
@@ -61,9 +62,9 @@ constexpr Row kRows[] = {
     {"attention_cache", "q kcache vcache y!",
      "batch capacity causal head_dim heads kv_heads ldq ldy scale_bits "
      "softcap_bits tokens window cache_i8?"},
-    {"attention", "q k v y!",
+    {"attention", "q k v y! bias?",
      "batch causal head_dim heads kv_heads ldk ldq ldv ldy scale_bits "
-     "softcap_bits tokens window"},
+     "softcap_bits tokens window bias_batch? bias_heads? bias_tokens?"},
     {"causal_conv1d", "x w bias? state+ y! xscale? oscale?",
      "batch channels kernel ldx ldy silu tokens x_i8? xscale_each? quant? "
      "oscale_each?"},

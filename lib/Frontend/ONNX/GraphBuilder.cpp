@@ -283,6 +283,31 @@ static Error checkSchema(const OpSchema &schema, const NodeProto &node,
   return Error::success();
 }
 
+/// Whether nothing but constants makes a value.
+static bool isFixed(Value value, unsigned depth = 0) {
+  constexpr unsigned mostNodes = 16; // on the way to a weight
+  if (isa<NoneType>(value.getType()) || value.getDefiningOp<ConstantOp>())
+    return true;
+  auto node = value.getDefiningOp<NodeOp>();
+  return node && depth < mostNodes && node.getNumRegions() == 0 &&
+         llvm::all_of(node.getInputs(), [&](Value operand) {
+           return isFixed(operand, depth + 1);
+         });
+}
+
+/// Whether an operator that needs its weights when it is compiled has others.
+static bool hasOpenWeights(const NodeProto &node, ArrayRef<Value> operands) {
+  if (node.domain() != "ai.effc")
+    return false;
+  StringRef type = node.op_type();
+  SmallVector<unsigned> weights{2};
+  if (type == "CausalConv1d")
+    weights = {1, 2};
+  return llvm::any_of(weights, [&](unsigned i) {
+    return i < operands.size() && !isFixed(operands[i]);
+  });
+}
+
 Error GraphBuilder::buildNode(const NodeProto &node, Scope &scope,
                               const Source &source) {
   std::string name = describe(node);
@@ -299,7 +324,11 @@ Error GraphBuilder::buildNode(const NodeProto &node, Scope &scope,
       return bad("the value '" + input + "' is not defined", name);
     operands.push_back(value);
   }
-  if (const FunctionProto *function = functions.callee(node))
+  const FunctionProto *function = functions.callee(node);
+  // A recurrence whose weights each call brings is what its body says.
+  if (!function && hasOpenWeights(node, operands))
+    function = functions.body(node);
+  if (function)
     return inlineCall(node, *function, operands, scope, source);
   while (!operands.empty() && isa<NoneType>(operands.back().getType()))
     operands.pop_back();

@@ -144,8 +144,10 @@ std::string FunctionTable::key(StringRef domain, StringRef name,
 }
 
 const FunctionProto *FunctionTable::callee(const NodeProto &node) const {
-  if (findOp(node.domain(), node.op_type()))
-    return nullptr;
+  return findOp(node.domain(), node.op_type()) ? nullptr : body(node);
+}
+
+const FunctionProto *FunctionTable::body(const NodeProto &node) const {
   auto it = entries.find(key(node.domain(), node.op_type(), node.overload()));
   return it == entries.end() ? nullptr : it->second.proto;
 }
@@ -186,7 +188,8 @@ Expected<int64_t> FunctionTable::expand(const NodeList &nodes, unsigned depth) {
     });
     if (error)
       return error;
-    if (findOp(node.domain(), node.op_type()))
+    // Of the operators that effc knows, its own alone may be expanded.
+    if (findOp(node.domain(), node.op_type()) && node.domain() != "ai.effc")
       continue;
     auto it = entries.find(key(node.domain(), node.op_type(), node.overload()));
     if (it != entries.end())

@@ -52,6 +52,8 @@ public:
   /// The function that a node calls; null for operators that effc knows itself
   /// and for unknown ones.
   const onnx_ir::FunctionProto *callee(const onnx_ir::NodeProto &node) const;
+  /// The function of a node's name, whether effc knows the operator or not.
+  const onnx_ir::FunctionProto *body(const onnx_ir::NodeProto &node) const;
 
 private:
   struct Entry {

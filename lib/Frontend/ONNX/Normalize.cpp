@@ -430,6 +430,8 @@ static Step dispatch(Simplifier &s, NodeOp op) {
                                     "Or", "Xor", "Equal", "Greater", "Less"},
                                    name))
     return normalizeBroadcast(s, op);
+  if (Step step = normalizeMask(s, op); step != Step::Kept)
+    return step;
   return normalizeView(s, op);
 }
 

@@ -142,6 +142,8 @@ private:
   ElementsAttr constantFor(const Argument &argument, RankedTensorType type);
 
   func::FuncOp function;
+  /// Whether the graph has caches or states.
+  bool stateful = false;
 };
 
 /// The text of dimension `i` where it is a symbol or expression; empty
@@ -191,7 +193,6 @@ SmallVector<OnnxBindPass::Argument> OnnxBindPass::arguments() {
 void OnnxBindPass::readFixedSizes(ArrayRef<Argument> args,
                                   const Symbols &given) {
   std::map<Axis, int64_t> fixed;
-  bool stateful = false;
   for (const Argument &arg : args) {
     stateful |= arg.role == Role::KeyValue || arg.role == Role::State;
     for (int64_t i = 0, e = arg.type ? arg.type.getRank() : 0; i < e; ++i) {
@@ -365,7 +366,7 @@ ElementsAttr OnnxBindPass::constantFor(const Argument &arg,
   };
   switch (arg.role) {
   case Role::Mask:
-    if (type.getRank() != 2)
+    if (type.getRank() != 2 || (keepMask && !stateful))
       return {};
     for (int64_t i = 0; i < value.size(); ++i)
       set(i, 1);

@@ -131,15 +131,36 @@ static LogicalResult checkArity(NodeOp op) {
   return success();
 }
 
-/// The sum and the activation of com.microsoft's BiasGelu, so that the sum can
-/// join the product before it.
+/// The sum and the activation of com.microsoft's BiasGelu and FastGelu, so that
+/// the sum can join the product before it.
 static Step splitBias(Simplifier &s, NodeOp op) {
-  if (!op.is("BiasGelu", "com.microsoft"))
+  bool fast = op.is("FastGelu", "com.microsoft") && op.getInput(1);
+  if (!fast && !op.is("BiasGelu", "com.microsoft"))
     return Step::Kept;
   NodeOp sum = s.make(op, "Add", {op.getInput(0), op.getInput(1)});
-  NodeOp gelu = s.make(op, "Gelu", {sum->getResult(0)});
+  NodeOp gelu = s.make(op, fast ? "FastGelu" : "Gelu", {sum->getResult(0)});
   gelu.setDomain("com.microsoft");
   return s.replace(op, gelu->getResults());
+}
+
+/// The bias of com.microsoft's norms of a sum, added to the product that it
+/// belongs to.
+static Step splitSkipBias(Simplifier &s, NodeOp op) {
+  bool simple = op.is("SkipSimplifiedLayerNormalization", "com.microsoft");
+  if (!simple && !op.is("SkipLayerNormalization", "com.microsoft"))
+    return Step::Kept;
+  unsigned at = simple ? 3 : 4;
+  if (!op.getInput(at) || op.getInputs().size() != at + 1)
+    return Step::Kept;
+  auto isProduct = [](Value v) {
+    auto node = v.getDefiningOp<NodeOp>();
+    return node && node.is("MatMul");
+  };
+  unsigned summand = isProduct(op.getInput(1)) ? 1 : 0;
+  NodeOp sum = s.make(op, "Add", {op.getInput(summand), op.getInput(at)});
+  op->setOperand(summand, sum->getResult(0));
+  op->eraseOperand(at);
+  return Step::Replaced;
 }
 
 Step Simplifier::visit(NodeOp op) {
@@ -153,6 +174,8 @@ Step Simplifier::visit(NodeOp op) {
     if (Step step = normalize(*this, op); step != Step::Kept)
       return step;
   if (Step step = splitBias(*this, op); step != Step::Kept)
+    return step;
+  if (Step step = splitSkipBias(*this, op); step != Step::Kept)
     return step;
   if (failed(inferTypes(op)))
     return Step::Error;
@@ -206,6 +229,44 @@ static bool isRowGather(NodeOp op) {
   return op.is("Gather") && op.getInt("axis", 0) == 0 &&
          constantOf(op.getInputs()[0]) &&
          cast<RankedTensorType>(op.getInputs()[0].getType()).getRank() > 0;
+}
+
+/// Whether a sum reads a value, itself or seen from another side.
+static bool isAdded(Value value, unsigned depth = 0) {
+  return llvm::any_of(value.getUsers(), [&](Operation *user) {
+    auto node = dyn_cast<NodeOp>(user);
+    if (!node || !node.getDomain().empty())
+      return false;
+    bool view = isView(node) || node.is("Unsqueeze") || node.is("Squeeze") ||
+                node.is("Expand") || node.is("Identity");
+    return node.is("Add") ||
+           (view && depth < 8 && isAdded(node->getResult(0), depth + 1));
+  });
+}
+
+bool effc::onnx::isPositionRows(NodeOp op) {
+  auto module = op->getParentOfType<ModuleOp>();
+  auto bound = module ? module->getAttrOfType<DictionaryAttr>("onnx.bound")
+                      : DictionaryAttr();
+  auto number = [&](StringRef name) {
+    auto value = bound ? bound.getAs<IntegerAttr>(name) : IntegerAttr();
+    return value ? value.getInt() : 0;
+  };
+  int64_t past = number("past"), tokens = number("tokens");
+  if (past < 1 || tokens < 1 || !op.getDomain().empty() || !op.is("Gather") ||
+      op.getInt("axis", 0) != 0)
+    return false;
+  auto table = op.getInputs()[0].getDefiningOp<ConstantOp>();
+  auto type = table ? staticTypeOf(table) : RankedTensorType();
+  auto ids = constantInts(op.getInputs()[1]);
+  if (!type || type.getRank() != 2 || table.getName().empty() ||
+      !isa<FloatType>(type.getElementType()) || !ids || ids->empty() ||
+      ids->size() % tokens != 0 || ids->front() < past)
+    return false;
+  for (auto [i, id] : llvm::enumerate(*ids))
+    if (id != ids->front() + int64_t(i) % tokens)
+      return false;
+  return isAdded(op->getResult(0));
 }
 
 bool Simplifier::worthFolding(NodeOp op, bool hasWeight) {
@@ -295,7 +356,7 @@ Step Simplifier::fold(NodeOp op) {
       if (auto from = op.getInputs()[0].getDefiningOp<ConstantOp>())
         name = from.getName().str();
   }
-  if (!worthFolding(op, hasWeight))
+  if (isPositionRows(op) || !worthFolding(op, hasWeight))
     return Step::Kept;
   for (Type type : llvm::concat<Type>(SmallVector<Type>(op->getOperandTypes()),
                                       SmallVector<Type>(op->getResultTypes())))

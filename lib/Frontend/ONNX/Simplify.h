@@ -73,10 +73,16 @@ private:
   int64_t unrollBudget;
 };
 
+/// Whether a node reads the rows of a table at the positions of a call that
+/// comes behind others, for a sum: learned positions of a model that generates.
+/// They depend on the call and are not folded.
+bool isPositionRows(NodeOp op);
+
 /// Brings a node of ai.onnx to its normal form. Normalize.cpp,
-/// NormalizeViews.cpp.
+/// NormalizeViews.cpp, NormalizeMasks.cpp.
 Step normalize(Simplifier &s, NodeOp op);
 Step normalizeView(Simplifier &s, NodeOp op);
+Step normalizeMask(Simplifier &s, NodeOp op);
 /// The form of opset 6 and before: `b` is aligned with the axes of `a` from
 /// `axis` on.
 Step normalizeBroadcast(Simplifier &s, NodeOp op);

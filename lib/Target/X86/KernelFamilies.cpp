@@ -30,7 +30,8 @@ struct Family {
 // Sorted by name. "rows" may be 0 where it stands behind the bar.
 static constexpr Family kFamilies[] = {
     {"attention", "batch tokens heads kv_heads head_dim ldq ldk ldv ldy|causal "
-                  "window scale_bits softcap_bits"},
+                  "window scale_bits softcap_bits bias_batch bias_heads "
+                  "bias_tokens"},
     {"attention_cache", "batch tokens heads kv_heads head_dim capacity ldq "
                         "ldy|causal window scale_bits softcap_bits cache_i8"},
     {"cache_append", "batch tokens heads head_dim capacity ldx|cache_i8"},
@@ -44,7 +45,7 @@ static constexpr Family kFamilies[] = {
     {"cross_scan", "batch directions height width d ldx ldy|"},
     {"depthwise_conv2d", "batch channels height width kh kw ldx ldy|silu"},
     {"dequantize_rows", "k ldq ldy|rows static_scale scale_each"},
-    {"embed", "rows d vocab ldy|format group zeros"},
+    {"embed", "rows d vocab ldy|format group zeros tokens first"},
     {"expand_channels", "rows channels scans ldy|ldu ldz"},
     {"gated_norm",
      "d ldx ldz ldy group|rows norm_before_gate eps_bits quant oscale_each "
@@ -107,6 +108,14 @@ static Error checkSizes(const KernelSpec &spec) {
       return failure(spec, "kv_heads does not divide heads");
     if (get("window") && !get("causal"))
       return failure(spec, "a window needs causal");
+    int64_t biases = get("bias_batch");
+    if (biases < 0 ||
+        (biases && (get("batch") % biases ||
+                    (get("bias_heads") != 1 &&
+                     get("bias_heads") != get("heads")) ||
+                    (get("bias_tokens") != 1 &&
+                     get("bias_tokens") != get("tokens")))))
+      return failure(spec, "the bias does not have the shape of the scores");
   }
   if (spec.family == "causal_conv1d") {
     if (get("kernel") > 16)
@@ -184,6 +193,10 @@ static Error checkSizes(const KernelSpec &spec) {
     return failure(spec, "a zero point is that of one scale");
   if (spec.family == "embed" && get("group") % 8)
     return failure(spec, "group is no multiple of 8");
+  if (spec.family == "embed" && get("tokens") &&
+      (get("tokens") < 0 || get("first") < 0 ||
+       get("rows") % get("tokens") != 0))
+    return failure(spec, "the rows are not those of whole sequences");
   if (spec.family == "embed" && (get("format") < 0 || get("format") > 7 ||
                                  (get("format") == 7 && get("group") <= 0)))
     return failure(spec, "format is not one of 0 .. 7, or a group is missing");

@@ -10,7 +10,9 @@
 ///                  y f32 [batch * tokens][ldy]; with cache_i8 a row of the
 /// caches is a f32 scale and head_dim s8, padded to a multiple of 4 bytes
 /// attention:       q, k, v f32 [batch * tokens][ldq, ldk, ldv], y f32 [batch *
-/// tokens][ldy]
+/// tokens][ldy], bias f32 [bias_batch][bias_heads][bias_tokens][tokens]
+///
+/// A bias is added to the scores; where it is -infinity, a key is not seen.
 ///
 /// Softmax is online (arXiv 2205.14135) over blocks of 32 keys that start at
 /// multiples of 32, whatever the call: a query's result is the same bit for bit
@@ -72,6 +74,7 @@ struct Item {
   int64_t count; ///< queries
   const float *q[kQueries];
   int64_t low[kQueries], high[kQueries]; ///< keys [low, high) are seen
+  const float *bias[kQueries];           ///< one for each key, where there are
   float largest[kQueries], total[kQueries], correction[kQueries];
   alignas(64) float keys[kKeys * kMaxDim];    ///< a block, [head_dim][kKeys]
   alignas(64) float scores[kQueries * kKeys]; ///< then probabilities
@@ -240,6 +243,17 @@ EFF_INLINE void softmaxBlock(Item &item, int64_t begin) {
     int32_t low = static_cast<int32_t>(item.low[i]),
             high = static_cast<int32_t>(item.high[i]);
     i32x16 seen0 = (j0 >= low) & (j0 < high), seen1 = (j1 >= low) & (j1 < high);
+    if (EFF_SPEC(bias_batch)) {
+      int64_t left = EFF_SPEC(tokens) - begin;
+      const float *bias = item.bias[i] + begin;
+      f32x16 b0 = loadFirst(bias, left), b1 = {};
+      if (left > 16)
+        b1 = loadFirst(bias + 16, left - 16);
+      s0 = s0 + b0;
+      s1 = s1 + b1;
+      seen0 = seen0 & (b0 > lowest);
+      seen1 = seen1 & (b1 > lowest);
+    }
     s0 = seen0 ? s0 : lowest;
     s1 = seen1 ? s1 : lowest;
     float m = maxLane(max(s0, s1));
@@ -375,8 +389,15 @@ EFF_INLINE void blocks(Item &item, const HeadRows &rows, int64_t low,
 struct Problem {
   const float *q;
   float *y;
+  const float *bias;
   bool cached;
 
+  EFF_INLINE const float *biasOf(int64_t b, int64_t head, int64_t token) const {
+    int64_t row = b % EFF_SPEC(bias_batch) * EFF_SPEC(bias_heads) +
+                  (EFF_SPEC(bias_heads) > 1 ? head : 0);
+    row = row * EFF_SPEC(bias_tokens) + (EFF_SPEC(bias_tokens) > 1 ? token : 0);
+    return bias + row * EFF_SPEC(tokens);
+  }
   EFF_INLINE HeadRows rowsOf(void *const *operands, const eff_call *call,
                              int64_t b, int64_t head) const {
     const char *k = static_cast<const char *>(operands[1]),
@@ -414,6 +435,8 @@ EFF_INLINE void attend(const Problem &problem, const HeadRows &rows,
     item.low[i] =
         EFF_SPEC(window) ? most(position - EFF_SPEC(window) + 1, 0) : 0;
     item.high[i] = EFF_SPEC(causal) ? least(position + 1, total) : total;
+    if (EFF_SPEC(bias_batch))
+      item.bias[i] = problem.biasOf(b, h0 + i % heads, t);
     low = least(low, item.low[i]);
     high = most(high, item.high[i]);
   }
@@ -448,8 +471,10 @@ EFF_INLINE void attend(const Problem &problem, const HeadRows &rows,
 
 EFF_INLINE void run(bool cached, void *const *operands, const eff_call *call,
                     int32_t thread, int32_t threads) {
+  const float *bias =
+      EFF_SPEC(bias_batch) ? static_cast<const float *>(operands[4]) : nullptr;
   Problem problem = {static_cast<const float *>(operands[0]),
-                     static_cast<float *>(operands[3]), cached};
+                     static_cast<float *>(operands[3]), bias, cached};
   int64_t tokens = EFF_SPEC(tokens), kvHeads = EFF_SPEC(kv_heads),
           group = EFF_SPEC(heads) / kvHeads;
   int64_t batch = EFF_SPEC(batch), share = least(group, kQueries);

@@ -7,8 +7,10 @@
 /// \file
 /// embed: ids s32 [rows], w [vocab][d] in the format that the constant `format`
 /// says, y f32 [rows][ldy]. Values are those of the format, exactly (int4 and
-/// int8: q * scale, or (q - zero) * scale, rounded once where zero is an integer). Threads split the columns, so that a single
-/// row is shared too.
+/// int8: q * scale, or (q - zero) * scale, rounded once where zero is an
+/// integer). Threads split the columns, so that a single row is shared too. With
+/// `tokens`, rows are those of positions: past + first, counted on in each
+/// sequence, the last one beyond the table.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -133,11 +135,15 @@ private:
 using namespace kernels;
 
 EFF_KERNEL(embed) {
-  (void)call;
-  int64_t d = EFF_SPEC(d);
+  int64_t d = EFF_SPEC(d), tokens = EFF_SPEC(tokens);
   Range blocks = split(ceilDiv(d, 16), thread, threads);
   for (int64_t row = 0; row < EFF_SPEC(rows); ++row) {
-    TableRow from(operands[1], static_cast<const int32_t *>(operands[0])[row]);
+    int64_t id =
+        tokens
+            ? least(call->past[row / tokens] + row % tokens + EFF_SPEC(first),
+                    EFF_SPEC(vocab) - 1)
+            : static_cast<const int32_t *>(operands[0])[row];
+    TableRow from(operands[1], id);
     float *y = static_cast<float *>(operands[2]) + row * EFF_SPEC(ldy);
     for (int64_t k = blocks.begin * 16; k < blocks.end * 16; k += 16)
       storeFirst(y + k, from.get(k, d - k), d - k);

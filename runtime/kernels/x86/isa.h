@@ -35,7 +35,8 @@ enum Isa : int64_t {
               X(norm_before_gate) X(heads) X(kv_heads) X(head_dim) X(half)     \
                   X(interleaved) X(scale_bits) X(capacity) X(causal) X(window) \
                       X(softcap_bits) X(kernel) X(silu) X(chunk)               \
-                          X(directions) X(scans) X(kh) X(kw)                   \
+                          X(directions) X(scans) X(kh) X(kw) X(bias_batch)     \
+                              X(bias_heads) X(bias_tokens) X(first)          \
                           EFF_INT8_CONSTANTS(X) EFF_SCAN_CONSTANTS(X)
 
 /// Of kernels that read or write integers, and of rotations.

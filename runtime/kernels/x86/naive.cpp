@@ -194,11 +194,17 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
 }
 
 void embed(const Step &s) {
-  for (int64_t r = 0; r < s.rows(); ++r)
+  for (int64_t r = 0; r < s.rows(); ++r) {
+    int64_t tokens = s.c("tokens");
+    int64_t id = tokens ? std::min(s.call.past[r / tokens] + r % tokens +
+                                       s.c("first"),
+                                   s.c("vocab") - 1)
+                        : s.op<int32_t>(0)[r];
     for (int64_t i = 0; i < s.c("d"); ++i)
       s.op<float>(2)[r * s.c("ldy") + i] = static_cast<float>(
-          weight(s.operands[1], s.c("format"), s.op<int32_t>(0)[r], i,
-                 s.c("vocab"), s.c("d"), s.c("group"), s.c("zeros")));
+          weight(s.operands[1], s.c("format"), id, i, s.c("vocab"), s.c("d"),
+                 s.c("group"), s.c("zeros")));
+  }
 }
 
 void patchify(const Step &s) {

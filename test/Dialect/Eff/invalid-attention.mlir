@@ -120,3 +120,37 @@ func.func @rope_c2_format(%x: tensor<1x4x24xf32>, %f: !eff.weight<2, bf16>) {
   %y = eff.rope %x, %f {heads = 6} : tensor<1x4x24xf32>, !eff.weight<2, bf16>
   return
 }
+
+// -----
+
+func.func @attention_c5_cache(%q: tensor<1x1x8xf32>, %c: !eff.cache<2x4, capacity = 8, f32>, %b: tensor<1x1x1x1xf32>) {
+  // expected-error @+1 {{C5: a bias goes with keys and values that are tensors}}
+  %y = eff.attention %q, %c, %c bias %b {heads = 2, kv_heads = 2, scale = 0.5 : f32, causal}
+    : tensor<1x1x8xf32>, !eff.cache<2x4, capacity = 8, f32>, !eff.cache<2x4, capacity = 8, f32>, tensor<1x1x1x1xf32>
+  return
+}
+
+// -----
+
+func.func @attention_c5_shape(%q: tensor<4x3x8xf32>, %b: tensor<3x1x1x3xf32>) {
+  // expected-error @+1 {{C5: the bias must be [P, 2 or 1, 3 or 1, 3] with a P that divides 4, got}}
+  %y = eff.attention %q, %q, %q bias %b {heads = 2, kv_heads = 2, scale = 0.5 : f32}
+    : tensor<4x3x8xf32>, tensor<4x3x8xf32>, tensor<4x3x8xf32>, tensor<3x1x1x3xf32>
+  return
+}
+
+// -----
+
+func.func @position_embed_c1(%w: !eff.weight<9x8, f32>) {
+  // expected-error @+1 {{C1: the result must be 1x2x8, got 1x2x9}}
+  %y = eff.position_embed %w : !eff.weight<9x8, f32> -> tensor<1x2x9xf32>
+  return
+}
+
+// -----
+
+func.func @position_embed_c2(%w: !eff.weight<9x8, f32>) {
+  // expected-error @+1 {{C2: offset must not be negative, got -1}}
+  %y = eff.position_embed %w {offset = -1} : !eff.weight<9x8, f32> -> tensor<1x2x8xf32>
+  return
+}

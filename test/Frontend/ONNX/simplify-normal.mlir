@@ -70,3 +70,21 @@ module {
     return %r#0, %r#1 : tensor<*xf32>, tensor<*xf32>
   }
 }
+
+// -----
+
+// The mask of the tokens, read at computed places and joined with what is always true: a view.
+
+// CHECK-LABEL: func.func @main
+// CHECK-SAME: (%[[M:.*]]: tensor<2x3xi1>)
+// CHECK: %[[R:.*]] = onnx.node "Reshape"(%[[M]], %{{.*}}) {{.*}} -> tensor<2x1x3xi1>
+// CHECK: %[[E:.*]] = onnx.node "Expand"(%[[R]], %{{.*}}) {{.*}} -> tensor<2x2x3xi1>
+// CHECK-NOT: onnx.node
+// CHECK: return %[[E]]
+func.func @main(%m: tensor<2x3xi1>) -> tensor<2x2x3xi1> {
+  %places = onnx.constant "" dense<[[[[0, 0], [0, 1], [0, 2]]], [[[1, 0], [1, 1], [1, -1]]]]> : tensor<2x1x3x2xi64>
+  %true = onnx.constant "" dense<true> : tensor<1x2x1xi1>
+  %g = onnx.node "GatherND"(%m, %places) since 13 : (tensor<2x3xi1>, tensor<2x1x3x2xi64>) -> tensor<2x1x3xi1>
+  %a = onnx.node "And"(%true, %g) since 7 : (tensor<1x2x1xi1>, tensor<2x1x3xi1>) -> tensor<2x2x3xi1>
+  return %a : tensor<2x2x3xi1>
+}

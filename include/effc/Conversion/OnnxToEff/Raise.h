@@ -26,6 +26,7 @@
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Pass/Pass.h"
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,6 +51,9 @@ struct RaiseOptions {
   /// The text of the genai_config.json beside the model, empty when there is
   /// none.
   std::string genaiConfig;
+  /// The window of attention over each key cache, by the name of its past, as a
+  /// graph bound to a long past shows it. A short past shows none.
+  std::map<std::string, int64_t> windows;
 };
 
 /// The name of an entry point of these options: `decode_b1`, `prefill_b1_t128`,

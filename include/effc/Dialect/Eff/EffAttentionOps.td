@@ -17,7 +17,8 @@ def Eff_AttentionOp : Eff_StatefulOp<"attention", [AllTypesMatch<["query", "resu
 
     *Semantics*: query `t` of row `b` is at position `i = past[b] + t` (caches) or `i = t` (tensors); key `j` is seen iff
     `j < past[b] + valid[b]` (caches) or `j < valid[b]` (tensors), `j <= i` when `causal`, and `j > i - window` when
-    `window > 0`. `s = scale * q . k_j`, with `softcap > 0`: `s = softcap * tanh(s / softcap)`;
+    `window > 0`. `s = scale * q . k_j`, with `softcap > 0`: `s = softcap * tanh(s / softcap)`, with a
+    bias `s = s + bias[b mod P, h, t, j]` (index 0 where its dimension is 1), where minus infinity hides the key;
     `y = sum_j softmax_j(s) v_j`; a query that sees no key gives 0.
 
     *Constraints*
@@ -26,6 +27,7 @@ def Eff_AttentionOp : Eff_StatefulOp<"attention", [AllTypesMatch<["query", "resu
     - C3: keys and values are both caches of `kv_heads x head_dim`, or both tensors
       `[batch, tokens, kv_heads * head_dim]`.
     - C4: `window` and `softcap` are not negative; a window needs `causal`.
+    - C5: a bias is `[P, heads or 1, tokens or 1, tokens]`, where `P` divides the batch; it goes with tensors.
 
     *Example*
     ```mlir
@@ -34,12 +36,15 @@ def Eff_AttentionOp : Eff_StatefulOp<"attention", [AllTypesMatch<["query", "resu
     ```
   }];
   let arguments = (ins Eff_Activations:$query, AnyTypeOf<[Eff_CacheType, Eff_Activations]>:$key,
-                       AnyTypeOf<[Eff_CacheType, Eff_Activations]>:$value, I64Attr:$heads, I64Attr:$kv_heads,
+                       AnyTypeOf<[Eff_CacheType, Eff_Activations]>:$value,
+                       Optional<Eff_StaticTensor<F32, 4>>:$bias, I64Attr:$heads, I64Attr:$kv_heads,
                        F32Attr:$scale, UnitAttr:$causal, DefaultValuedAttr<I64Attr, "0">:$window,
                        OptionalAttr<F32Attr>:$softcap);
   let results = (outs Eff_Activations:$result);
-  let assemblyFormat = "$query `,` $key `,` $value attr-dict `:` type($query) `,` type($key) `,` type($value)";
-
+  let assemblyFormat = [{
+    $query `,` $key `,` $value (`bias` $bias^)? attr-dict `:` type($query) `,` type($key) `,` type($value)
+    (`,` type($bias)^)?
+  }];
 }
 
 def Eff_CacheAppendOp : Eff_StatefulOp<"cache_append"> {
@@ -58,6 +63,27 @@ def Eff_CacheAppendOp : Eff_StatefulOp<"cache_append"> {
   }];
   let arguments = (ins Eff_Activations:$input, Eff_CacheType:$cache);
   let assemblyFormat = "$input `,` $cache attr-dict `:` type($input) `,` type($cache)";
+}
+
+def Eff_PositionEmbedOp : Eff_Op<"position_embed", [Pure]> {
+  let summary = "Looks the positions of the call's tokens up in a table";
+  let description = [{
+    Learned positions of a model that generates (GPT-2, OPT).
+
+    *Semantics*: `y[b, t, :] = table[min(past[b] + t + offset, rows - 1), :]`.
+
+    *Constraints*
+    - C1: the result is `[batch, tokens, d]` for a table of `[rows, d]`.
+    - C2: `offset` is not negative.
+
+    *Example*
+    ```mlir
+    %y = eff.position_embed %w {offset = 2} : !eff.weight<2050x64, f32> -> tensor<1x1x64xf32>
+    ```
+  }];
+  let arguments = (ins Eff_WeightMatrix:$table, DefaultValuedAttr<I64Attr, "0">:$offset);
+  let results = (outs Eff_Activations:$result);
+  let assemblyFormat = "$table attr-dict `:` type($table) `->` type($result)";
 }
 
 def Eff_RopeOp : Eff_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {

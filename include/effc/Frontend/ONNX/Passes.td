@@ -16,7 +16,8 @@ def OnnxBindPass : Pass<"onnx-bind", "::mlir::ModuleOp"> {
     arguments (`input_ids` is batch x tokens, `past_key_values.0.key` is batch x heads x past x head size, ...), from
     `dims`, and from expressions over these (`past + seq`). Arguments that follow from the position become constants
     and disappear from the signature: `attention_mask` is all ones, `position_ids` and `cache_position` count from
-    `past`, `use_cache_branch` is true. Caches and states stay arguments.
+    `past`, `use_cache_branch` is true. Caches and states stay arguments. With `keep-mask`, so does the
+    `attention_mask` of a graph without caches and states: its sequences may be padded.
 
     Dimensions that the file fixes win over the options. The module gets `onnx.bound`, a dictionary of the numbers
     used (`batch`, `tokens`, `past`, and every symbol), and `onnx.folded_inputs`, the names of arguments that went.
@@ -37,6 +38,7 @@ def OnnxBindPass : Pass<"onnx-bind", "::mlir::ModuleOp"> {
     Option<"batch", "batch", "int64_t", "1", "sequences in a call, at least 1">,
     Option<"tokens", "tokens", "int64_t", "1", "tokens of each sequence in a call, at least 1">,
     Option<"past", "past", "int64_t", "0", "tokens in the caches before the call, at least 0">,
+    Option<"keepMask", "keep-mask", "bool", "false", "a mask of a graph without states stays an argument">,
     ListOption<"dims", "dims", "std::string", "values of symbols, as NAME=VALUE">,
   ];
 }
