@@ -99,14 +99,29 @@ effc::compileKernels(const ModelLayout &layout, const WriteOptions &options) {
         size_t kernel = i % kernels, target = i / kernels;
         const X86Machine &machine = options.targets[target];
         std::string symbol = getSymbol(layout.kernels[kernel], target);
-        llvm::Expected<CompiledKernel> object =
-            texts[kernel].empty()
-                ? compileKernel(specs[kernel], machine, symbol)
-                : compileGeneric(texts[kernel], scratch[kernel], machine,
-                                 symbol);
-        if (!object)
-          return object.takeError();
-        objects[i] = std::move(*object);
+        std::string key;
+        std::optional<CompiledKernel> known;
+        if (options.kernels) {
+          key = machine.name() + '\n' + symbol + '\n' +
+                (texts[kernel].empty() ? specs[kernel].str()
+                                       : std::to_string(scratch[kernel]) +
+                                             '\n' + texts[kernel]);
+          known = options.kernels->find(key);
+        }
+        if (known) {
+          objects[i] = std::move(*known);
+        } else {
+          llvm::Expected<CompiledKernel> object =
+              texts[kernel].empty()
+                  ? compileKernel(specs[kernel], machine, symbol)
+                  : compileGeneric(texts[kernel], scratch[kernel], machine,
+                                   symbol);
+          if (!object)
+            return object.takeError();
+          objects[i] = std::move(*object);
+          if (options.kernels)
+            options.kernels->add(key, objects[i]);
+        }
         std::lock_guard<std::mutex> lock(mutex);
         if (options.progress)
           options.progress({WriteProgress::Kernels, ++done, count});

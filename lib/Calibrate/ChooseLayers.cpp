@@ -7,6 +7,7 @@
 #include "effc/Calibrate/ChooseLayers.h"
 
 #include "ObservedModel.h"
+#include "effc/Artifact/KernelCache.h"
 #include "effc/Compress/Collapse.h"
 #include "effc/Dialect/Eff/Transforms/Collapse.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
@@ -135,6 +136,7 @@ public:
     CalibrateOptions compile;
     compile.threads = options.threads;
     compile.interrupt = options.interrupt;
+    compile.kernels = kernels;
     auto engine = compileEngine(module, compile);
     if (!engine)
       return engine.takeError();
@@ -181,6 +183,7 @@ public:
 
 private:
   const ChooseLayersOptions &options;
+  std::shared_ptr<KernelCache> kernels = std::make_shared<KernelCache>();
   Arrays arrays;
 };
 

@@ -242,6 +242,7 @@ effc::compileEngine(ModuleOp module, const CalibrateOptions &options) {
   write.targets = {X86Machine::host()};
   write.output = path.str().str();
   write.jobs = options.threads;
+  write.kernels = options.kernels;
   write.model["config"] = describeConfig(module);
   if (options.progress)
     write.progress = [&options](const WriteProgress &p) {

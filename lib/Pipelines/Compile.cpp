@@ -8,6 +8,7 @@
 #include "effc/Pipelines/Compile.h"
 #include "effc/Pipelines/Compress.h"
 
+#include "ChooseFormats.h"
 #include "Decisions.h"
 #include "ErrorCatcher.h"
 #include "Frontend.h"
@@ -73,6 +74,14 @@ WriteOptions writeOptions(ModuleOp model, const CompileOptions &options,
       llvm::json::Object{{"quant", options.quant}, {"group", options.group}};
   if (!options.recipe.empty())
     write.manifest["recipe"] = llvm::json::Object{{"name", options.recipe}};
+  if (auto formats = model->getAttrOfType<DictionaryAttr>(kPrecisionAttr)) {
+    llvm::json::Object precision;
+    for (NamedAttribute format : formats)
+      precision[format.getName().getValue()] =
+          cast<StringAttr>(format.getValue()).getValue();
+    write.manifest.getObject("recipe")->try_emplace("precision",
+                                                    std::move(precision));
+  }
   llvm::json::Object config = describeConfig(model);
   // generation_config.json knows better than config.json which tokens end a
   // text.
@@ -378,9 +387,8 @@ effc::compileModel(const CompileOptions &options,
   if (!tokenizer)
     return tokenizer.takeError();
 
-  if (!options.recipe.empty())
-    if (llvm::Error error = checkRecipe(options))
-      return std::move(error);
+  if (llvm::Error error = checkRecipe(options))
+    return std::move(error);
 
   Compilation compilation(context, options, observer, result);
   auto model = compilation.raise();

@@ -6,8 +6,11 @@
 
 #include "effc/Pipelines/Compress.h"
 
+#include "ChooseFormats.h"
+#include "TemporaryDirectory.h"
 #include "effc/Calibrate/Calibrate.h"
 #include "effc/Calibrate/ChooseLayers.h"
+#include "effc/Calibrate/ChoosePrecision.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Dialect/Eff/WeightValues.h"
 #include "effc/Pipelines/Lower.h"
@@ -17,47 +20,22 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
 
 using namespace effc;
 using namespace mlir;
 
 namespace {
-/// A directory that goes with its object.
-class TemporaryDirectory {
-public:
-  TemporaryDirectory() = default;
-  TemporaryDirectory(const TemporaryDirectory &) = delete;
-  TemporaryDirectory &operator=(const TemporaryDirectory &) = delete;
-  ~TemporaryDirectory() {
-    if (!path.empty())
-      llvm::sys::fs::remove_directories(path);
-  }
-
-  llvm::Expected<std::string> getFile(const llvm::Twine &name) {
-    if (path.empty())
-      if (std::error_code error =
-              llvm::sys::fs::createUniqueDirectory("effc-calibration", path))
-        return makeError(ErrorCode::CannotWrite, "a calibration cannot be kept",
-                         {}, error.message());
-    llvm::SmallString<128> file(path);
-    llvm::sys::path::append(file, name);
-    return file.str().str();
-  }
-
-private:
-  llvm::SmallString<128> path;
-};
-
 /// The calibrations of one compilation.
 class Calibrator {
 public:
   Calibrator(const CompileOptions &options, llvm::StringRef tokenizer,
-             const CompileObserver &observer)
-      : options(options), tokenizer(tokenizer), observer(observer) {}
+             const CompileObserver &observer, TemporaryDirectory &directory)
+      : options(options), tokenizer(tokenizer), observer(observer),
+        directory(directory) {}
 
   llvm::Expected<std::string> run(ModuleOp model, const RecipeStep &step);
+  /// The samples of the compilation.
+  CalibrateOptions getSamples() const;
 
 private:
   llvm::Expected<CalibrateOptions> getSettings(const RecipeStep &step);
@@ -65,15 +43,12 @@ private:
   const CompileOptions &options;
   llvm::StringRef tokenizer;
   const CompileObserver &observer;
-  TemporaryDirectory directory;
+  TemporaryDirectory &directory;
   unsigned count = 0;
 };
 } // namespace
 
-/// The options of the step `calibrate`: `hessian`, `states`,
-/// `percentile=ALPHA`, and any of --observe.
-llvm::Expected<CalibrateOptions>
-Calibrator::getSettings(const RecipeStep &step) {
+CalibrateOptions Calibrator::getSamples() const {
   CalibrateOptions settings;
   settings.samples = options.calibration.samples;
   settings.sampleCount = options.calibration.count;
@@ -82,6 +57,14 @@ Calibrator::getSettings(const RecipeStep &step) {
   settings.threads = options.jobs;
   settings.progress = observer.progress;
   settings.warning = observer.warning;
+  return settings;
+}
+
+/// The options of the step `calibrate`: `hessian`, `states`,
+/// `percentile=ALPHA`, and any of --observe.
+llvm::Expected<CalibrateOptions>
+Calibrator::getSettings(const RecipeStep &step) {
+  CalibrateOptions settings = getSamples();
   std::vector<std::string> requests;
   for (const auto &[name, value] : step.options) {
     if (name == "hessian") {
@@ -134,16 +117,44 @@ llvm::Expected<std::string> Calibrator::run(ModuleOp model,
   return *path;
 }
 
+/// The recipe that the options name or stand for.
+static llvm::Expected<Recipe> getRecipe(const CompileOptions &options) {
+  auto recipe = options.recipe.empty()
+                    ? parseRecipe("quantize format=" + options.quant +
+                                      " group=" + std::to_string(options.group),
+                                  "--quant")
+                    : findRecipe(options.recipe);
+  if (recipe && PrecisionBudget::parse(options.precision))
+    if (llvm::Error error = recipe->choosePrecision(options.precision))
+      return std::move(error);
+  return recipe;
+}
+
+/// Whether the formats of layers stand in a file.
+static bool hasPrecisionFile(const CompileOptions &options) {
+  return !options.precision.empty() &&
+         !PrecisionBudget::parse(options.precision);
+}
+
 llvm::Error effc::checkRecipe(const CompileOptions &options) {
-  auto recipe = findRecipe(options.recipe);
+  auto recipe = getRecipe(options);
   if (!recipe)
     return recipe.takeError();
-  if (!recipe->needsCalibration() || !options.calibration.samples.empty() ||
-      !options.calibration.load.empty())
+  if (!options.calibration.samples.empty())
+    return llvm::Error::success();
+  bool hasKept = !options.calibration.load.empty();
+  if (recipe->needsSamples() && !hasPrecisionFile(options))
+    return makeError(
+        ErrorCode::NeedsCalibration,
+        "the recipe '" + recipe->name + "' needs samples", {},
+        "it chooses by what the model makes of them",
+        "give --calib FILE: a text of some 50,000 words of the kind that the "
+        "model will read, or an .npz of images");
+  if (!recipe->needsCalibration() || hasKept)
     return llvm::Error::success();
   return makeError(
       ErrorCode::NeedsCalibration,
-      "the recipe '" + options.recipe + "' needs samples", {},
+      "the recipe '" + recipe->name + "' needs samples", {},
       "it chooses scales by what the model computes",
       "give --calib FILE: a text of some 50,000 words of the kind that the "
       "model will read, or an .npz of images");
@@ -240,16 +251,14 @@ llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
   if (options.requantize)
     if (llvm::Error error = freeIntegers(model))
       return error;
-  auto recipe = options.recipe.empty()
-                    ? parseRecipe("quantize format=" + options.quant +
-                                      " group=" + std::to_string(options.group),
-                                  "--quant")
-                    : findRecipe(options.recipe);
+  auto recipe = getRecipe(options);
   if (!recipe)
     return recipe.takeError();
   auto *dialect = model.getContext()->getLoadedDialect<eff::EffDialect>();
   dialect->progress = observer.progress;
-  Calibrator calibrator(options, tokenizer, observer);
+  TemporaryDirectory directory;
+  Calibrator calibrator(options, tokenizer, observer, directory);
+  std::string precision;
   RecipeActions actions;
   actions.calibrate = [&](ModuleOp module, const RecipeStep &step) {
     size_t before = decisions.size();
@@ -263,9 +272,25 @@ llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
   actions.warn = observer.warning;
   actions.progress = observer.progress;
   actions.isQuantFlag = options.recipe.empty();
-  if (!options.precision.empty())
-    actions.settings.emplace_back("precision", options.precision);
+  actions.choosePrecision =
+      [&](ModuleOp module, const RecipeStep &step,
+          const QuantiseSteps &rest) -> llvm::Expected<std::string> {
+    auto file = directory.getFile("precision.json");
+    if (!file)
+      return file.takeError();
+    if (llvm::Error error = chooseFormats(
+            module, step, rest, calibrator.getSamples(), *file, decisions))
+      return std::move(error);
+    precision = *file;
+    return precision;
+  };
+  if (hasPrecisionFile(options)) {
+    precision = options.precision;
+    actions.settings.emplace_back("precision", precision);
+  }
   llvm::Error error = applyRecipe(model, *recipe, actions);
   dialect->progress = nullptr;
-  return error;
+  if (error || precision.empty())
+    return error;
+  return recordPrecision(model, precision);
 }

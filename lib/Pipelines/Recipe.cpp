@@ -37,8 +37,44 @@ std::optional<llvm::StringRef> RecipeStep::get(llvm::StringRef option) const {
 
 bool Recipe::needsCalibration() const {
   return llvm::any_of(steps, [](const RecipeStep &step) {
-    return step.name == "calibrate" || step.has("budget");
+    return step.name == "calibrate";
+  }) || needsSamples();
+}
+
+bool Recipe::needsSamples() const {
+  return llvm::any_of(steps, [](const RecipeStep &step) {
+    return step.name == "choose-precision" || step.has("budget");
   });
+}
+
+llvm::Error Recipe::choosePrecision(llvm::StringRef budget) {
+  auto [name, value] = budget.split('=');
+  RecipeStep step{"choose-precision", {{name.str(), value.str()}}, 0};
+  auto old = llvm::find_if(steps, [](const RecipeStep &other) {
+    return other.name == "choose-precision";
+  });
+  if (old != steps.end()) {
+    // What it chooses among stays.
+    for (const auto &option : old->options)
+      if (option.first != "bits" && option.first != "bytes" &&
+          option.first != "time")
+        step.options.push_back(option);
+    step.line = old->line;
+    *old = std::move(step);
+    return llvm::Error::success();
+  }
+  auto at = llvm::find_if(steps, [](const RecipeStep &other) {
+    return other.name == "quantize";
+  });
+  if (at == steps.end())
+    return makeError(ErrorCode::BadRecipe,
+                     "the recipe '" + this->name +
+                         "' gives no weights formats to choose from",
+                     {}, "it has no step quantize",
+                     "leave --precision out, or take another recipe");
+  step.line = at->line;
+  steps.insert(at, std::move(step));
+  return llvm::Error::success();
 }
 
 std::vector<llvm::StringRef> effc::listRecipes() {
@@ -50,7 +86,8 @@ std::vector<llvm::StringRef> effc::listRecipes() {
 
 /// Words that are steps but no passes.
 static bool isAction(llvm::StringRef name) {
-  return name == "require" || name == "calibrate";
+  return name == "require" || name == "calibrate" ||
+         name == "choose-precision";
 }
 
 static llvm::Error badStep(llvm::StringRef recipe, unsigned line,
@@ -77,8 +114,8 @@ llvm::Expected<Recipe> effc::parseRecipe(llvm::StringRef text,
     RecipeStep step{words.front().str(), {}, line};
     if (!isAction(step.name) && !PassInfo::lookup("eff-" + step.name))
       return badStep(name, line, "there is no step '" + words.front() + "'",
-                     "steps are require, calibrate and the "
-                     "passes eff-... of docs/reference/passes.md");
+                     "steps are require, calibrate, choose-precision and "
+                     "the passes eff-... of docs/reference/passes.md");
     for (llvm::StringRef word : llvm::drop_begin(words)) {
       auto [option, value] = word.split('=');
       bool hasValue = word.contains('=');
@@ -127,12 +164,16 @@ public:
 private:
   llvm::Error checkIsFloat();
   llvm::Error require(const RecipeStep &step);
-  llvm::Error runPass(const RecipeStep &step);
+  llvm::Error runPass(ModuleOp module, const RecipeStep &step);
+  llvm::Error choosePrecision(size_t index);
+  llvm::Error applyFormats(ModuleOp module, size_t first, bool isTrial);
 
   ModuleOp model;
   const Recipe &recipe;
   const RecipeActions &actions;
   std::string calibration;
+  /// Formats of layers that a step has chosen.
+  std::string precision;
 };
 } // namespace
 
@@ -182,7 +223,7 @@ static bool takes(StringRef pass, StringRef option) {
   return llvm::is_contained(kOptions, std::pair(pass, option));
 }
 
-llvm::Error Application::runPass(const RecipeStep &step) {
+llvm::Error Application::runPass(ModuleOp module, const RecipeStep &step) {
   std::string options;
   // Paths may hold spaces.
   auto add = [&](StringRef name, StringRef value) {
@@ -195,6 +236,9 @@ llvm::Error Application::runPass(const RecipeStep &step) {
   if (!calibration.empty() && takes(step.name, "calibration") &&
       !step.has("calibration"))
     add("calibration", calibration);
+  if (!precision.empty() && takes(step.name, "precision") &&
+      !step.has("precision"))
+    add("precision", precision);
   for (const auto &[name, value] : actions.settings)
     if (takes(step.name, name) && !step.has(name))
       add(name, value);
@@ -212,8 +256,63 @@ llvm::Error Application::runPass(const RecipeStep &step) {
         recipe.name, step.line,
         "the step '" + step.name + "' does not take '" + options + "'",
         "docs/reference/passes.md lists the options of eff-" + step.name);
-  return runPasses(pm, model, "applying the recipe's step " + step.name,
+  return runPasses(pm, module, "applying the recipe's step " + step.name,
                    actions.warn);
+}
+
+/// The steps behind `first` that give weights and activations formats.
+llvm::Error Application::applyFormats(ModuleOp module, size_t first,
+                                      bool isTrial) {
+  for (const RecipeStep &step : llvm::drop_begin(recipe.steps, first + 1)) {
+    if (step.name == "quantize") {
+      RecipeStep changed{step.name, {}, step.line};
+      for (const auto &[name, value] : step.options)
+        if (name != (isTrial ? "tables" : "gptq"))
+          changed.options.emplace_back(name, value);
+      if (isTrial)
+        changed.options.emplace_back("tables", "keep");
+      if (llvm::Error error = runPass(module, changed))
+        return error;
+    } else if (step.name == "quantize-activations" && isTrial) {
+      if (llvm::Error error = runPass(module, step))
+        return error;
+    }
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error Application::choosePrecision(size_t index) {
+  const RecipeStep &step = recipe.steps[index];
+  bool isGiven = llvm::any_of(actions.settings, [](const auto &setting) {
+    return setting.first == "precision";
+  });
+  if (isGiven)
+    return llvm::Error::success();
+  QuantiseSteps rest;
+  bool quantises = false;
+  for (const RecipeStep &other : llvm::drop_begin(recipe.steps, index + 1)) {
+    quantises |= other.name == "quantize";
+    rest.activations |=
+        other.name == "quantize-activations" ||
+        (other.name == "quantize" &&
+         other.get("format").value_or("").ends_with("-dynamic"));
+  }
+  if (!quantises)
+    return badStep(recipe.name, step.line,
+                   "no step quantize follows choose-precision",
+                   "write quantize format=w4a8 or the like behind it");
+  rest.apply = [&](ModuleOp module, StringRef file, bool isTrial) {
+    precision = file.str();
+    llvm::Error error = applyFormats(module, index, isTrial);
+    precision.clear();
+    return error;
+  };
+  llvm::Expected<std::string> path =
+      actions.choosePrecision(model, step, rest);
+  if (!path)
+    return path.takeError();
+  precision = std::move(*path);
+  return llvm::Error::success();
 }
 
 llvm::Error Application::run() {
@@ -235,9 +334,12 @@ llvm::Error Application::run() {
       llvm::Expected<RecipeStep> chosen = actions.chooseLayers(model, step);
       if (!chosen)
         return chosen.takeError();
-      if (llvm::Error error = runPass(*chosen))
+      if (llvm::Error error = runPass(model, *chosen))
         return error;
-    } else if (llvm::Error error = runPass(step)) {
+    } else if (step.name == "choose-precision") {
+      if (llvm::Error error = choosePrecision(index))
+        return error;
+    } else if (llvm::Error error = runPass(model, step)) {
       return error;
     }
   }

@@ -50,7 +50,8 @@ struct Layer {
   std::string name, format, before, reason;
   std::optional<double> bytesBefore, error;
   uint64_t bytes = 0;
-  double seconds = 0; ///< to read it once
+  double seconds = 0;     ///< to read it once
+  bool isChosen = false;  ///< the reason is that of a search
 };
 
 std::string textOf(const json &object, const char *name) {
@@ -125,10 +126,14 @@ std::vector<Layer> makeLayers(const Manifest &manifest,
       layer.bytesBefore = before;
     if (const std::string *from = decision.find("From"))
       layer.before = *from;
-    // Of several reasons, that of the format.
+    // Of several reasons, that of the format, and of the search for it.
+    bool isChosen = decision.pass == "choose-precision";
     if (const std::string *reason = decision.find("Reason");
-        reason && (layer.reason.empty() || decision.find("BytesBefore")))
+        reason &&
+        (layer.reason.empty() || isChosen ||
+         (decision.find("BytesBefore") && !layer.isChosen)))
       layer.reason = *reason;
+    layer.isChosen |= isChosen;
     if (auto error = decision.number("OutputError"))
       layer.error = error;
   }
@@ -191,6 +196,17 @@ void printDecisions(const std::vector<Decision> &decisions, bool each) {
   }
 }
 
+/// What `effc compile --precision FILE` takes.
+int printFormats(const ModelInfo &info) {
+  json recipe = json::parse(info.manifest.recipe, nullptr, false);
+  if (!recipe.is_object() || !recipe.contains("precision"))
+    return reportError(fail(Code::BadOption,
+                            "the layers have no formats of their own",
+                            info.path, "it was compiled without --precision"));
+  std::printf("%s\n", recipe["precision"].dump(2).c_str());
+  return 0;
+}
+
 json toJson(const ModelInfo &info, const std::vector<Layer> &layers,
             const std::vector<Decision> &decisions) {
   auto optional = [](std::optional<double> value) {
@@ -229,25 +245,30 @@ json toJson(const ModelInfo &info, const std::vector<Layer> &layers,
 
 int tools::explainVerb(const Invocation &call) {
   std::string path, pass;
-  bool asJson = false, each = false;
+  bool asJson = false, each = false, formats = false;
   int top = 40;
   cli::Command command(
       "explain", "Shows what the compiler decided about a model, and why.",
       "MODEL.eff",
       {call.program + " explain model.eff",
        call.program + " explain model.eff --pass eff-fuse-epilogue --all",
-       call.program + " explain model.eff --json"});
+       call.program + " explain model.eff --json",
+       call.program + " explain model.eff --precision > formats.json"});
   command.positional("MODEL", path);
   command.option("top", 0, top, "N",
                  "show the first N weights of the file; 0: all", 0, 1 << 30);
   command.option("pass", 0, pass, "NAME", "the decisions of one pass only");
   command.flag("all", 'a', each, "every decision with its numbers");
   command.flag("json", 0, asJson, "print one JSON object");
+  command.flag("precision", 0, formats,
+               "print the formats of layers, for --precision of a compilation");
   if (int status = parseOrHelp(command, call); status >= 0)
     return status;
   auto info = readInfo(path);
   if (!info)
     return reportError(info.error());
+  if (formats)
+    return printFormats(*info);
   std::vector<Decision> decisions = readDecisions(info->manifest.text);
   // The rate at which one token's weights come from memory.
   auto roofs = knownRoofs(usableCpus().defaultThreads());

@@ -18,6 +18,7 @@ RECIPES = {
     "quamba2-w8a8": ("mamba2-tiny", 0.03),
     "quamba2-w4a8": ("mamba2-tiny", 0.25),
     "quamba2-w4a16": ("mamba2-tiny", 0.25),
+    "quamba2-mixed": ("mamba2-tiny", 0.25),
     "llm-w8a8": ("llama-tiny", 0.03),
     "llm-w4a8": ("llama-tiny", 0.25),
     "llm-w4a16": ("llama-tiny", 0.25),
@@ -88,6 +89,94 @@ class Recipes(unittest.TestCase):
         self.assertLess(divergence(mixed, compiled("mamba2-tiny")), divergence(plain, compiled("mamba2-tiny")))
 
 
+def logits(path):
+    """Of fixed tokens, exactly."""
+    ids = np.random.default_rng(5).integers(1, 1024, 40, dtype=np.int32)
+    return Model(path).session(sequences=1).score(0, ids)
+
+
+class Causality(unittest.TestCase):
+    def test_quamba_invariant_7_no_token_changes_an_earlier_one(self):
+        ids = np.random.default_rng(4).integers(1, 1024, 48, dtype=np.int32)
+        for recipe in ("quamba", "quamba2-w8a8", "quamba2-w4a8", "llm-w4a8"):
+            model = Model(compiled(RECIPES[recipe][0], "--recipe", recipe, *CALIB))
+            before = np.array(model.session(sequences=1).score(0, ids))
+            for at in (1, 20, 47):
+                with self.subTest(recipe=recipe, at=at):
+                    changed = ids.copy()
+                    changed[at] = (changed[at] + 17) % 1024
+                    after = np.array(model.session(sequences=1).score(0, changed))
+                    np.testing.assert_array_equal(before[:at], after[:at])
+                    self.assertFalse(np.array_equal(before[at], after[at]))
+
+
+class Mixed(unittest.TestCase):
+    """Formats of layers: given, or chosen within a budget."""
+
+    def file(self, formats):
+        path = SCRATCH / "formats.json"
+        path.write_text(formats if isinstance(formats, str) else json.dumps(formats))
+        return str(path)
+
+    def decisions(self, path, name):
+        return [d["values"] for d in json.loads(run("explain", path, "--json").stdout)["decisions"]
+                if d["pass"] == "choose-precision" and d["name"] == name]
+
+    def test_quamba2_invariant_10_all_layers_w4a8_are_the_recipe_w4a8(self):
+        plain = compiled("mamba2-tiny", "--recipe", "quamba2-w4a8", *CALIB)
+        mixed = SCRATCH / "all-w4a8.eff"
+        run("compile", EXAMPLES / "mamba2-tiny.onnx", "-o", mixed, "-q", "--recipe", "quamba2-mixed", *CALIB,
+            "--precision", self.file({"layers.": "w4a8"}))
+        np.testing.assert_array_equal(logits(mixed), logits(plain))
+        weights = [json.loads(run("inspect", path, "--json").stdout)["weights"] for path in (plain, mixed)]
+        self.assertEqual(*([(w["name"], w["format"], w["bytes"]) for w in each] for each in weights))
+
+    def test_every_linear_may_have_any_format(self):
+        names = ("w4a8", "w4a16", "w8a8", "w8a16", "w16a16")
+        whole = compiled("mamba2-tiny")
+        for i in range(5):
+            formats = {f"layers.{layer}.mixer.{part}": names[(i + 2 * layer + (part == "out_proj")) % 5]
+                       for layer in range(2) for part in ("in_proj", "out_proj")}
+            with self.subTest(formats):
+                path = SCRATCH / "any.eff"
+                run("compile", EXAMPLES / "mamba2-tiny.onnx", "-o", path, "-q", "--recipe", "quamba2-w4a8", *CALIB,
+                    "--precision", self.file(formats))
+                self.assertLess(divergence(path, whole), 0.25)
+
+    def test_the_search_is_kept_explained_and_can_be_given_back(self):
+        path = compiled("mamba2-tiny", "--recipe", "quamba2-mixed", *CALIB)
+        formats = json.loads(run("explain", path, "--precision").stdout)
+        self.assertEqual(len(formats), 4)
+        self.assertEqual(formats, {c["Remark"]: c["Format"] for c in self.decisions(path, "FormatChosen")})
+        tried = {}
+        for trial in self.decisions(path, "FormatTried"):
+            tried.setdefault(trial["Remark"], {})[trial["Format"]] = float(trial["Divergence"])
+        self.assertEqual({len(each) for each in tried.values()}, {3})
+        total = self.decisions(path, "FormatsChosen")[0]
+        self.assertAlmostEqual(sum(tried[name][formats[name]] for name in formats), float(total["Estimated"]), 6)
+        # Divergences of independent errors add up; twice is not far off for errors this large.
+        self.assertLess(float(total["Measured"]), 2 * float(total["Estimated"]) + 1e-3)
+        for layer in json.loads(run("explain", path, "--json").stdout)["layers"]:
+            if layer["name"] in formats:
+                self.assertIn("divergence", layer["reason"])
+        again = SCRATCH / "again.eff"
+        run("compile", EXAMPLES / "mamba2-tiny.onnx", "-o", again, "-q", "--recipe", "quamba2-mixed", *CALIB,
+            "--precision", self.file(formats))
+        np.testing.assert_array_equal(logits(again), logits(path))
+        self.assertEqual(json.loads(run("explain", again, "--precision").stdout), formats)
+
+    def test_the_same_bytes_twice_and_the_budget_holds(self):
+        paths = [SCRATCH / f"budget{i}.eff" for i in range(2)]
+        for jobs, path in zip(("1", "2"), paths):
+            run("compile", EXAMPLES / "llama-tiny.onnx", "-o", path, "-q", "-j", jobs, "--recipe", "llm-w4a8",
+                "--calib", str(TEXT), "--calib-samples", "2", "--precision", "bits=6")
+        self.assertEqual(digest(paths[0]), digest(paths[1]))
+        total = self.decisions(paths[0], "FormatsChosen")[0]
+        self.assertEqual(total["Budget"], "bits=6")
+        self.assertLessEqual(float(total["Spent"].removeprefix("bits=")), 6)
+        self.assertGreater(len(set(json.loads(run("explain", paths[0], "--precision").stdout).values())), 1)
+
+
 class Refusals(unittest.TestCase):
     def refuse(self, code, *words, model="llama-tiny", flags=()):
         output = SCRATCH / "refused.eff"
@@ -129,6 +218,25 @@ class Refusals(unittest.TestCase):
         kept = SCRATCH / "other.calib"
         run("calibrate", EXAMPLES / "mamba-tiny.onnx", "-q", *CALIB, "--calib-out", kept)
         self.refuse("EFF0413", model="mamba2-tiny", flags=("--recipe", "quamba2-w8a8", "--calib-in", str(kept)))
+
+    def test_budgets_for_formats(self):
+        flags = ("--recipe", "quamba2-w4a8", "--precision")
+        self.refuse("EFF0405", "bits=4.", model="mamba2-tiny", flags=(*flags, "bits=3", *CALIB))
+        self.refuse("EFF0404", "--calib", model="mamba2-tiny", flags=(*flags, "bits=5"))
+        self.refuse("EFF0404", "--calib", model="mamba2-tiny", flags=("--recipe", "quamba2-mixed"))
+        self.refuse("EFF0402", "quantize", model="mamba2-tiny",
+                    flags=("--recipe", self.file("calibrate\nrotate online\n"), "--precision", "bits=5", *CALIB))
+        for step in ("choose-precision", "choose-precision bits=5 time=2", "choose-precision bits=5 formats=w3a3",
+                     "choose-precision bits=5 samples=0"):
+            with self.subTest(step):
+                text = f"calibrate\n{step}\nquantize format=w4a8\nquantize-activations\n"
+                self.refuse("EFF0402", model="mamba2-tiny", flags=("--recipe", self.file(text), *CALIB))
+        self.refuse("EFF0402", "follows", model="mamba2-tiny",
+                    flags=("--recipe", self.file("choose-precision bits=5\n"), *CALIB))
+
+    def test_a_model_that_is_quantised_already(self):
+        self.refuse("EFF0403", "quantised already", model="mamba2-tiny", flags=(
+            "--recipe", self.file("quantize format=w8a16\ncalibrate\nquantize format=w4a16\n"), *CALIB))
 
     def test_precision_files(self):
         path = SCRATCH / "bad.json"

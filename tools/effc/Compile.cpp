@@ -289,7 +289,8 @@ int effc::driver::compileVerb(const Invocation &call) {
   command.flag("print-recipe", 0, flags.printRecipe,
                "print the recipe, to be changed and given back as a file");
   command.option("precision", 0, flags.precision, "FILE",
-                 "JSON with formats of layers: {\"layers.0.\": \"w4a16\"}");
+                 "JSON with formats of layers: {\"layers.0.\": \"w4a16\"}, or "
+                 "bits=N, bytes=N or time=N to choose them within");
   command.section("samples for recipes");
   command.option("calib", 0, flags.calib, "FILE",
                  "text, .npz of images, .npz or .npy of token ids");

@@ -13,6 +13,7 @@
 #include "mlir/IR/MLIRContext.h"
 
 #include <cstring>
+#include <random>
 
 using namespace effc;
 
@@ -111,6 +112,42 @@ TEST_F(PackWeightTest, EveryLayoutHoldsTheRoundedValues) {
             << format << " (" << r << ", " << i << ")";
       }
     }
+  }
+}
+
+// unpack(pack(q)) = q: values that are integers times a power of two come back
+// as they are, at random shapes.
+TEST_F(PackWeightTest, Quamba2Invariant6_PackingRoundTrip) {
+  std::mt19937_64 random(6);
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
+  for (int round = 0; round < 12; ++round) {
+    int64_t n = pick(1, 150), group = 8 << pick(0, 4), k = pick(1, 20) * 16;
+    bool four = round % 2 == 0;
+    std::string format = four ? "#eff.int4<group = " + std::to_string(group) +
+                                    (round % 4 ? ">" : ">, nibble16")
+                              : round % 4 == 1 ? "#eff.int8"
+                                               : "#eff.int8, quad16";
+    std::vector<float> values(n * k);
+    int64_t width = four ? group : k;
+    for (int64_t r = 0; r < n; ++r)
+      for (int64_t at = 0; at < k; at += width) {
+        float scale = std::ldexp(1.0f, int(pick(-6, 6)));
+        for (int64_t i = at; i < std::min(at + width, k); ++i)
+          values[r * k + i] = scale * float(four ? pick(-7, 7) : pick(-127, 127));
+        // The value that the scale follows from.
+        values[r * k + at] = scale * (four ? -8.0f : 127.0f);
+      }
+    std::string shape = std::to_string(n) + "x" + std::to_string(k);
+    eff::WeightType type = typeOf(shape + ", " + format);
+    ASSERT_TRUE(type) << format;
+    std::vector<uint8_t> packed =
+        pack(type, RowSource{Rows{values, k}}, unsigned(pick(1, 3)));
+    for (int64_t r = 0; r < n; ++r)
+      for (int64_t i = 0; i < k; ++i)
+        ASSERT_EQ(valueAt(type, packed, r, i), values[r * k + i])
+            << format << " " << shape << " (" << r << ", " << i << ")";
   }
 }
 

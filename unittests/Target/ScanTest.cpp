@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cmath>
+#include <random>
 
 using namespace effc;
 
@@ -164,6 +165,40 @@ TEST(SsdTest, LengthsOfChunks) {
                         {true, false, true, codes, false})
               .checkAll();
         }
+}
+
+// A prompt at once, in chunks of 64 and token by token: the same results and
+// the same states, also for prompts shorter than a convolution and longer than
+// a chunk. Against the sequential reference: checkAll.
+TEST(SsmTest, QuambaInvariant4_ScanEquivalence) {
+  std::mt19937_64 random(4);
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
+  for (int32_t tokens : {1, 3, int(pick(4, 40)), 65}) {
+    Scan scan{pick(0, 1) == 1, pick(0, 1) == 1, pick(0, 1) == 1, "", false};
+    int64_t groups = pick(1, 3), channels = groups * pick(1, 30);
+    Call call(1, tokens);
+    ScanCase s = ScanCase::ssm(channels, pick(1, 20), groups, call, scan);
+    s.checkAll();
+    s.checkChunkEqualsSteps();
+  }
+}
+
+TEST(SsdTest, QuambaInvariant4_ScanEquivalence) {
+  std::mt19937_64 random(5);
+  auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
+  for (int32_t tokens : {1, 3, int(pick(4, 62)), int(pick(65, 130))}) {
+    Scan scan{pick(0, 1) == 1, false, pick(0, 1) == 1, "", false};
+    int64_t groups = pick(1, 2), heads = groups * pick(1, 3);
+    Call call(1, tokens);
+    ScanCase s =
+        ScanCase::ssd(heads, pick(1, 70), pick(1, 40), groups, call, scan);
+    s.checkAll();
+    s.checkChunkEqualsSteps();
+  }
 }
 
 } // namespace

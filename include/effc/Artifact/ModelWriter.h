@@ -15,6 +15,7 @@
 #ifndef EFFC_ARTIFACT_MODELWRITER_H
 #define EFFC_ARTIFACT_MODELWRITER_H
 
+#include "effc/Artifact/KernelCache.h"
 #include "effc/Target/X86/X86Machine.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -23,6 +24,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -53,6 +55,8 @@ struct WriteOptions {
   std::vector<std::string> sources;
   /// Threads; 0: one for each processor.
   unsigned jobs = 0;
+  /// Kernels of models written before; may be null.
+  std::shared_ptr<KernelCache> kernels;
   /// Called from one thread at a time.
   std::function<void(const WriteProgress &)> progress;
 };

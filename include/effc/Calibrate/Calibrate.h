@@ -39,10 +39,13 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace effc {
+
+class KernelCache;
 
 /// What to observe: values whose names match a pattern with `*` and `?`.
 struct ObserveRequest {
@@ -86,6 +89,8 @@ struct CalibrateOptions {
   /// Threads; 0: one for each core that may be used. The result does not depend
   /// on it.
   unsigned threads = 0;
+  /// Kernels of models that ran before; may be null.
+  std::shared_ptr<KernelCache> kernels;
   /// Non-zero stops the calibration.
   const std::atomic<int> *interrupt = nullptr;
   /// A stage begins or goes on: `done` of `total` (0 of 0: nothing to count).

@@ -50,7 +50,8 @@ struct CompileOptions {
   int64_t group = 128;
   /// A known recipe or a file with one, instead of `quant`.
   std::string recipe;
-  /// A JSON file with formats of layers, for recipes that quantise.
+  /// A JSON file with formats of layers, or a budget to choose them within
+  /// (PrecisionBudget), for recipes that quantise.
   std::string precision;
   /// Samples for recipes that calibrate, see CalibrateOptions.
   struct {

@@ -10,6 +10,7 @@
 ///
 ///   require ssd_scan          the model must have such an op
 ///   calibrate hessian         run the model on samples and observe its values
+///   choose-precision bits=5   choose a format for each linear by trying
 ///   rotate residual online    the pass eff-rotate{residual=true online=true}
 ///
 /// Every other name is that of a pass of the eff dialect without its `eff-`;
@@ -48,7 +49,14 @@ struct Recipe {
   std::string text;
   std::vector<RecipeStep> steps;
 
+  /// Whether a step runs the model on samples.
   bool needsCalibration() const;
+  /// Whether a step does so even when calibrations were kept: it tries.
+  bool needsSamples() const;
+  /// Makes the recipe choose formats within a budget ("bits=5", ...), in front
+  /// of its first `quantize` if it does not do so yet. An error if it does not
+  /// quantise.
+  llvm::Error choosePrecision(llvm::StringRef budget);
 };
 
 /// The recipes that effc knows, by name.
@@ -57,6 +65,17 @@ std::vector<llvm::StringRef> listRecipes();
 llvm::Expected<Recipe> findRecipe(llvm::StringRef nameOrPath);
 /// A recipe from its text; `name` is for messages.
 llvm::Expected<Recipe> parseRecipe(llvm::StringRef text, llvm::StringRef name);
+
+/// What the steps behind `choose-precision` do.
+struct QuantiseSteps {
+  /// Whether activations become integers.
+  bool activations = false;
+  /// Runs them on a copy of the model, with the formats of a file
+  /// (eff::Precision). For a trial what they say of tables and states is left
+  /// out, for sizes all but the formats of weights.
+  std::function<llvm::Error(mlir::ModuleOp, llvm::StringRef file, bool isTrial)>
+      apply;
+};
 
 /// What the steps that are no passes need from the compilation.
 struct RecipeActions {
@@ -67,8 +86,13 @@ struct RecipeActions {
   /// trying and returns the step with them, without the budget.
   std::function<llvm::Expected<RecipeStep>(mlir::ModuleOp, const RecipeStep &)>
       chooseLayers;
+  /// Chooses formats for a step `choose-precision` and returns the path of a
+  /// file with them.
+  std::function<llvm::Expected<std::string>(
+      mlir::ModuleOp, const RecipeStep &, const QuantiseSteps &)>
+      choosePrecision;
   /// Options of passes that do not stand in the recipe, for those that have
-  /// them: `precision`.
+  /// them: `precision`, with which `choose-precision` has nothing to do.
   std::vector<std::pair<std::string, std::string>> settings;
   /// The recipe stands for --quant, which a model that is quantised already may
   /// have too.

@@ -142,3 +142,12 @@ func.func @expand_c2(%x: tensor<1x6x1xf32>, %u: tensor<1x6x8xf32>, %d: !eff.weig
     : tensor<1x6x1xf32> -> tensor<1x6x8xf32>
   return
 }
+
+// -----
+
+func.func @expand_c2_skip_alone(%x: tensor<1x6x2xf32>, %u: tensor<1x6x8xf32>) {
+  // expected-error @+1 {{C2: a skip needs its tensor and its weight}}
+  %y = "eff.expand_channels"(%x, %u) <{operandSegmentSizes = array<i32: 1, 1, 0, 0>}>
+    : (tensor<1x6x2xf32>, tensor<1x6x8xf32>) -> tensor<1x6x8xf32>
+  return
+}

@@ -404,3 +404,15 @@ func.func @tensor_scale_c1(%x: tensor<1x4x8xf32>) {
   %s = eff.tensor_scale %x : tensor<1x4x8xf32> -> tensor<1xf32>
   return
 }
+
+// -----
+
+func.func @linear_c7_extra(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32 out #eff.basis<hadamard = 4>>, %r: tensor<1x2x4xf32>) {
+  // expected-error @+1 {{C7: an extra is not in the result's basis}}
+  %y = eff.linear %x, %w extras(%r : tensor<1x2x4xf32>) epilogue {
+  ^bb0(%acc: f32, %res: f32):
+    %0 = arith.addf %acc, %res : f32
+    eff.yield %0 : f32
+  } : tensor<1x2x8xf32>, !eff.weight<4x8, f32 out #eff.basis<hadamard = 4>> -> tensor<1x2x4xf32, #eff.basis<hadamard = 4>>
+  return
+}

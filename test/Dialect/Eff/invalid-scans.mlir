@@ -190,3 +190,25 @@ func.func @ssm_scan_c5(%x: tensor<1x4x8xf32>, %a: !eff.weight<8x3, f32>, %b: ten
     : tensor<1x4x8xf32>, !eff.weight<8x3, f32>, tensor<1x4x3xf32>, !eff.state<ssm, 3x8, #eff.int8_state<static, nearest, residual = 0>>
   return
 }
+
+// -----
+
+func.func @ssd_scan_c6_heads(%x: tensor<1x4x8xf32>, %dt: tensor<1x4x4xf32>, %a: !eff.weight<4, f32>,
+                             %b: tensor<1x4x6xf32>, %s: !eff.state<ssd, 4x3x2, f32>) {
+  // expected-error @+1 {{C6: the ends of clusters must ascend to the heads of a group and to the channels of a head}}
+  %y = eff.ssd_scan %x, %dt, %a, %b, %b, %s
+    {heads = 4, groups = 2, clusters = #eff.clusters<heads = [1, 2], channels = [2, 2]>}
+    : tensor<1x4x8xf32>, tensor<1x4x4xf32>, !eff.weight<4, f32>, tensor<1x4x6xf32>, !eff.state<ssd, 4x3x2, f32>
+  return
+}
+
+// -----
+
+func.func @ssd_scan_c6_channels(%x: tensor<1x4x8xf32>, %dt: tensor<1x4x4xf32>, %a: !eff.weight<4, f32>,
+                                %b: tensor<1x4x6xf32>, %s: !eff.state<ssd, 4x3x2, f32>) {
+  // expected-error @+1 {{C6: the ends of clusters must ascend to the heads of a group and to the channels of a head}}
+  %y = eff.ssd_scan %x, %dt, %a, %b, %b, %s
+    {heads = 4, groups = 2, clusters = #eff.clusters<heads = [2, 2], channels = [2, 1]>}
+    : tensor<1x4x8xf32>, tensor<1x4x4xf32>, !eff.weight<4, f32>, tensor<1x4x6xf32>, !eff.state<ssd, 4x3x2, f32>
+  return
+}

@@ -4,7 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Precision.h"
+#include "effc/Dialect/Eff/Transforms/Precision.h"
+#include "WeightUses.h"
 #include "effc/Support/Error.h"
 
 #include "llvm/ADT/StringSwitch.h"
@@ -21,6 +22,11 @@ std::optional<LayerFormat> LayerFormat::parse(llvm::StringRef word) {
       .Case("w4a16", LayerFormat{4, 16})
       .Cases({"a16", "w16a16"}, LayerFormat{16, 16})
       .Default(std::nullopt);
+}
+
+std::string LayerFormat::str() const {
+  return "w" + std::to_string(weightBits) + "a" +
+         std::to_string(activationBits);
 }
 
 llvm::Expected<Precision> Precision::load(llvm::StringRef path) {
@@ -58,10 +64,22 @@ llvm::Expected<Precision> Precision::load(llvm::StringRef path) {
   return precision;
 }
 
-LayerFormat Precision::get(llvm::StringRef weight,
-                           LayerFormat otherwise) const {
+std::optional<LayerFormat> Precision::find(llvm::StringRef weight) const {
   for (const auto &[part, format] : layers)
     if (weight.contains(part))
       return format;
-  return otherwise;
+  return std::nullopt;
+}
+
+LayerFormat Precision::get(llvm::StringRef weight,
+                           LayerFormat otherwise) const {
+  return find(weight).value_or(otherwise);
+}
+
+std::vector<WeightOp> effc::eff::listLayerWeights(mlir::ModuleOp module) {
+  std::vector<WeightOp> weights;
+  for (auto &[weight, use] : findWeightUses(module))
+    if (use.linear && !use.head && !use.table && !use.conv && !use.other)
+      weights.push_back(weight);
+  return weights;
 }

@@ -4,10 +4,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Precision.h"
 #include "RoundWeights.h"
 #include "WeightUses.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Dialect/Eff/Transforms/Precision.h"
 #include "effc/Support/Error.h"
 
 #include "mlir/IR/Remarks.h"

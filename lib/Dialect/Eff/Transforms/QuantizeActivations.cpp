@@ -11,10 +11,10 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "Precision.h"
 #include "StaticScales.h"
 #include "Statistics.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Dialect/Eff/Transforms/Precision.h"
 #include "effc/Support/Error.h"
 
 #include "mlir/IR/Remarks.h"
@@ -294,6 +294,18 @@ void EffQuantizeActivationsPass::runOnOperation() {
   }
   if (count > 0)
     return;
+  // Layers that were all given float activations are what was asked for.
+  auto weights = listLayerWeights(module);
+  bool isChosen = !weights.empty() && llvm::all_of(weights, [&](WeightOp op) {
+    auto format = layers->find(op.getSymName());
+    return format && format->activationBits != 8;
+  });
+  if (isChosen) {
+    remark::missed(module.getLoc(), remark::RemarkOpts::name("ActivationsKept")
+                                        .category("eff-quantize-activations"))
+        << remark::reason("every layer was given float activations");
+    return;
+  }
   auto diagnostic = emitUserError(
       module.getLoc(), ErrorCode::BadOption,
       "there is nothing to quantise to int8 activations in this model");

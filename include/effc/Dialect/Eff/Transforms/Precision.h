@@ -4,10 +4,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef EFFC_LIB_DIALECT_EFF_TRANSFORMS_PRECISION_H
-#define EFFC_LIB_DIALECT_EFF_TRANSFORMS_PRECISION_H
+#ifndef EFFC_DIALECT_EFF_TRANSFORMS_PRECISION_H
+#define EFFC_DIALECT_EFF_TRANSFORMS_PRECISION_H
 
-#include "mlir/Support/LLVM.h"
+#include "effc/Dialect/Eff/Eff.h"
+
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
 #include <optional>
@@ -24,6 +26,8 @@ struct LayerFormat {
   /// "w8a8", "w8a16", "w4a8", "w4a16", or "a16" and "w16a16" for a layer that
   /// stays as it is; nothing for other words.
   static std::optional<LayerFormat> parse(llvm::StringRef word);
+  /// "w4a8".
+  std::string str() const;
 };
 
 /// A file that gives some layers a format of their own: a JSON object whose
@@ -37,6 +41,10 @@ public:
   /// An empty path gives no layer a format of its own.
   static llvm::Expected<Precision> load(llvm::StringRef path);
 
+  /// Whether no layer has a format of its own.
+  bool empty() const { return layers.empty(); }
+  /// What the file says of a weight; nothing if it says nothing.
+  std::optional<LayerFormat> find(llvm::StringRef weight) const;
   /// The format of the layer that a weight belongs to.
   LayerFormat get(llvm::StringRef weight, LayerFormat otherwise) const;
 
@@ -44,6 +52,10 @@ private:
   std::vector<std::pair<std::string, LayerFormat>> layers;
 };
 
+/// The weights that can have formats of their own: matrices of linears that are
+/// neither tables nor output heads. In the order of declaration.
+std::vector<WeightOp> listLayerWeights(mlir::ModuleOp module);
+
 } // namespace effc::eff
 
-#endif // EFFC_LIB_DIALECT_EFF_TRANSFORMS_PRECISION_H
+#endif // EFFC_DIALECT_EFF_TRANSFORMS_PRECISION_H
