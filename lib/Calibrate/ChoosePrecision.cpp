@@ -48,11 +48,13 @@ std::string PrecisionBudget::str() const {
 
 namespace {
 
-/// A linear as the search sees it.
+/// A matrix as the search sees it, and for each of its formats what it costs.
 struct Layer {
+  eff::LayerWeight weight;
   std::string name;
   int64_t elements = 0;
-  std::vector<int64_t> bytes, time; ///< for each format
+  std::vector<std::string> formats;
+  std::vector<int64_t> bytes, time;
 };
 
 class Search {
@@ -65,7 +67,7 @@ public:
 
 private:
   llvm::Error listLayers();
-  llvm::Error readSizes(size_t format);
+  llvm::Error readSizes(llvm::StringRef format);
   llvm::Error checkBudget();
   llvm::Expected<double> attempt(const FormatMap &formats);
   int64_t costOf(const Layer &layer, size_t format) const;
@@ -75,7 +77,7 @@ private:
   void tell(uint64_t done) const {
     if (options.progress)
       options.progress("choosing formats", done,
-                       layers.size() * options.formats.size() + 1);
+                       trialCount + 1);
   }
 
   ModuleOp model;
@@ -86,37 +88,39 @@ private:
   int64_t elements = 0;
   int64_t otherBytes = 0; ///< of weights that are not chosen for
   int64_t leastCost = 0;
+  size_t trialCount = 0;
 };
 
 } // namespace
 
 llvm::Error Search::listLayers() {
-  for (eff::WeightOp weight : eff::listLayerWeights(model)) {
-    Layer layer{weight.getSymName().str(), weight.getType().getNumElements(),
-                {},
-                {}};
-    elements += layer.elements;
-    layers.push_back(std::move(layer));
+  for (eff::LayerWeight &weight : eff::listLayerWeights(model)) {
+    int64_t count = weight.op.getType().getNumElements();
+    layers.push_back({weight, weight.op.getSymName().str(), count, {}, {}, {}});
+    elements += count;
   }
-  if (layers.empty())
-    return makeError(ErrorCode::RecipeDoesNotFit,
-                     "there are no layers to choose formats for", {},
-                     "no matrix is read by linears alone",
-                     "effc compile --stop-after=eff shows what was recognised");
-  return llvm::Error::success();
+  if (llvm::any_of(layers, [](const Layer &l) { return !l.weight.isTable; }))
+    return llvm::Error::success();
+  return makeError(ErrorCode::RecipeDoesNotFit,
+                   "there are no layers to choose formats for", {},
+                   "no matrix is read by linears alone",
+                   "effc compile --stop-after=eff shows what was recognised");
 }
 
-/// The bytes of each linear when all have one format.
-llvm::Error Search::readSizes(size_t format) {
-  const std::string &word = options.formats[format];
-  std::optional<eff::LayerFormat> parsed = eff::LayerFormat::parse(word);
+/// What each matrix costs when all have one format; tables have its bits with
+/// float activations.
+llvm::Error Search::readSizes(llvm::StringRef format) {
+  std::optional<eff::LayerFormat> parsed = eff::LayerFormat::parse(format);
   if (!parsed)
-    return makeError(ErrorCode::BadRecipe, "'" + word + "' is no format", {}, {},
+    return makeError(ErrorCode::BadRecipe, "'" + format + "' is no format", {},
+                     {},
                      "formats are w4a8, w4a16, w8a8, w8a16 and w16a16");
+  std::string ofTables = eff::LayerFormat{parsed->weightBits, 16}.str();
   OwningOpRef<ModuleOp> copy = model.clone();
   FormatMap all;
   for (const Layer &layer : layers)
-    all.emplace_back(layer.name, word);
+    all.emplace_back(layer.name,
+                     layer.weight.isTable ? ofTables : format.str());
   if (llvm::Error error = apply(*copy, all, FormatUse::Sizes))
     return error;
   llvm::StringMap<eff::WeightOp> byName;
@@ -125,24 +129,31 @@ llvm::Error Search::readSizes(size_t format) {
     byName[weight.getSymName()] = weight;
     total += weight.getType().getPackedBytes();
   }
-  for (Layer &layer : layers) {
+  for (auto [layer, entry] : llvm::zip(layers, all)) {
     auto found = byName.find(layer.name);
     if (found == byName.end())
       return makeError(ErrorCode::BadRecipe,
                        "the steps behind choose-precision rewrite a weight",
                        layer.name);
     eff::WeightType type = found->second.getType();
-    bool isInteger = !type.getFloatFormat();
-    if (isInteger != (parsed->weightBits < 16))
+    if (!type.getFloatFormat() != (parsed->weightBits < 16))
       return makeError(ErrorCode::BadRecipe,
                        "the step quantize does not give layers formats", {},
-                       layer.name + " stays as it is with " + word,
+                       layer.name + " stays as it is with " + entry.second,
                        "write quantize format=w4a8 or another integer format");
-    layer.bytes.push_back(type.getPackedBytes());
-    layer.time.push_back(kInt8PerByte * type.getPackedBytes() +
-                         options.promptTokens * layer.elements *
-                             (parsed->activationBits == 8 ? 1 : kInt8PerFloat));
-    total -= type.getPackedBytes();
+    int64_t bytes = type.getPackedBytes();
+    total -= bytes;
+    if (llvm::is_contained(layer.formats, entry.second))
+      continue;
+    // Tables of embeddings are looked up, heads see chosen tokens alone.
+    int64_t multiplied = layer.weight.isTable ? 0 : layer.elements;
+    bool isInt8 = !layer.weight.isTable && parsed->activationBits == 8;
+    layer.formats.push_back(entry.second);
+    layer.bytes.push_back(bytes);
+    layer.time.push_back((layer.weight.isLinear ? kInt8PerByte * bytes : 0) +
+                         options.promptTokens * multiplied *
+                             (isInt8 ? 1 : kInt8PerFloat));
+    ++trialCount;
   }
   otherBytes = total;
   return llvm::Error::success();
@@ -180,7 +191,7 @@ llvm::Error Search::checkBudget() {
   leastCost = 0;
   for (const Layer &layer : layers) {
     int64_t least = std::numeric_limits<int64_t>::max();
-    for (size_t f = 0; f < options.formats.size(); ++f)
+    for (size_t f = 0; f < layer.formats.size(); ++f)
       least = std::min(least, costOf(layer, f));
     leastCost += least;
   }
@@ -213,8 +224,8 @@ llvm::Expected<PrecisionChoice> Search::run() {
                      "prompts that are not negative");
   if (llvm::Error error = listLayers())
     return std::move(error);
-  for (size_t f = 0; f < options.formats.size(); ++f)
-    if (llvm::Error error = readSizes(f))
+  for (const std::string &format : options.formats)
+    if (llvm::Error error = readSizes(format))
       return std::move(error);
   if (llvm::Error error = checkBudget())
     return std::move(error);
@@ -223,16 +234,16 @@ llvm::Expected<PrecisionChoice> Search::run() {
   std::vector<std::vector<compress::AllocationOption>> items;
   for (size_t l = 0; l < layers.size(); ++l) {
     items.emplace_back();
-    for (size_t f = 0; f < options.formats.size(); ++f) {
+    for (size_t f = 0; f < layers[l].formats.size(); ++f) {
       tell(choice.trials.size());
       FormatMap formats;
       for (size_t other = 0; other < layers.size(); ++other)
         formats.emplace_back(layers[other].name,
-                             other == l ? options.formats[f] : "w16a16");
+                             other == l ? layers[l].formats[f] : "w16a16");
       llvm::Expected<double> divergence = attempt(formats);
       if (!divergence)
         return divergence.takeError();
-      choice.trials.push_back({layers[l].name, options.formats[f],
+      choice.trials.push_back({layers[l].name, layers[l].formats[f],
                                layers[l].bytes[f], *divergence});
       items[l].push_back({*divergence, costOf(layers[l], f)});
     }
@@ -242,7 +253,7 @@ llvm::Expected<PrecisionChoice> Search::run() {
     return toError(found.error());
   for (size_t l = 0; l < layers.size(); ++l)
     choice.layers.emplace_back(layers[l].name,
-                               options.formats[found->chosen[l]]);
+                               layers[l].formats[found->chosen[l]]);
   choice.estimated = found->error;
   choice.spent = toBudget(found->cost, /*up=*/false);
   tell(choice.trials.size());

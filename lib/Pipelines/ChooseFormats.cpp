@@ -101,11 +101,13 @@ static std::string listTrials(llvm::ArrayRef<PrecisionTrial> trials) {
 
 static void report(ModuleOp model, const PrecisionChoice &choice,
                    const PrecisionBudget &budget) {
-  size_t formats = choice.trials.size() / choice.layers.size();
-  for (size_t l = 0; l < choice.layers.size(); ++l) {
-    auto trials =
-        llvm::ArrayRef(choice.trials).slice(l * formats, formats);
-    const auto &[weight, format] = choice.layers[l];
+  llvm::ArrayRef<PrecisionTrial> rest = choice.trials;
+  for (const auto &layer : choice.layers) {
+    const auto &[weight, format] = layer;
+    // Trials of one matrix stand together.
+    auto trials = rest.take_while(
+        [&](const PrecisionTrial &trial) { return trial.weight == layer.first; });
+    rest = rest.drop_front(trials.size());
     for (const PrecisionTrial &trial : trials) {
       remark::analysis(model.getLoc(),
                                      remark::RemarkOpts::name("FormatTried")
@@ -176,10 +178,10 @@ llvm::Error effc::recordPrecision(ModuleOp model, llvm::StringRef file) {
     return precision.takeError();
   Builder builder(model.getContext());
   llvm::SmallVector<NamedAttribute> formats;
-  for (eff::WeightOp weight : eff::listLayerWeights(model))
-    if (auto format = precision->find(weight.getSymName()))
+  for (eff::LayerWeight &weight : eff::listLayerWeights(model))
+    if (auto format = precision->find(weight.op.getSymName()))
       formats.push_back(
-          builder.getNamedAttr(weight.getSymName(),
+          builder.getNamedAttr(weight.op.getSymName(),
                                builder.getStringAttr(format->str())));
   if (!formats.empty())
     model->setAttr(kPrecisionAttr, builder.getDictionaryAttr(formats));

@@ -7,9 +7,11 @@
 #include "effc/Pipelines/Recipe.h"
 
 #include "effc/Dialect/Eff/Transforms/Passes.h"
+#include "effc/Dialect/Eff/Transforms/Precision.h"
 #include "effc/Pipelines/Lower.h"
 #include "effc/Support/Error.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "llvm/ADT/STLExtras.h"
@@ -163,6 +165,7 @@ public:
 
 private:
   llvm::Error checkIsFloat();
+  llvm::Error checkHasLinears(const RecipeStep &step);
   llvm::Error require(const RecipeStep &step);
   llvm::Error runPass(ModuleOp module, const RecipeStep &step);
   llvm::Error choosePrecision(size_t index);
@@ -177,16 +180,54 @@ private:
 };
 } // namespace
 
+/// Files keep quantised matrices as constants of few bits, which the graph
+/// turns into floats: no recipe sees them as weights.
+static bool isQuantisedConstant(arith::ConstantOp op) {
+  auto type = dyn_cast<RankedTensorType>(op.getType());
+  auto element = type ? dyn_cast<IntegerType>(type.getElementType()) : nullptr;
+  // One bit is a mask; few elements are shapes, tables and zero points.
+  return element && element.getWidth() > 1 && element.getWidth() <= 8 &&
+         type.getRank() >= 2 && type.getNumElements() >= 4096;
+}
+
 llvm::Error Application::checkIsFloat() {
+  auto refuse = [&](const Twine &where) {
+    return makeError(ErrorCode::RecipeDoesNotFit,
+                     "the recipe '" + recipe.name + "' does not fit the model",
+                     where, "the model is quantised already",
+                     "compile it without a recipe, start from the float "
+                     "model, or free its weights with --requantize");
+  };
   for (auto weight : model.getOps<eff::WeightOp>())
     if (!weight.getType().getFloatFormat())
-      return makeError(ErrorCode::RecipeDoesNotFit,
-                       "the recipe '" + recipe.name +
-                           "' does not fit the model",
-                       weight.getSymName(), "the model is quantised already",
-                       "compile it without a recipe, start from the float "
-                       "model, or free its weights with --requantize");
-  return llvm::Error::success();
+      return refuse(weight.getSymName());
+  Operation *found = nullptr;
+  model.walk([&](arith::ConstantOp op) {
+    found = isQuantisedConstant(op) ? op.getOperation() : nullptr;
+    return found ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  if (!found)
+    return llvm::Error::success();
+  std::string where;
+  found->getLoc()->walk([&](Location loc) {
+    if (auto name = dyn_cast<NameLoc>(loc))
+      where = name.getName().str();
+    return where.empty() ? WalkResult::advance() : WalkResult::interrupt();
+  });
+  return refuse(where);
+}
+
+/// A recipe that rounds matrices needs some.
+llvm::Error Application::checkHasLinears(const RecipeStep &step) {
+  if (llvm::any_of(eff::listLayerWeights(model), [](eff::LayerWeight &weight) {
+        return !weight.isTable;
+      }))
+    return llvm::Error::success();
+  return makeError(ErrorCode::RecipeDoesNotFit,
+                   "the recipe '" + recipe.name + "' does not fit the model",
+                   {}, "no linear has a matrix that '" + step.name +
+                           "' could round",
+                   "effc compile --stop-after=eff shows what was recognised");
 }
 
 llvm::Error Application::require(const RecipeStep &step) {
@@ -339,8 +380,12 @@ llvm::Error Application::run() {
     } else if (step.name == "choose-precision") {
       if (llvm::Error error = choosePrecision(index))
         return error;
-    } else if (llvm::Error error = runPass(model, step)) {
-      return error;
+    } else {
+      if (step.name == "quantize" && !actions.isQuantFlag)
+        if (llvm::Error error = checkHasLinears(step))
+          return error;
+      if (llvm::Error error = runPass(model, step))
+        return error;
     }
   }
   return llvm::Error::success();

@@ -5,7 +5,7 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Chooses a format for each linear (mixed precision, W4AX of Quamba2, arXiv
+/// Chooses a format for each linear and table (mixed precision, W4AX of Quamba2, arXiv
 /// 2503.22879). How much a linear minds a format is measured: the compiled
 /// model runs with this one linear in the format, rounded as the recipe rounds
 /// it, and everything else in float, and its outputs are compared with those of
@@ -16,8 +16,8 @@
 /// the chosen formats together are measured too.
 ///
 /// Costs are bytes, or a predicted time. Decoding one token reads each weight
-/// once; a token of a prompt multiplies by it, and integers multiply four times
-/// as fast as floats.
+/// of a linear once; a token of a prompt multiplies by it, and integers multiply
+/// four times as fast as floats. Tables of embeddings take no time.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -30,7 +30,7 @@ namespace effc {
 
 struct PrecisionBudget {
   enum Kind {
-    Bits,  ///< mean bits of a linear's elements, scales among them
+    Bits,  ///< mean bits of the elements of linears and tables, with scales
     Bytes, ///< of all weights of the model
     Time,  ///< predicted, relative to the fastest formats (1)
   };
@@ -45,7 +45,8 @@ struct PrecisionBudget {
 
 struct ChoosePrecisionOptions {
   PrecisionBudget budget{PrecisionBudget::Bits, 8};
-  /// What each linear may have ("w4a8", ...); of equal ones the first.
+  /// What each linear may have ("w4a8", ...); of equal ones the first. Tables
+  /// and heads may have the same bits of weights.
   std::vector<std::string> formats;
   /// Tokens of prompts for each token that is decoded; for budgets of time.
   int64_t promptTokens = 1;
@@ -65,7 +66,7 @@ using ApplyFormats =
 /// How far a model's outputs are from those of the float model.
 using MeasureDivergence = std::function<llvm::Expected<double>(mlir::ModuleOp)>;
 
-/// One linear in one format, everything else in float.
+/// One matrix in one format, everything else in float.
 struct PrecisionTrial {
   std::string weight, format;
   int64_t bytes = 0;     ///< of this weight
@@ -74,7 +75,7 @@ struct PrecisionTrial {
 
 struct PrecisionChoice {
   FormatMap layers;
-  /// Linears in the order of the model, formats in that of the options.
+  /// Matrices in the order of the model, formats in that of the options.
   std::vector<PrecisionTrial> trials;
   /// The sum over the chosen ones, and all of them together.
   double estimated = 0, measured = 0;

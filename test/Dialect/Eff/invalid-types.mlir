@@ -139,3 +139,10 @@ func.func private @weight_c5(!eff.weight<4x4, f32 in #eff.basis<hadamard = 8>>)
 
 // expected-error @+1 {{C5: bases need a 2-d shape, got 1-d}}
 func.func private @weight_c5_vector(!eff.weight<4, f32 out #eff.basis<hadamard = 4>>)
+
+// -----
+
+// expected-error @+1 {{C1: a shape must have a dimension}}
+func.func @weight_c1_empty(%w: !eff.weight<, f32>) {
+  return
+}

@@ -76,10 +76,11 @@ LayerFormat Precision::get(llvm::StringRef weight,
   return find(weight).value_or(otherwise);
 }
 
-std::vector<WeightOp> effc::eff::listLayerWeights(mlir::ModuleOp module) {
-  std::vector<WeightOp> weights;
+std::vector<LayerWeight> effc::eff::listLayerWeights(mlir::ModuleOp module) {
+  std::vector<LayerWeight> weights;
   for (auto &[weight, use] : findWeightUses(module))
-    if (use.linear && !use.head && !use.table && !use.conv && !use.other)
-      weights.push_back(weight);
+    if ((use.linear || use.table) && !use.conv && !use.other)
+      weights.push_back(
+          {weight, use.table || use.head, use.linear, use.head});
   return weights;
 }

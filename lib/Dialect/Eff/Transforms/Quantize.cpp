@@ -37,7 +37,7 @@ private:
   Choice choose(llvm::StringRef name, const WeightUse &use, WeightType type,
                 bool isPinned);
   Choice chooseLinear(llvm::StringRef name, WeightType type);
-  Choice chooseTable(WeightType type);
+  Choice chooseTable(llvm::StringRef name, WeightType type);
   void quantizeActivations(func::FuncOp func);
   llvm::Error roundWeights();
 
@@ -76,7 +76,15 @@ Choice EffQuantizePass::chooseLinear(llvm::StringRef name, WeightType type) {
   return {type.getFormat(), reason};
 }
 
-Choice EffQuantizePass::chooseTable(WeightType type) {
+Choice EffQuantizePass::chooseTable(llvm::StringRef name, WeightType type) {
+  if (auto own = layers.find(name)) {
+    llvm::StringRef reason = "asked for this table";
+    if (own->weightBits == 4)
+      return {Int4Attr::get(&getContext(), group), reason};
+    if (own->weightBits == 8)
+      return {Int8Attr::get(&getContext()), reason};
+    return {type.getFormat(), reason};
+  }
   switch (tables) {
   case TableFormat::Keep:
     return {type.getFormat(), "tables and heads are kept"};
@@ -112,7 +120,7 @@ Choice EffQuantizePass::choose(llvm::StringRef name, const WeightUse &use,
     return {type.getFormat(), "patch convolutions are not quantised"};
   if (use.other)
     return {type.getFormat(), "also read as plain values"};
-  return use.table || use.head ? chooseTable(type) : chooseLinear(name, type);
+  return use.table || use.head ? chooseTable(name, type) : chooseLinear(name, type);
 }
 
 /// Gives linears with int8 weights int8 activations; linears of one input share

@@ -101,7 +101,7 @@ def EffQuantizePass : Pass<"eff-quantize", "::mlir::ModuleOp"> {
     | `w4a8-dynamic` | int4, groups of `group`| int8 per row                      | int8 per token, except heads |
 
     With dynamic activations, linears of the same input share one `eff.quantize`. `tables` gives tables and heads
-    another integer format, `precision` names a JSON file that gives layers formats of their own. With `gptq` and a
+    another integer format, `precision` names a JSON file that gives layers and tables formats of their own. With `gptq` and a
     `calibration` that holds Hessians of the linears' inputs (`linear:@W:in`), each rounding error is made up for in the
     columns that are still to come (GPTQ, arXiv 2210.17323); the integers are kept in the weight.
 

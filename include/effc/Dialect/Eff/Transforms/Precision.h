@@ -52,9 +52,19 @@ private:
   std::vector<std::pair<std::string, LayerFormat>> layers;
 };
 
-/// The weights that can have formats of their own: matrices of linears that are
-/// neither tables nor output heads. In the order of declaration.
-std::vector<WeightOp> listLayerWeights(mlir::ModuleOp module);
+/// A matrix that can have a format of its own.
+struct LayerWeight {
+  WeightOp op;
+  /// A table of embeddings or an output head, which read float activations.
+  bool isTable = false;
+  /// Linears multiply each token by it; heads do so for chosen tokens alone,
+  /// and tables of embeddings are looked up.
+  bool isLinear = false, isHead = false;
+};
+
+/// The matrices of linears and the tables of a module that are used as such
+/// alone, in the order of declaration.
+std::vector<LayerWeight> listLayerWeights(mlir::ModuleOp module);
 
 } // namespace effc::eff
 
