@@ -38,7 +38,7 @@ def outliers(name):
 MAMBA = [FLOAT, *known("quamba")]
 MAMBA_VARIANTS = [*MAMBA, *variants("quamba-percentile", "naive-w8a8", "naive-w8a8-percentile",
                                              "naive-w8a8-hadamard")]
-MAMBA2 = [FLOAT, *known("quamba2-w8a8", "quamba2-w4a8", "quamba2-w4a16")]
+MAMBA2 = [FLOAT, *known("quamba2-w8a8", "quamba2-w4a8", "quamba2-w4a16", "quamba2-mixed")]
 MAMBA2_VARIANTS = [*MAMBA2, *variants("quamba2-w8a8-rtn", "quamba2-w8a8-ungrouped", "quamba2-w4a8-rtn",
                                       "quamba2-w4a16-rtn")]
 STATES = [FLOAT, *variants("states-dynamic", "states-static", "states-stochastic", "states-feedback")]
