@@ -103,9 +103,9 @@ effc::compileKernels(const ModelLayout &layout, const WriteOptions &options) {
         std::optional<CompiledKernel> known;
         if (options.kernels) {
           key = machine.name() + '\n' + symbol + '\n' +
-                (texts[kernel].empty() ? specs[kernel].str()
-                                       : std::to_string(scratch[kernel]) +
-                                             '\n' + texts[kernel]);
+                (texts[kernel].empty()
+                     ? specs[kernel].str()
+                     : std::to_string(scratch[kernel]) + '\n' + texts[kernel]);
           known = options.kernels->find(key);
         }
         if (known) {

@@ -76,8 +76,7 @@ private:
   PrecisionBudget toBudget(int64_t cost, bool up) const;
   void tell(uint64_t done) const {
     if (options.progress)
-      options.progress("choosing formats", done,
-                       trialCount + 1);
+      options.progress("choosing formats", done, trialCount + 1);
   }
 
   ModuleOp model;
@@ -113,8 +112,7 @@ llvm::Error Search::readSizes(llvm::StringRef format) {
   std::optional<eff::LayerFormat> parsed = eff::LayerFormat::parse(format);
   if (!parsed)
     return makeError(ErrorCode::BadRecipe, "'" + format + "' is no format", {},
-                     {},
-                     "formats are w4a8, w4a16, w8a8, w8a16 and w16a16");
+                     {}, "formats are w4a8, w4a16, w8a8, w8a16 and w16a16");
   std::string ofTables = eff::LayerFormat{parsed->weightBits, 16}.str();
   OwningOpRef<ModuleOp> copy = model.clone();
   FormatMap all;
@@ -197,12 +195,11 @@ llvm::Error Search::checkBudget() {
   }
   if (toCost(options.budget) >= leastCost)
     return llvm::Error::success();
-  return makeError(ErrorCode::BudgetTooSmall,
-                   "no formats of layers are within " + options.budget.str(),
-                   {},
-                   "the cheapest of them need " +
-                       toBudget(leastCost, /*up=*/true).str(),
-                   "give a larger budget, or cheaper formats");
+  return makeError(
+      ErrorCode::BudgetTooSmall,
+      "no formats of layers are within " + options.budget.str(), {},
+      "the cheapest of them need " + toBudget(leastCost, /*up=*/true).str(),
+      "give a larger budget, or cheaper formats");
 }
 
 llvm::Expected<double> Search::attempt(const FormatMap &formats) {

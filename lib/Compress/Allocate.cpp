@@ -70,8 +70,8 @@ allocate(const std::vector<std::vector<AllocationOption>> &items,
     if (options.empty())
       return badSetting("an item has nothing to choose from");
     for (const AllocationOption &option : options)
-      if (!std::isfinite(option.error) || option.error < 0 ||
-          option.cost < 0 || option.cost > int64_t(1) << 52)
+      if (!std::isfinite(option.error) || option.error < 0 || option.cost < 0 ||
+          option.cost > int64_t(1) << 52)
         return badValues("an error or cost of a choice is out of range");
     const Frontier &before = frontiers.back();
     Frontier points;
@@ -91,11 +91,10 @@ allocate(const std::vector<std::vector<AllocationOption>> &items,
       all.begin(), all.end(), budget,
       [](int64_t cost, const Point &point) { return cost < point.cost; });
   if (end == all.begin())
-    return makeError(Code::BudgetTooSmall,
-                     "no choice is within a budget of " +
-                         std::to_string(budget),
-                     "the cheapest one needs " +
-                         std::to_string(all.front().cost));
+    return makeError(
+        Code::BudgetTooSmall,
+        "no choice is within a budget of " + std::to_string(budget),
+        "the cheapest one needs " + std::to_string(all.front().cost));
   Allocation result;
   size_t at = size_t(end - all.begin()) - 1;
   result.error = all[at].error;

@@ -105,14 +105,14 @@ static void report(ModuleOp model, const PrecisionChoice &choice,
   for (const auto &layer : choice.layers) {
     const auto &[weight, format] = layer;
     // Trials of one matrix stand together.
-    auto trials = rest.take_while(
-        [&](const PrecisionTrial &trial) { return trial.weight == layer.first; });
+    auto trials = rest.take_while([&](const PrecisionTrial &trial) {
+      return trial.weight == layer.first;
+    });
     rest = rest.drop_front(trials.size());
     for (const PrecisionTrial &trial : trials) {
-      remark::analysis(model.getLoc(),
-                                     remark::RemarkOpts::name("FormatTried")
-                                         .category(kCategory)
-                                         .function(weight))
+      remark::analysis(model.getLoc(), remark::RemarkOpts::name("FormatTried")
+                                           .category(kCategory)
+                                           .function(weight))
           << remark::add("{0}", weight)
           << remark::metric("Format", trial.format)
           << remark::metric("Bytes", trial.bytes)
@@ -180,9 +180,8 @@ llvm::Error effc::recordPrecision(ModuleOp model, llvm::StringRef file) {
   llvm::SmallVector<NamedAttribute> formats;
   for (eff::LayerWeight &weight : eff::listLayerWeights(model))
     if (auto format = precision->find(weight.op.getSymName()))
-      formats.push_back(
-          builder.getNamedAttr(weight.op.getSymName(),
-                               builder.getStringAttr(format->str())));
+      formats.push_back(builder.getNamedAttr(
+          weight.op.getSymName(), builder.getStringAttr(format->str())));
   if (!formats.empty())
     model->setAttr(kPrecisionAttr, builder.getDictionaryAttr(formats));
   return llvm::Error::success();

@@ -162,10 +162,9 @@ llvm::Error effc::checkRecipe(const CompileOptions &options) {
 
 /// The layers that `collapse-channels budget=LOSS [samples=N]` may take, found
 /// on the samples.
-static llvm::Expected<RecipeStep> chooseLayers(ModuleOp model,
-                                               const RecipeStep &step,
-                                               const CompileOptions &options,
-                                               const CompileObserver &observer) {
+static llvm::Expected<RecipeStep>
+chooseLayers(ModuleOp model, const RecipeStep &step,
+             const CompileOptions &options, const CompileObserver &observer) {
   ChooseLayersOptions search;
   search.samples = options.calibration.samples;
   search.threads = options.jobs;

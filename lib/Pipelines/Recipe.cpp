@@ -38,9 +38,10 @@ std::optional<llvm::StringRef> RecipeStep::get(llvm::StringRef option) const {
 }
 
 bool Recipe::needsCalibration() const {
-  return llvm::any_of(steps, [](const RecipeStep &step) {
-    return step.name == "calibrate";
-  }) || needsSamples();
+  return llvm::any_of(
+             steps,
+             [](const RecipeStep &step) { return step.name == "calibrate"; }) ||
+         needsSamples();
 }
 
 bool Recipe::needsSamples() const {
@@ -65,9 +66,8 @@ llvm::Error Recipe::choosePrecision(llvm::StringRef budget) {
     *old = std::move(step);
     return llvm::Error::success();
   }
-  auto at = llvm::find_if(steps, [](const RecipeStep &other) {
-    return other.name == "quantize";
-  });
+  auto at = llvm::find_if(
+      steps, [](const RecipeStep &other) { return other.name == "quantize"; });
   if (at == steps.end())
     return makeError(ErrorCode::BadRecipe,
                      "the recipe '" + this->name +
@@ -88,8 +88,7 @@ std::vector<llvm::StringRef> effc::listRecipes() {
 
 /// Words that are steps but no passes.
 static bool isAction(llvm::StringRef name) {
-  return name == "require" || name == "calibrate" ||
-         name == "choose-precision";
+  return name == "require" || name == "calibrate" || name == "choose-precision";
 }
 
 static llvm::Error badStep(llvm::StringRef recipe, unsigned line,
@@ -219,15 +218,14 @@ llvm::Error Application::checkIsFloat() {
 
 /// A recipe that rounds matrices needs some.
 llvm::Error Application::checkHasLinears(const RecipeStep &step) {
-  if (llvm::any_of(eff::listLayerWeights(model), [](eff::LayerWeight &weight) {
-        return !weight.isTable;
-      }))
+  if (llvm::any_of(eff::listLayerWeights(model),
+                   [](eff::LayerWeight &weight) { return !weight.isTable; }))
     return llvm::Error::success();
-  return makeError(ErrorCode::RecipeDoesNotFit,
-                   "the recipe '" + recipe.name + "' does not fit the model",
-                   {}, "no linear has a matrix that '" + step.name +
-                           "' could round",
-                   "effc compile --stop-after=eff shows what was recognised");
+  return makeError(
+      ErrorCode::RecipeDoesNotFit,
+      "the recipe '" + recipe.name + "' does not fit the model", {},
+      "no linear has a matrix that '" + step.name + "' could round",
+      "effc compile --stop-after=eff shows what was recognised");
 }
 
 llvm::Error Application::require(const RecipeStep &step) {
@@ -348,8 +346,7 @@ llvm::Error Application::choosePrecision(size_t index) {
     precision.clear();
     return error;
   };
-  llvm::Expected<std::string> path =
-      actions.choosePrecision(model, step, rest);
+  llvm::Expected<std::string> path = actions.choosePrecision(model, step, rest);
   if (!path)
     return path.takeError();
   precision = std::move(*path);

@@ -50,8 +50,8 @@ struct Layer {
   std::string name, format, before, reason;
   std::optional<double> bytesBefore, error;
   uint64_t bytes = 0;
-  double seconds = 0;     ///< to read it once
-  bool isChosen = false;  ///< the reason is that of a search
+  double seconds = 0;    ///< to read it once
+  bool isChosen = false; ///< the reason is that of a search
 };
 
 std::string textOf(const json &object, const char *name) {
@@ -129,9 +129,8 @@ std::vector<Layer> makeLayers(const Manifest &manifest,
     // Of several reasons, that of the format, and of the search for it.
     bool isChosen = decision.pass == "choose-precision";
     if (const std::string *reason = decision.find("Reason");
-        reason &&
-        (layer.reason.empty() || isChosen ||
-         (decision.find("BytesBefore") && !layer.isChosen)))
+        reason && (layer.reason.empty() || isChosen ||
+                   (decision.find("BytesBefore") && !layer.isChosen)))
       layer.reason = *reason;
     layer.isChosen |= isChosen;
     if (auto error = decision.number("OutputError"))

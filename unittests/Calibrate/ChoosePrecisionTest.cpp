@@ -29,7 +29,9 @@ std::string chain() {
   for (int i = 0; i < 3; ++i) {
     std::string n = std::to_string(i);
     std::string shape = i == 0 ? "128x64" : i == 1 ? "64x128" : "256x64";
-    std::string rows = i == 0 ? "128" : i == 1 ? "64" : "256",
+    std::string rows = i == 0   ? "128"
+                       : i == 1 ? "64"
+                                : "256",
                 columns = i == 1 ? "128" : "64";
     text += "eff.weight @l" + n + ".w : !eff.weight<" + shape +
             ", f32> = dense<0.5> : tensor<" + shape + "xf32>\n";
@@ -176,8 +178,8 @@ TEST_F(ChoosePrecisionTest, ImpossibleBudgetsSayTheLeast) {
     llvm::handleAllErrors(choice.takeError(), [&](const UserError &error) {
       EXPECT_EQ(codeName(error.code), "EFF0405");
       // What it says can be given back.
-      auto least = PrecisionBudget::parse(
-          llvm::StringRef(error.why).rsplit(' ').second);
+      auto least =
+          PrecisionBudget::parse(llvm::StringRef(error.why).rsplit(' ').second);
       ASSERT_TRUE(least) << error.why;
       EXPECT_TRUE(bool(choose(least->str()))) << error.why;
     });

@@ -127,15 +127,16 @@ TEST_F(PackWeightTest, Quamba2Invariant6_PackingRoundTrip) {
     bool four = round % 2 == 0;
     std::string format = four ? "#eff.int4<group = " + std::to_string(group) +
                                     (round % 4 ? ">" : ">, nibble16")
-                              : round % 4 == 1 ? "#eff.int8"
-                                               : "#eff.int8, quad16";
+                         : round % 4 == 1 ? "#eff.int8"
+                                          : "#eff.int8, quad16";
     std::vector<float> values(n * k);
     int64_t width = four ? group : k;
     for (int64_t r = 0; r < n; ++r)
       for (int64_t at = 0; at < k; at += width) {
         float scale = std::ldexp(1.0f, int(pick(-6, 6)));
         for (int64_t i = at; i < std::min(at + width, k); ++i)
-          values[r * k + i] = scale * float(four ? pick(-7, 7) : pick(-127, 127));
+          values[r * k + i] =
+              scale * float(four ? pick(-7, 7) : pick(-127, 127));
         // The value that the scale follows from.
         values[r * k + at] = scale * (four ? -8.0f : 127.0f);
       }

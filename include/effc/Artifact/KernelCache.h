@@ -23,8 +23,7 @@ public:
   std::optional<CompiledKernel> find(const std::string &key) const {
     std::lock_guard<std::mutex> lock(mutex);
     auto found = kernels.find(key);
-    return found == kernels.end() ? std::nullopt
-                                  : std::optional(found->second);
+    return found == kernels.end() ? std::nullopt : std::optional(found->second);
   }
   void add(const std::string &key, const CompiledKernel &kernel) {
     std::lock_guard<std::mutex> lock(mutex);

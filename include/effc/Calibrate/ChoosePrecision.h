@@ -5,19 +5,19 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Chooses a format for each linear and table (mixed precision, W4AX of Quamba2, arXiv
-/// 2503.22879). How much a linear minds a format is measured: the compiled
-/// model runs with this one linear in the format, rounded as the recipe rounds
-/// it, and everything else in float, and its outputs are compared with those of
-/// the float model (mean Kullback-Leibler divergence, in nats). Errors of
-/// outputs of linears would be cheaper, but they do not tell what the layers
-/// behind make of them, and they see no activations. Small divergences of
-/// independent errors add up, so the sum over linears is what is minimised;
+/// Chooses a format for each linear and table (mixed precision, W4AX of
+/// Quamba2, arXiv 2503.22879). How much a linear minds a format is measured:
+/// the compiled model runs with this one linear in the format, rounded as the
+/// recipe rounds it, and everything else in float, and its outputs are compared
+/// with those of the float model (mean Kullback-Leibler divergence, in nats).
+/// Errors of outputs of linears would be cheaper, but they do not tell what the
+/// layers behind make of them, and they see no activations. Small divergences
+/// of independent errors add up, so the sum over linears is what is minimised;
 /// the chosen formats together are measured too.
 ///
 /// Costs are bytes, or a predicted time. Decoding one token reads each weight
-/// of a linear once; a token of a prompt multiplies by it, and integers multiply
-/// four times as fast as floats. Tables of embeddings take no time.
+/// of a linear once; a token of a prompt multiplies by it, and integers
+/// multiply four times as fast as floats. Tables of embeddings take no time.
 ///
 //===----------------------------------------------------------------------===//
 

@@ -88,8 +88,8 @@ struct RecipeActions {
       chooseLayers;
   /// Chooses formats for a step `choose-precision` and returns the path of a
   /// file with them.
-  std::function<llvm::Expected<std::string>(
-      mlir::ModuleOp, const RecipeStep &, const QuantiseSteps &)>
+  std::function<llvm::Expected<std::string>(mlir::ModuleOp, const RecipeStep &,
+                                            const QuantiseSteps &)>
       choosePrecision;
   /// Options of passes that do not stand in the recipe, for those that have
   /// them: `precision`, with which `choose-precision` has nothing to do.

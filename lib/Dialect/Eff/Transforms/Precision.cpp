@@ -80,7 +80,6 @@ std::vector<LayerWeight> effc::eff::listLayerWeights(mlir::ModuleOp module) {
   std::vector<LayerWeight> weights;
   for (auto &[weight, use] : findWeightUses(module))
     if ((use.linear || use.table) && !use.conv && !use.other)
-      weights.push_back(
-          {weight, use.table || use.head, use.linear, use.head});
+      weights.push_back({weight, use.table || use.head, use.linear, use.head});
   return weights;
 }

@@ -120,7 +120,8 @@ Choice EffQuantizePass::choose(llvm::StringRef name, const WeightUse &use,
     return {type.getFormat(), "patch convolutions are not quantised"};
   if (use.other)
     return {type.getFormat(), "also read as plain values"};
-  return use.table || use.head ? chooseTable(name, type) : chooseLinear(name, type);
+  return use.table || use.head ? chooseTable(name, type)
+                               : chooseLinear(name, type);
 }
 
 /// Gives linears with int8 weights int8 activations; linears of one input share

@@ -296,10 +296,11 @@ void EffQuantizeActivationsPass::runOnOperation() {
     return;
   // Layers that were all given float activations are what was asked for.
   auto weights = listLayerWeights(module);
-  bool isChosen = !weights.empty() && llvm::all_of(weights, [&](LayerWeight &weight) {
-    auto format = layers->find(weight.op.getSymName());
-    return weight.isTable || (format && format->activationBits != 8);
-  });
+  bool isChosen =
+      !weights.empty() && llvm::all_of(weights, [&](LayerWeight &weight) {
+        auto format = layers->find(weight.op.getSymName());
+        return weight.isTable || (format && format->activationBits != 8);
+      });
   if (isChosen) {
     remark::missed(module.getLoc(), remark::RemarkOpts::name("ActivationsKept")
                                         .category("eff-quantize-activations"))
