@@ -43,6 +43,10 @@ private:
   };
   std::optional<Found> find(RegionFinder &finder, onnx::NodeOp anchor,
                             ScanReport &report);
+  std::optional<Found> findLikeBefore(RegionFinder &finder, onnx::NodeOp anchor,
+                                      std::string &first);
+  std::optional<Found> findLast(RegionFinder &finder, onnx::NodeOp anchor,
+                                ScanReport &report);
   void replace(const Found &found, unsigned layer);
   void replace(const ConvRoles &conv, unsigned layer);
   Value stateArgument(StringRef part, unsigned layer, ArrayRef<int64_t> shape,
@@ -60,6 +64,8 @@ private:
   RaiseOptions raiseOptions;
   Graph graph;
   RegionCache cache;
+  /// The place of the region that was taken, by the text of an anchor's first.
+  llvm::StringMap<unsigned> places;
   llvm::DenseMap<Operation *, unsigned> order;
   /// Results of scans and convolutions that new results replace.
   SmallVector<Value> oldPresents;
@@ -89,13 +95,37 @@ static std::string nameOf(Value v) {
 // Finding
 //===----------------------------------------------------------------------===//
 
-std::optional<ScanRaiser::Found> ScanRaiser::find(RegionFinder &finder,
-                                                  onnx::NodeOp anchor,
-                                                  ScanReport &report) {
+/// A layer that begins like an earlier one most likely ends like it: its region
+/// is looked for at once. `first` becomes the text of where the search begins.
+std::optional<ScanRaiser::Found>
+ScanRaiser::findLikeBefore(RegionFinder &finder, onnx::NodeOp anchor,
+                           std::string &first) {
+  std::optional<Found> found;
+  std::optional<unsigned> place;
+  auto accept = [&](const ClosedRegion &region) {
+    if (!place) {
+      first = cache.textOf(region);
+      auto it = places.find(first);
+      if (it == places.end())
+        return true;
+      place = it->second;
+      if (region.place != *place)
+        return false;
+    }
+    if (auto answer = cache.lookup(region); answer && answer->roles)
+      found = Found{region, std::move(*answer->roles)};
+    return true;
+  };
+  finder.regions(anchor, accept, place);
+  return found;
+}
+
+/// The last value behind the anchor that still is a scan: with the skip, cut to
+/// its length. Without one, `report` says why.
+std::optional<ScanRaiser::Found> ScanRaiser::findLast(RegionFinder &finder,
+                                                      onnx::NodeOp anchor,
+                                                      ScanReport &report) {
   std::optional<Found> best;
-  report.anchor = nameOf(anchor->getResult(0));
-  report.what = "ssm_scan";
-  // The last value that still is a scan: with the skip, cut to its length.
   unsigned after = 0;
   finder.regions(anchor, [&](const ClosedRegion &region) {
     if (best && ++after > 6)
@@ -131,8 +161,21 @@ std::optional<ScanRaiser::Found> ScanRaiser::find(RegionFinder &finder,
     after = 0;
     return false;
   });
+  return best;
+}
+
+std::optional<ScanRaiser::Found> ScanRaiser::find(RegionFinder &finder,
+                                                  onnx::NodeOp anchor,
+                                                  ScanReport &report) {
+  report.anchor = nameOf(anchor->getResult(0));
+  report.what = "ssm_scan";
+  std::string first;
+  std::optional<Found> best = findLikeBefore(finder, anchor, first);
+  if (!best)
+    best = findLast(finder, anchor, report);
   if (!best)
     return std::nullopt;
+  places[first] = best->region.place;
   ClosedRegion &region = best->region;
   ScanRoles &roles = best->roles;
   if (region.form == ScanForm::Unrolled && roles.tokens == 1)

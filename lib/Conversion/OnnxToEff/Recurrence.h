@@ -45,6 +45,7 @@ struct ClosedRegion {
   int64_t bytes = 0;
   ScanForm form = ScanForm::Unrolled;
   bool hasSlices = false; ///< something outside is read through a Slice
+  unsigned place = 0;     ///< which of the anchor's candidates it is
 };
 
 /// Walks a graph of static shapes for regions.
@@ -56,9 +57,11 @@ public:
   std::vector<onnx::NodeOp> anchors();
   /// Regions that begin at an anchor, the smallest first; `accept` returns true
   /// to end the search. Each value is tried with its operands reached through
-  /// slices and without.
+  /// slices and without. With `only`, which `accept` may set, no other place is
+  /// tried.
   bool regions(onnx::NodeOp anchor,
-               llvm::function_ref<bool(const ClosedRegion &)> accept);
+               llvm::function_ref<bool(const ClosedRegion &)> accept,
+               const std::optional<unsigned> &only = std::nullopt);
 
 private:
   std::optional<ClosedRegion> close(ClosedRegion region,

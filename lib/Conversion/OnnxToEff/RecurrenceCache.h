@@ -27,6 +27,11 @@ public:
   std::optional<Answer> lookup(const ClosedRegion &region);
   void remember(const ClosedRegion &region,
                 const std::optional<ScanRoles> &roles, llvm::StringRef why);
+  /// A digest that regions share which are the same but for their weights.
+  std::string textOf(const ClosedRegion &region) {
+    llvm::SmallVector<Value> constants;
+    return textOf(region, constants);
+  }
 
 private:
   struct Known {

@@ -115,7 +115,8 @@ static bool isTensorOfFloats(Value v) {
 }
 
 bool RegionFinder::regions(onnx::NodeOp anchor,
-                           function_ref<bool(const ClosedRegion &)> accept) {
+                           function_ref<bool(const ClosedRegion &)> accept,
+                           const std::optional<unsigned> &only) {
   ClosedRegion seed;
   seed.anchor = anchor;
   bool first = graph.isConstant(anchor.getInput(0));
@@ -164,7 +165,7 @@ bool RegionFinder::regions(onnx::NodeOp anchor,
     }
   };
   finish(anchor);
-  unsigned tried = 0;
+  unsigned tried = 0, place = 0;
   while (!queue.empty() && tried < mostResults) {
     Operation *op = queue.top().second;
     queue.pop();
@@ -181,8 +182,12 @@ bool RegionFinder::regions(onnx::NodeOp anchor,
       continue;
     bool counted = false;
     for (bool throughSlices : {false, true}) {
+      unsigned at = 2 * place + throughSlices;
+      if (only && *only != at)
+        continue;
       ClosedRegion candidate = seed;
       candidate.result = result;
+      candidate.place = at;
       auto region = close(std::move(candidate), inner, throughSlices);
       if (!region)
         continue;
@@ -192,6 +197,9 @@ bool RegionFinder::regions(onnx::NodeOp anchor,
       if (!region->hasSlices)
         break; // it would be the same again
     }
+    if (only && *only / 2 <= place)
+      return false;
+    ++place;
     tried += counted;
   }
   return false;
