@@ -4,6 +4,7 @@
     ./x bench                 what runs on the models of the repository: speed and compile time
     ./x bench quality         perplexity, prompts, accuracy of every checkpoint in EFFC_TEST_DATA, in every format
     ./x bench shapes          decode and prefill at true shapes (random weights; needs 12 GB of disk under build/)
+    ./x bench imports         time to read and raise models of up to a million nodes
     ./x bench kernels         every kernel family beside the roofline
     ./x bench peers LLAMA_BENCH MODEL.gguf ...
                               llama.cpp's own benchmark on models of the same shape
@@ -148,6 +149,27 @@ def repository(options):
         bench_lines(results, "run.py", name, output, "-p", "128", "-n", "64", "-r", "5")
 
 
+def imports(options):
+    """Time to read and raise what exporters write at length: linear in the nodes."""
+    results = Results("repository")
+    # The form, layers and tokens.
+    for case in options.models or ["unrolled-8-1730", "unrolled-16-1730", "unrolled-64-1730", "chunks-64-48"]:
+        form, layers, tokens = case.split("-")
+        source = WORK / f"{case}.onnx"
+        made = subprocess.run(["/usr/bin/python3", ROOT / "test/generators/long_scans.py", form, source, "--layers", layers,
+                               "--tokens", tokens], check=True, capture_output=True, text=True).stdout
+        start = time.time()
+        process = subprocess.Popen([EFFC, "compile", source, "--stop-after=eff"], stdout=subprocess.PIPE, text=True,
+                                   stderr=subprocess.DEVNULL)
+        raised = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"effc compile {source} failed")
+        results.add("run.py imports", model=source.stem, nodes=int(made.split()[-2]), scans=raised.count("eff.ssm_scan") +
+                    raised.count("eff.ssd_scan"), seconds=time.time() - start, user_seconds=usage.ru_utime,
+                    system_seconds=usage.ru_stime, peak_bytes=usage.ru_maxrss * 1024)
+
+
 def kernels(options):
     results = Results("kernels")
     program = BUILD / "bin/effc-kernel-bench"
@@ -170,7 +192,7 @@ def peers(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="repository", choices=["repository", "quality", "shapes", "kernels", "peers"])
+    parser.add_argument("what", nargs="?", default="repository", choices=["repository", "quality", "shapes", "imports", "kernels", "peers"])
     parser.add_argument("models", nargs="*", help="only these models; peers: a program and its models")
     parser.add_argument("--formats", type=lambda text: text.split(","), help="quality and shapes: only these, comma-separated")
     options = parser.parse_args()

@@ -34,7 +34,7 @@ Buffer::Buffer(int64_t bytes) : bytes(bytes) {
 
 Buffer::Buffer(const std::vector<float> &values)
     : Buffer(static_cast<int64_t>(values.size() * 4)) {
-  std::memcpy(data, values.data(), bytes);
+  std::copy(values.begin(), values.end(), reinterpret_cast<float *>(data));
 }
 
 Buffer::~Buffer() {
