@@ -47,7 +47,7 @@ InFlightDiagnostic Emitter::error(const Twine &what) {
 Value Emitter::lowerConstant(Value base) {
   auto numbers = graph.numbers(base);
   if (!numbers) {
-    error("a constant has no data");
+    error("a constant has no data, or too many elements of one value");
     return {};
   }
   Type element = elementType(Graph::elementType(base));

@@ -79,10 +79,16 @@ static bool readRaw(Type type, ArrayRef<char> bytes, std::vector<double> &out) {
   return false;
 }
 
+/// Most elements of one value that are written out: 1 GiB of them.
+static constexpr size_t mostRepeats = size_t(1) << 27;
+
 std::optional<std::vector<double>>
 effc::raise::readElements(ElementsAttr values) {
   std::vector<double> out;
   size_t count = values.getNumElements();
+  // A value that a file repeats costs it nothing.
+  if (count > mostRepeats && values.isSplat())
+    return std::nullopt;
   out.reserve(count);
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(values)) {
     AsmResourceBlob *blob = resource.getRawHandle().getBlob();

@@ -196,11 +196,17 @@ ArrayAttr onnx::declaredDims(MLIRContext *context, const TypeProto &proto) {
     return {};
   Builder b(context);
   SmallVector<Attribute> dims;
+  SmallVector<int64_t> known;
   for (const auto &dim : proto.tensor_type().shape().dim()) {
-    if (dim.has_dim_value() && dim.dim_value() >= 0)
+    if (dim.has_dim_value() && dim.dim_value() >= 0) {
       dims.push_back(b.getI64IntegerAttr(dim.dim_value()));
-    else
+      known.push_back(dim.dim_value());
+    } else {
       dims.push_back(b.getStringAttr(dim.dim_param()));
+    }
   }
+  // What no tensor can have says nothing.
+  if (!elementCount(known))
+    return {};
   return b.getArrayAttr(dims);
 }
