@@ -6,16 +6,14 @@
 
 #include "effc/Calibrate/ChooseLayers.h"
 
-#include "ObservedModel.h"
-#include "effc/Artifact/KernelCache.h"
+#include "LayerTargets.h"
+#include "effc/Calibrate/Calibrate.h"
 #include "effc/Compress/Collapse.h"
 #include "effc/Dialect/Eff/Transforms/Collapse.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Dialect/Eff/WeightValues.h"
 #include "effc/Pipelines/Lower.h"
 #include "effc/Support/Error.h"
-#include "images.h"
-#include "npy.h"
 
 #include "mlir/Pass/PassManager.h"
 
@@ -29,9 +27,9 @@ using namespace effc;
 // The search
 //===----------------------------------------------------------------------===//
 
-static llvm::Expected<OwningOpRef<ModuleOp>>
-collapsed(ModuleOp model, llvm::ArrayRef<std::string> layers,
-          const ChooseLayersOptions &options) {
+llvm::Expected<OwningOpRef<ModuleOp>>
+effc::collapseLayers(ModuleOp model, llvm::ArrayRef<std::string> layers,
+                     const ChooseLayersOptions &options) {
   OwningOpRef<ModuleOp> module = model.clone();
   eff::EffCollapseChannelsPassOptions pass;
   pass.variant = options.variant == "dir"   ? eff::CollapseMode::Dir
@@ -60,7 +58,7 @@ effc::chooseCollapsedLayers(ModuleOp model, const ChooseLayersOptions &options,
       [&](std::vector<std::string> names) -> llvm::Expected<CollapseTrial> {
     if (options.progress)
       options.progress("collapsing layers", done++, total);
-    auto module = collapsed(model, names, options);
+    auto module = collapseLayers(model, names, options);
     if (!module)
       return module.takeError();
     llvm::Expected<double> loss = measure(**module);
@@ -103,115 +101,10 @@ effc::chooseCollapsedLayers(ModuleOp model, const ChooseLayersOptions &options,
 }
 
 //===----------------------------------------------------------------------===//
-// Running on images
+// What layers cost, on images
 //===----------------------------------------------------------------------===//
 
-namespace {
-using Arrays = std::map<std::string, effrt::tools::NpyArray>;
-
-/// The images of a file and what a model makes of them.
-class ImageRuns {
-public:
-  explicit ImageRuns(const ChooseLayersOptions &options) : options(options) {}
-
-  llvm::Error read() {
-    auto given = effrt::tools::readNpz(options.samples);
-    if (!given)
-      return toError(given.error());
-    arrays = given.take();
-    auto labels = arrays.find("labels");
-    labelled = labels != arrays.end();
-    if (labelled && labels->second.shape.size() != 1)
-      return makeError(ErrorCode::BadInput, "the labels are no vector",
-                       options.samples);
-    return llvm::Error::success();
-  }
-
-  /// Calls `use(image, outputs of the entry)` for each image of a module with
-  /// one entry point.
-  llvm::Error
-  run(ModuleOp module,
-      llvm::function_ref<void(int64_t, const std::vector<std::vector<float>> &)>
-          use) {
-    CalibrateOptions compile;
-    compile.threads = options.threads;
-    compile.interrupt = options.interrupt;
-    compile.kernels = kernels;
-    auto engine = compileEngine(module, compile);
-    if (!engine)
-      return engine.takeError();
-    const effrt::Manifest &manifest = (*engine)->model().manifest();
-    auto images =
-        effrt::tools::Images::create(arrays, manifest, options.samples);
-    if (!images)
-      return toError(images.error());
-    const effrt::EntryInfo &entry = (*images).entry();
-    if (labelled && arrays.at("labels").shape[0] != (*images).count())
-      return makeError(ErrorCode::BadInput,
-                       "there are not as many labels as images",
-                       options.samples);
-    int64_t total = (*images).count(),
-            count = options.sampleCount > 0
-                        ? std::min(options.sampleCount, total)
-                        : total;
-    std::vector<float> input(entry.inputs[0].bytes() / sizeof(float));
-    std::vector<std::vector<float>> outputs;
-    std::vector<effrt::TensorView> views;
-    for (const effrt::TensorInfo &info : entry.outputs)
-      outputs.emplace_back(info.bytes() / sizeof(float));
-    for (size_t i = 0; i < outputs.size(); ++i)
-      views.push_back(
-          {entry.outputs[i].name, outputs[i].data(), entry.outputs[i].bytes()});
-    for (int64_t i = 0; i < count; ++i) {
-      int64_t image = i * total / count;
-      (*images).fill(image, 1, input.data());
-      effrt::Status status = (*engine)->forward(
-          {{entry.inputs[0].name, input.data(), entry.inputs[0].bytes()}},
-          views, entry.name);
-      if (!status)
-        return toError(status.error());
-      use(image, outputs);
-    }
-    return llvm::Error::success();
-  }
-
-  int64_t labelOf(int64_t image) const {
-    return static_cast<int64_t>(arrays.at("labels").at(image));
-  }
-
-  bool labelled = false;
-
-private:
-  const ChooseLayersOptions &options;
-  std::shared_ptr<KernelCache> kernels = std::make_shared<KernelCache>();
-  Arrays arrays;
-};
-
-/// A copy with the entry point of the smallest batch alone.
-llvm::Expected<OwningOpRef<ModuleOp>> oneEntry(ModuleOp model) {
-  OwningOpRef<ModuleOp> module = model.clone();
-  func::FuncOp best;
-  auto batchOf = [](func::FuncOp func) {
-    return func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr)
-        .getBatch();
-  };
-  for (auto func : module->getOps<func::FuncOp>()) {
-    auto entry =
-        func->getAttrOfType<eff::EntryAttr>(eff::EffDialect::kEntryAttr);
-    if (entry && entry.getKind() == eff::EntryKind::Forward &&
-        (!best || batchOf(func) < batchOf(best)))
-      best = func;
-  }
-  if (!best)
-    return makeError(ErrorCode::CannotCalibrate,
-                     "the model has no entry point that takes images");
-  for (auto func : llvm::make_early_inc_range(module->getOps<func::FuncOp>()))
-    if (func != best)
-      func.erase();
-  return module;
-}
-
-std::vector<double> logSoftmax(const std::vector<float> &logits) {
+static std::vector<double> logSoftmax(const std::vector<float> &logits) {
   double largest = *std::max_element(logits.begin(), logits.end()), sum = 0;
   for (float x : logits)
     sum += std::exp(x - largest);
@@ -220,7 +113,6 @@ std::vector<double> logSoftmax(const std::vector<float> &logits) {
     out.push_back(x - largest - std::log(sum));
   return out;
 }
-} // namespace
 
 llvm::Expected<LayerChoice>
 effc::chooseCollapsedLayers(ModuleOp model,
@@ -228,7 +120,7 @@ effc::chooseCollapsedLayers(ModuleOp model,
   ImageRuns runs(options);
   if (llvm::Error error = runs.read())
     return std::move(error);
-  auto module = oneEntry(model);
+  auto module = cloneSmallestEntry(model);
   if (!module)
     return module.takeError();
   // What the model itself says of each image, for classes at least two.
@@ -241,19 +133,40 @@ effc::chooseCollapsedLayers(ModuleOp model,
   OwningOpRef<ModuleOp> plain = (*module)->clone();
   llvm::Error first = runs.run(*plain, [&](int64_t image, const auto &outputs) {
     ++images;
-    if (runs.labelled)
+    if (runs.isLabelled())
       rightBefore += isRight(image, outputs[0]);
     else
       expected.push_back(logSoftmax(outputs[0]));
   });
   if (first)
     return std::move(first);
+  std::optional<LayerTargets> targets;
+  if (options.isCorrecting()) {
+    auto observed = LayerTargets::create(**module, runs, options);
+    if (!observed)
+      return observed.takeError();
+    targets = std::move(*observed);
+  }
+  // Of each set that was tried, by what is left.
+  std::map<std::string, std::vector<LayerCorrection>> corrections;
+  auto keyOf = [](ModuleOp changed) {
+    std::string key;
+    for (const eff::ScanLayer &layer : eff::listScanLayers(changed))
+      key += layer.name + ",";
+    return key;
+  };
   auto measure = [&](ModuleOp changed) -> llvm::Expected<double> {
+    if (targets) {
+      auto corrected = targets->correct(changed, runs);
+      if (!corrected)
+        return corrected.takeError();
+      corrections[keyOf(changed)] = std::move(*corrected);
+    }
     int64_t right = 0, at = 0;
     double divergence = 0;
     llvm::Error error =
         runs.run(changed, [&](int64_t image, const auto &outputs) {
-          if (runs.labelled) {
+          if (runs.isLabelled()) {
             right += isRight(image, outputs[0]);
             return;
           }
@@ -264,12 +177,19 @@ effc::chooseCollapsedLayers(ModuleOp model,
         });
     if (error)
       return std::move(error);
-    return runs.labelled ? double(rightBefore - right) / double(images)
+    return runs.isLabelled() ? double(rightBefore - right) / double(images)
                          : divergence / double(images);
   };
   auto choice = chooseCollapsedLayers(**module, options, measure);
-  if (choice)
-    choice->labelled = runs.labelled;
+  if (!choice)
+    return choice.takeError();
+  choice->labelled = runs.isLabelled();
+  if (targets && !choice->layers.empty()) {
+    auto chosen = collapseLayers(**module, choice->layers, options);
+    if (!chosen)
+      return chosen.takeError();
+    choice->corrections = std::move(corrections[keyOf(**chosen)]);
+  }
   return choice;
 }
 
@@ -283,11 +203,10 @@ effc::measureLayerUniformity(ModuleOp model,
   ImageRuns runs(options);
   if (llvm::Error error = runs.read())
     return std::move(error);
-  auto module = oneEntry(model);
+  auto module = cloneSmallestEntry(model);
   if (!module)
     return module.takeError();
   auto func = *(*module)->getOps<func::FuncOp>().begin();
-  auto ret = llvm::cast<func::ReturnOp>(func.front().getTerminator());
   struct Scan {
     compress::ScanInputs<float> inputs;
     std::vector<float> a, bias, d;
@@ -295,7 +214,6 @@ effc::measureLayerUniformity(ModuleOp model,
   };
   std::vector<Scan> scans;
   std::vector<LayerUniformity> result;
-  Builder builder(model.getContext());
   for (auto op : func.front().getOps<eff::SsmScanOp>()) {
     if (op.getState())
       continue;
@@ -312,17 +230,13 @@ effc::measureLayerUniformity(ModuleOp model,
     scan.inputs.states = values->getColumns();
     scan.a.assign(values->getValues().begin(), values->getValues().end());
     scan.d.assign(shape[2], 0.0f);
-    scan.output = ret.getNumOperands();
+    scan.output = func.getNumResults();
     int part = 0;
     for (Value v : {op.getInput(), op.getDt(), op.getB(), op.getC()}) {
       auto name = "uniformity." + std::to_string(scans.size()) + "." +
                   std::to_string(part++);
-      if (failed(
-              func.insertResult(ret.getNumOperands(), v.getType(),
-                                builder.getDictionaryAttr(builder.getNamedAttr(
-                                    "eff.name", builder.getStringAttr(name))))))
-        return makeError(ErrorCode::CodeGen, "a value cannot be given out");
-      ret->insertOperands(ret.getNumOperands(), v);
+      if (llvm::Error error = giveOut(func, v, name))
+        return std::move(error);
     }
     result.push_back({use.getSymbol().rsplit('.').first.str()});
     scans.push_back(std::move(scan));

@@ -9,8 +9,8 @@
 #include "ChooseFormats.h"
 #include "TemporaryDirectory.h"
 #include "effc/Calibrate/Calibrate.h"
-#include "effc/Calibrate/ChooseLayers.h"
 #include "effc/Calibrate/ChoosePrecision.h"
+#include "effc/Calibrate/CorrectLayers.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Dialect/Eff/WeightValues.h"
 #include "effc/Pipelines/Lower.h"
@@ -160,34 +160,83 @@ llvm::Error effc::checkRecipe(const CompileOptions &options) {
       "model will read, or an .npz of images");
 }
 
-/// The layers that `collapse-channels budget=LOSS [samples=N]` may take, found
-/// on the samples.
-static llvm::Expected<RecipeStep>
-chooseLayers(ModuleOp model, const RecipeStep &step,
-             const CompileOptions &options, const CompileObserver &observer) {
+namespace {
+/// `collapse-channels [budget=LOSS] [correct] [filter=SIZE] [samples=N]`: finds
+/// the layers within the budget and what makes up for them, on the samples.
+class LayerChooser {
+public:
+  LayerChooser(const CompileOptions &options, const CompileObserver &observer)
+      : options(options), observer(observer) {}
+
+  llvm::Expected<RecipeStep> choose(ModuleOp model, const RecipeStep &step);
+  llvm::Error correct(ModuleOp model);
+
+private:
+  llvm::Expected<ChooseLayersOptions> getSettings(const RecipeStep &step);
+
+  const CompileOptions &options;
+  const CompileObserver &observer;
+  std::vector<LayerCorrection> corrections;
+};
+} // namespace
+
+llvm::Expected<ChooseLayersOptions>
+LayerChooser::getSettings(const RecipeStep &step) {
   ChooseLayersOptions search;
   search.samples = options.calibration.samples;
   search.threads = options.jobs;
   search.progress = observer.progress;
   search.variant = step.get("variant").value_or("post").str();
   search.literal = step.get("literal").value_or("false") == "true";
-  llvm::StringRef budget = *step.get("budget"),
-                  samples = step.get("samples").value_or("0");
+  search.correct = step.get("correct").value_or("false") == "true";
+  llvm::StringRef budget = step.get("budget").value_or("0"),
+                  samples = step.get("samples").value_or("0"),
+                  filter = step.get("filter").value_or("0");
+  bool isFilter = !filter.getAsInteger(10, search.filter) &&
+                  (search.filter == 0 ||
+                   (search.filter > 0 && search.filter % 2 && search.filter <= 7));
   if (budget.getAsDouble(search.budget) || !(search.budget >= 0) ||
-      samples.getAsInteger(10, search.sampleCount))
+      samples.getAsInteger(10, search.sampleCount) || search.sampleCount < 0 ||
+      !isFilter)
     return makeError(ErrorCode::BadRecipe,
                      "the step collapse-channels does not take budget=" +
-                         budget + " samples=" + samples,
+                         budget + " samples=" + samples + " filter=" + filter,
                      {}, {},
                      "budget is a loss of at least 0 (0.01: one point of "
-                     "accuracy), samples a number of images, 0 for all");
+                     "accuracy), samples a number of images, 0 for all, filter "
+                     "1, 3, 5 or 7, or 0 for none");
   if (search.samples.empty())
     return makeError(ErrorCode::NeedsCalibration,
                      "the recipe '" + options.recipe + "' needs samples", {},
                      "it chooses layers by the accuracy without their scans",
                      "give --calib FILE.npz: images [n, h, w, c] uint8, and "
                      "labels [n] if there are any");
-  llvm::Expected<LayerChoice> choice = chooseCollapsedLayers(model, search);
+  return search;
+}
+
+llvm::Expected<RecipeStep> LayerChooser::choose(ModuleOp model,
+                                                const RecipeStep &step) {
+  auto search = getSettings(step);
+  if (!search)
+    return search.takeError();
+  RecipeStep chosen{step.name, {}, step.line};
+  for (const auto &[name, value] : step.options)
+    if (name != "budget" && name != "samples" && name != "correct" &&
+        name != "filter")
+      chosen.options.emplace_back(name, value);
+  if (!step.has("budget")) {
+    llvm::SmallVector<llvm::StringRef> names;
+    step.get("layers").value_or("").split(names, ',', -1, /*KeepEmpty=*/false);
+    std::vector<std::string> layers(names.begin(), names.end());
+    if (!search->isCorrecting() || layers.empty())
+      return chosen;
+    auto found = correctCollapsedLayers(model, layers, *search);
+    if (!found)
+      return found.takeError();
+    corrections = std::move(*found);
+    return chosen;
+  }
+  llvm::Expected<LayerChoice> choice = chooseCollapsedLayers(model, *search);
   if (!choice)
     return choice.takeError();
   llvm::StringRef measure = choice->labelled ? "accuracy" : "divergence";
@@ -198,16 +247,13 @@ chooseLayers(ModuleOp model, const RecipeStep &step,
         << remark::add("{0}", llvm::join(trial.layers, ","))
         << remark::metric("Measure", measure)
         << remark::metric("Loss", trial.loss)
-        << remark::metric("Budget", search.budget);
-  RecipeStep chosen{step.name, {}, step.line};
-  for (const auto &[name, value] : step.options)
-    if (name != "budget" && name != "samples")
-      chosen.options.emplace_back(name, value);
+        << remark::metric("Budget", search->budget);
+  corrections = std::move(choice->corrections);
   if (!choice->layers.empty())
     chosen.options.emplace_back("layers", llvm::join(choice->layers, ","));
   else if (observer.warning)
     observer.warning("no layer's scan can be collapsed within a loss of " +
-                     budget.str());
+                     step.get("budget")->str());
   return chosen;
 }
 
@@ -236,6 +282,26 @@ static llvm::Error freeIntegers(ModuleOp model) {
     });
   }
   return llvm::Error::success();
+llvm::Error LayerChooser::correct(ModuleOp model) {
+  for (const LayerCorrection &found : corrections) {
+    auto begin = [&](llvm::StringRef name) {
+      return remark::passed(model.getLoc(),
+                            remark::RemarkOpts::name(name)
+                                .category("eff-collapse-channels")
+                                .function(found.layer));
+    };
+    if (!found.filters.empty())
+      begin("ScanFiltered") << remark::add("{0}", found.layer)
+                            << remark::metric("Kernel", found.kernel)
+                            << remark::metric("Error", found.filterError);
+    else
+      begin("LinearFitted") << remark::add("{0}", found.weight)
+                            << remark::metric("ErrorBefore", found.errorBefore)
+                            << remark::metric("ErrorAfter", found.errorAfter);
+  }
+  llvm::Error error = applyCorrections(model, corrections);
+  corrections.clear();
+  return error;
 }
 
 llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
@@ -257,6 +323,7 @@ llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
   dialect->progress = observer.progress;
   TemporaryDirectory directory;
   Calibrator calibrator(options, tokenizer, observer, directory);
+  LayerChooser chooser(options, observer);
   std::string precision;
   RecipeActions actions;
   actions.calibrate = [&](ModuleOp module, const RecipeStep &step) {
@@ -266,7 +333,10 @@ llvm::Error effc::compressModel(ModuleOp model, const CompileOptions &options,
     return result;
   };
   actions.chooseLayers = [&](ModuleOp module, const RecipeStep &step) {
-    return chooseLayers(module, step, options, observer);
+    return chooser.choose(module, step);
+  };
+  actions.correctLayers = [&](ModuleOp module) {
+    return chooser.correct(module);
   };
   actions.warn = observer.warning;
   actions.progress = observer.progress;

@@ -37,6 +37,11 @@ std::optional<llvm::StringRef> RecipeStep::get(llvm::StringRef option) const {
   return std::nullopt;
 }
 
+bool RecipeStep::choosesLayers() const {
+  return name == "collapse-channels" &&
+         (has("budget") || has("correct") || has("filter"));
+}
+
 bool Recipe::needsCalibration() const {
   return llvm::any_of(
              steps,
@@ -46,7 +51,7 @@ bool Recipe::needsCalibration() const {
 
 bool Recipe::needsSamples() const {
   return llvm::any_of(steps, [](const RecipeStep &step) {
-    return step.name == "choose-precision" || step.has("budget");
+    return step.name == "choose-precision" || step.choosesLayers();
   });
 }
 
@@ -368,11 +373,13 @@ llvm::Error Application::run() {
       if (!path)
         return path.takeError();
       calibration = std::move(*path);
-    } else if (step.name == "collapse-channels" && step.has("budget")) {
+    } else if (step.choosesLayers()) {
       llvm::Expected<RecipeStep> chosen = actions.chooseLayers(model, step);
       if (!chosen)
         return chosen.takeError();
       if (llvm::Error error = runPass(model, *chosen))
+        return error;
+      if (llvm::Error error = actions.correctLayers(model))
         return error;
     } else if (step.name == "choose-precision") {
       if (llvm::Error error = choosePrecision(index))

@@ -16,6 +16,7 @@
 #define EFFC_CALIBRATE_CHOOSELAYERS_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
 
@@ -38,6 +39,13 @@ struct ChooseLayersOptions {
   /// no longer right (0.01 is one point of accuracy), or without labels the
   /// mean Kullback-Leibler divergence from the model's outputs, in nats.
   double budget = 0.01;
+  /// Fit the linear behind each collapsed scan again, on the same images
+  /// (effc/Calibrate/CorrectLayers.h).
+  bool correct = false;
+  /// Fit a depthwise filter of so many rows and columns, odd, in the place of
+  /// each scan that is gone; 0: none.
+  int64_t filter = 0;
+  bool isCorrecting() const { return correct || filter > 0; }
   /// Threads; 0: one for each core that may be used.
   unsigned threads = 0;
   const std::atomic<int> *interrupt = nullptr;
@@ -51,9 +59,29 @@ struct CollapseTrial {
   double loss = 0;
 };
 
+/// What makes up for a layer's collapsed scan.
+struct LayerCorrection {
+  std::string layer;
+  /// The weight of the linear behind the scan and its new values
+  /// [outputs][inputs]; sum |output - wanted|^2 / sum |wanted|^2 of the linear,
+  /// before and after.
+  std::string weight;
+  std::vector<float> values;
+  double errorBefore = 0, errorAfter = 0;
+  /// With a filter: the weight vector that the layer multiplied its channels
+  /// by, and what stands in its place, [channels][kernel * kernel] and
+  /// [channels]; the share of the scan's output that the filters do not give.
+  std::string factor;
+  int64_t height = 0, width = 0, kernel = 0;
+  std::vector<float> filters, bias;
+  double filterError = 0;
+};
+
 struct LayerChoice {
   /// What eff-collapse-channels takes as `layers`; may be empty.
   std::vector<std::string> layers;
+  /// With `correct` or `filter`, what makes up for them.
+  std::vector<LayerCorrection> corrections;
   double loss = 0;
   bool labelled = false;
   /// Each layer alone, least harmful first.
@@ -62,7 +90,12 @@ struct LayerChoice {
   std::vector<CollapseTrial> joint;
 };
 
-/// Measures a module in which layers are collapsed.
+/// A copy of a model with the scans of layers collapsed as the options say.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+collapseLayers(mlir::ModuleOp model, llvm::ArrayRef<std::string> layers,
+               const ChooseLayersOptions &options);
+
+/// Measures a module in which layers are collapsed; may change it.
 using MeasureLoss = std::function<llvm::Expected<double>(mlir::ModuleOp)>;
 
 /// Chooses with a measure of one's own.

@@ -41,6 +41,8 @@ struct RecipeStep {
   /// The value of an option, or nothing.
   std::optional<llvm::StringRef> get(llvm::StringRef option) const;
   bool has(llvm::StringRef option) const { return get(option).has_value(); }
+  /// A step collapse-channels that samples decide on.
+  bool choosesLayers() const;
 };
 
 struct Recipe {
@@ -82,10 +84,13 @@ struct RecipeActions {
   /// Runs the model on samples and returns the path of what was seen.
   std::function<llvm::Expected<std::string>(mlir::ModuleOp, const RecipeStep &)>
       calibrate;
-  /// Completes a step `collapse-channels budget=LOSS`: chooses its layers by
-  /// trying and returns the step with them, without the budget.
+  /// Completes a step `collapse-channels` with `budget`, `correct` or `filter`:
+  /// chooses its layers by trying, finds what makes up for them, and returns
+  /// the step that the pass takes.
   std::function<llvm::Expected<RecipeStep>(mlir::ModuleOp, const RecipeStep &)>
       chooseLayers;
+  /// Applies, behind that pass, what chooseLayers found.
+  std::function<llvm::Error(mlir::ModuleOp)> correctLayers;
   /// Chooses formats for a step `choose-precision` and returns the path of a
   /// file with them.
   std::function<llvm::Expected<std::string>(mlir::ModuleOp, const RecipeStep &,

@@ -14,6 +14,7 @@
 
 #include "CancelUniform.h"
 
+#include "effc/Dialect/Eff/Transforms/Collapse.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
 #include "effc/Dialect/Eff/Uniformity.h"
 #include "effc/Dialect/Eff/WeightValues.h"

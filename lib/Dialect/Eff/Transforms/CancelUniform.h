@@ -16,10 +16,6 @@ namespace effc::eff {
 /// an addend.
 llvm::Expected<int64_t> cancelUniformAddends(mlir::ModuleOp module);
 
-/// Erases ops whose results nobody reads and weights and states that no
-/// function uses.
-void eraseUnused(mlir::ModuleOp module);
-
 } // namespace effc::eff
 
 #endif // EFFC_LIB_DIALECT_EFF_TRANSFORMS_CANCELUNIFORM_H

@@ -23,6 +23,10 @@ struct ScanLayer {
 /// The layers of a module in the order of its first function.
 std::vector<ScanLayer> listScanLayers(mlir::ModuleOp module);
 
+/// Erases ops whose results nobody reads and weights and states that no
+/// function uses.
+void eraseUnused(mlir::ModuleOp module);
+
 } // namespace effc::eff
 
 #endif // EFFC_DIALECT_EFF_TRANSFORMS_COLLAPSE_H
