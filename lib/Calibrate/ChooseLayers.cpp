@@ -211,6 +211,7 @@ effc::measureLayerUniformity(ModuleOp model,
     compress::ScanInputs<float> inputs;
     std::vector<float> a, bias, d;
     size_t output;
+    bool isRaw; ///< softplus is the scan's
   };
   std::vector<Scan> scans;
   std::vector<LayerUniformity> result;
@@ -230,6 +231,15 @@ effc::measureLayerUniformity(ModuleOp model,
     scan.inputs.states = values->getColumns();
     scan.a.assign(values->getValues().begin(), values->getValues().end());
     scan.d.assign(shape[2], 0.0f);
+    scan.isRaw = op.getDtSoftplus();
+    if (op.getDtBias()) {
+      auto bias = eff::WeightValues::read(
+          (*module)->lookupSymbol<eff::WeightOp>(
+              op.getDtBias().getDefiningOp<eff::UseOp>().getSymbol()));
+      if (!bias)
+        return bias.takeError();
+      scan.bias.assign(bias->getValues().begin(), bias->getValues().end());
+    }
     scan.output = func.getNumResults();
     int part = 0;
     for (Value v : {op.getInput(), op.getDt(), op.getB(), op.getC()}) {
@@ -248,10 +258,16 @@ effc::measureLayerUniformity(ModuleOp model,
     for (size_t i = 0; i < scans.size(); ++i) {
       Scan &scan = scans[i];
       const auto *given = &outputs[scan.output];
-      // The library takes what softplus reads.
-      std::vector<float> raw;
-      for (float step : given[1])
-        raw.push_back(step > 15 ? step : std::log(std::expm1(step)));
+      // The library takes what softplus reads, and adds the bias.
+      std::vector<float> raw = given[1];
+      if (!scan.isRaw)
+        for (auto [j, step] : llvm::enumerate(raw)) {
+          if (!scan.bias.empty())
+            step += scan.bias[j % scan.bias.size()];
+          step = step > 15 ? step : std::log(std::expm1(step));
+        }
+      if (scan.isRaw)
+        scan.inputs.bias = scan.bias;
       scan.inputs.u = given[0];
       scan.inputs.dt = raw;
       scan.inputs.a = scan.a;

@@ -161,6 +161,9 @@ llvm::Error effc::checkRecipe(const CompileOptions &options) {
 }
 
 namespace {
+/// Enough for a mean over many pixels.
+constexpr int64_t kProxyImages = 8;
+
 /// `collapse-channels [budget=LOSS] [correct] [filter=SIZE] [samples=N]`: finds
 /// the layers within the budget and what makes up for them, on the samples.
 class LayerChooser {
@@ -173,6 +176,8 @@ public:
 
 private:
   llvm::Expected<ChooseLayersOptions> getSettings(const RecipeStep &step);
+  llvm::Error report(ModuleOp model, const ChooseLayersOptions &search,
+                     const LayerChoice &choice);
 
   const CompileOptions &options;
   const CompileObserver &observer;
@@ -214,6 +219,51 @@ LayerChooser::getSettings(const RecipeStep &step) {
   return search;
 }
 
+/// Says what each layer and each set of layers lost, and whether the cheap
+/// proxy would have put the layers into the same order.
+llvm::Error LayerChooser::report(ModuleOp model,
+                                 const ChooseLayersOptions &search,
+                                 const LayerChoice &choice) {
+  auto begin = [&](llvm::StringRef name, llvm::StringRef layer) {
+    return remark::analysis(model.getLoc(),
+                            remark::RemarkOpts::name(name)
+                                .category("eff-collapse-channels")
+                                .function(layer));
+  };
+  ChooseLayersOptions few = search;
+  few.sampleCount = kProxyImages;
+  auto uniformity = measureLayerUniformity(model, few);
+  if (!uniformity)
+    return uniformity.takeError();
+  std::vector<double> losses, decays, inputs;
+  for (const CollapseTrial &trial : choice.single)
+    for (const LayerUniformity &layer : *uniformity) {
+      if (layer.layer != trial.layers.front())
+        continue;
+      losses.push_back(trial.loss);
+      decays.push_back(layer.decay);
+      inputs.push_back(layer.input);
+      begin("LayerAlone", layer.layer)
+          << remark::add("{0}", layer.layer)
+          << remark::metric("Loss", trial.loss)
+          << remark::metric("DecayDeviation", layer.decay)
+          << remark::metric("InputDeviation", layer.input);
+    }
+  if (losses.size() > 1)
+    begin("ProxyRanked", choice.single.front().layers.front())
+        << remark::add("{0}", "deviations from the mean channel")
+        << remark::metric("SpearmanDecay", rankCorrelation(decays, losses))
+        << remark::metric("SpearmanInput", rankCorrelation(inputs, losses));
+  llvm::StringRef measure = choice.labelled ? "accuracy" : "divergence";
+  for (const CollapseTrial &trial : choice.joint)
+    begin("LayersTried", trial.layers.back())
+        << remark::add("{0}", llvm::join(trial.layers, ","))
+        << remark::metric("Measure", measure)
+        << remark::metric("Loss", trial.loss)
+        << remark::metric("Budget", search.budget);
+  return llvm::Error::success();
+}
+
 llvm::Expected<RecipeStep> LayerChooser::choose(ModuleOp model,
                                                 const RecipeStep &step) {
   auto search = getSettings(step);
@@ -239,15 +289,8 @@ llvm::Expected<RecipeStep> LayerChooser::choose(ModuleOp model,
   llvm::Expected<LayerChoice> choice = chooseCollapsedLayers(model, *search);
   if (!choice)
     return choice.takeError();
-  llvm::StringRef measure = choice->labelled ? "accuracy" : "divergence";
-  for (const CollapseTrial &trial : choice->joint)
-    remark::analysis(model.getLoc(), remark::RemarkOpts::name("LayersTried")
-                                         .category("eff-collapse-channels")
-                                         .function(trial.layers.back()))
-        << remark::add("{0}", llvm::join(trial.layers, ","))
-        << remark::metric("Measure", measure)
-        << remark::metric("Loss", trial.loss)
-        << remark::metric("Budget", search->budget);
+  if (llvm::Error error = report(model, *search, *choice))
+    return std::move(error);
   corrections = std::move(choice->corrections);
   if (!choice->layers.empty())
     chosen.options.emplace_back("layers", llvm::join(choice->layers, ","));
@@ -257,8 +300,8 @@ llvm::Expected<RecipeStep> LayerChooser::choose(ModuleOp model,
   return chosen;
 }
 
-/// Gives weights that the file holds as integers their values in f32; linears that
-/// read integers keep theirs.
+/// Gives weights that the file holds as integers their values in f32; linears
+/// that read integers keep theirs.
 static llvm::Error freeIntegers(ModuleOp model) {
   llvm::DenseMap<Attribute, bool> readsCodes;
   model.walk([&](eff::LinearOp linear) {
@@ -282,6 +325,8 @@ static llvm::Error freeIntegers(ModuleOp model) {
     });
   }
   return llvm::Error::success();
+}
+
 llvm::Error LayerChooser::correct(ModuleOp model) {
   for (const LayerCorrection &found : corrections) {
     auto begin = [&](llvm::StringRef name) {

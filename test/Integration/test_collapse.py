@@ -1,6 +1,7 @@
 """Collapsed scans of a small VMamba: the compiled forms against each other, and what the recipe chooses."""
 import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -38,7 +39,7 @@ def strengthen(path):
 
 
 def images(labels=True, count=24):
-    path = SCRATCH / f"images-{labels}.npz"
+    path = SCRATCH / f"images-{labels}-{count}.npz"
     rng = np.random.default_rng(3)
     arrays = {"images": rng.integers(0, 256, (count, 12, 12, 3), np.uint8)}
     if labels:
@@ -92,17 +93,75 @@ class Forms(unittest.TestCase):
                                   - logits(compiled(str(model())))).max(), 1e-4)
 
 
+class Corrections(unittest.TestCase):
+    """`collapse-channels correct filter=SIZE`: what makes up for the scans."""
+
+    def compile(self, name, *options, calib=True, batch="1"):
+        recipe, output = SCRATCH / f"{name}.recipe", SCRATCH / f"{name}.eff"
+        recipe.write_text(" ".join(("collapse-channels", *options)) + "\n")
+        samples = ["--calib", images(labels=False, count=96)] if calib else []
+        return output, run("compile", model(), "-o", output, "-q", "-v", f"--batch={batch}", "--recipe", recipe, *samples,
+                           check=False)
+
+    def corrected(self, name, *options, **how):
+        output, result = self.compile(name, *options, **how)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return output, result.stderr
+
+    def test_fits_come_nearer_to_the_model(self):
+        """The output of the linear behind the scan: nearer after the fit, and nearer already before it with filters."""
+        number = lambda said, name: [float(v) for v in re.findall(name + r"=(\S+)", said)]
+        _, linear = self.corrected("linear", "layers=0,2", "correct")
+        before, after = number(linear, "ErrorBefore"), number(linear, "ErrorAfter")
+        self.assertEqual((len(before), len(after)), (2, 2))
+        for b, a in zip(before, after):
+            self.assertLess(a, b)
+        _, filtered = self.corrected("filtered", "layers=0,2", "correct", "filter=3")
+        self.assertEqual(filtered.count("ScanFiltered"), 2)
+        # The first layer sees the same inputs in both.
+        self.assertLess(number(filtered, "ErrorBefore")[0], before[0])
+
+    def test_literal_scans_can_be_corrected_but_not_filtered(self):
+        self.corrected("literal-linear", "layers=1", "literal", "correct")
+        _, result = self.compile("literal-filter", "layers=1", "literal", "filter=3")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("its scan is not gone", result.stderr)
+
+    def test_filters_serve_every_batch_and_are_the_same_twice(self):
+        both, _ = self.corrected("batched", "layers=2", "filter=3", batch="1,2")
+        one, _ = self.corrected("single", "layers=2", "filter=3")
+        np.testing.assert_allclose(logits(both), logits(one), rtol=1e-5, atol=1e-6)
+        first = one.read_bytes()
+        self.corrected("single", "layers=2", "filter=3")
+        self.assertEqual(one.read_bytes(), first)
+
+    def test_no_layers_change_nothing(self):
+        path, _ = self.corrected("nothing", "correct", "filter=3")
+        np.testing.assert_array_equal(logits(path), logits(compiled(str(model()))))
+
+    def test_what_does_not_fit_is_refused(self):
+        for options, reason in ((["layers=0", "filter=4"], "filter 1, 3, 5 or 7"),
+                                (["layers=0", "correct", "samples=-3"], "samples a number of images"),
+                                (["layers=9", "correct"], "there is no layer 9")):
+            _, result = self.compile("refused", *options)
+            self.assertEqual(result.returncode, 1, options)
+            self.assertIn(reason, result.stderr)
+        _, result = self.compile("without", "layers=0", "correct", calib=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("needs samples", result.stderr)
+
+
 class Choice(unittest.TestCase):
     """`collapse-channels budget=LOSS`."""
 
-    def compile(self, samples, budget):
+    def compile(self, samples, budget, *options):
         recipe, output = SCRATCH / "choice.recipe", SCRATCH / "choice.eff"
-        recipe.write_text(f"require ssm_scan\ncollapse-channels variant=post budget={budget}\n")
+        recipe.write_text(f"require ssm_scan\ncollapse-channels variant=post budget={budget} {' '.join(options)}\n")
         arguments = ["compile", model(), "-o", output, "-q", "--json", "--recipe", recipe]
         return run(*arguments, *(["--calib", samples] if samples else []), check=False)
 
-    def chosen(self, samples, budget):
-        result = self.compile(samples, budget)
+    def chosen(self, samples, budget, *options):
+        result = self.compile(samples, budget, *options)
         self.assertEqual(result.returncode, 0, result.stderr)
         return result.stdout
 
@@ -111,6 +170,16 @@ class Choice(unittest.TestCase):
 
     def test_unlabelled_images_measure_the_divergence(self):
         self.assertIn("divergence", self.chosen(images(labels=False), 100))
+
+    def test_sets_are_tried_as_they_are_made_up_for(self):
+        """Of all layers together less is lost with fits than without."""
+        def largest(*options):
+            said = json.loads(self.chosen(images(labels=False, count=48), 1e9, *options))
+            return max(float(d["values"]["Loss"]) for d in said["decisions"] if d["name"] == "LayersTried")
+        self.assertLess(largest("correct"), largest())
+
+    def test_the_proxy_is_compared(self):
+        self.assertIn("SpearmanDecay", self.chosen(images(labels=False), 1e9))
 
     def test_samples_are_needed(self):
         result = self.compile(None, 0.01)
