@@ -7,7 +7,7 @@
     ./x bench imports         time to read and raise models of up to a million nodes
     ./x bench kernels         every kernel family beside the roofline
     ./x bench peers LLAMA_BENCH MODEL.gguf ...
-                              llama.cpp's own benchmark on models of the same shape
+                              llama.cpp's own benchmark on models of the same shape; LLAMA_BENCH may hold options
 
 Every line says machine, command and date; speeds come with the roofline measured in the same run."""
 import argparse
@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -109,7 +110,8 @@ def bench_lines(results, command, model, output, *flags):
         values = json.loads(line)
         keep = {k: values[k] for k in ("test", "n_batch", "n_threads", "median_ts", "stddev_ts", "bytes_per_second",
                                        "roof_bytes_per_second", "share_of_bandwidth", "flops_per_second",
-                                       "roof_flops_per_second", "share_of_flops")}
+                                       "integer_ops_per_second", "roof_flops_per_second",
+                                       "roof_integer_ops_per_second", "share_of_flops")}
         results.add(command, model=model, **keep)
 
 
@@ -181,11 +183,11 @@ def peers(options):
     results = Results("peers")
     program, *models = options.models
     for model in models:
-        output = subprocess.run([program, "-m", model, "-t", str(results.machine["threads"]), "-p", "512", "-n", "32", "-r", "3",
+        output = subprocess.run([*shlex.split(program), "-m", model, "-t", str(results.machine["threads"]), "-p", "512", "-n", "32", "-r", "3",
                                  "-o", "json"], capture_output=True, text=True, check=True).stdout
         for line in json.loads(output):
             test = f"pp{line['n_prompt']}" if line["n_prompt"] else f"tg{line['n_gen']}"
-            results.add("run.py peers", peer="llama.cpp", build=line["build_number"], model=line["model_type"],
+            results.add(f"{os.path.basename(program)} (run.py peers)", peer="llama.cpp", build=line["build_number"], model=line["model_type"],
                         model_bytes=line["model_size"], test=test, n_threads=line["n_threads"],
                         median_ts=sorted(line["samples_ts"])[len(line["samples_ts"]) // 2], stddev_ts=line["stddev_ts"])
 
