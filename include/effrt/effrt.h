@@ -82,7 +82,8 @@ typedef struct eff_operand {
 } eff_operand;
 
 enum eff_step_flags {
-  EFF_STEP_SERIAL = 1       /* run by one thread, as part 0 of 1 */
+  EFF_STEP_SERIAL = 1,      /* run by one thread, as part 0 of 1 */
+  EFF_STEP_INTEGER = 2      /* its flops are operations on bytes */
 };
 
 typedef struct eff_step {

@@ -67,6 +67,7 @@ struct EngineStats {
   uint64_t tokens = 0;           ///< valid ones
   uint64_t padding = 0;          ///< computed in vain
   uint64_t flops = 0, bytes = 0; ///< as predicted
+  uint64_t integerOps = 0;       ///< part of flops: on bytes
   double seconds = 0;
 };
 

@@ -62,6 +62,7 @@ struct EntryInfo {
   int32_t batch = 1, tokens = 1;
   uint64_t arenaBytes = 0;
   uint64_t flops = 0, bytes = 0; ///< predicted, of one call with all valid
+  uint64_t integerOps = 0;       ///< part of flops: on bytes
   std::vector<TensorInfo> inputs, outputs;
 };
 

@@ -31,13 +31,16 @@ Result<Bandwidth> measureReadBandwidth(ThreadPool &pool, double seconds = 0.15);
 Bandwidth measureReadBandwidth(ThreadPool &pool, const uint8_t *data,
                                uint64_t size, double seconds = 0.1);
 
+/// Operations a second; multiply-adds count two.
 struct Peak {
-  double flops = 0;              ///< f32 multiply-adds count two
+  double flops = 0;              ///< on f32
+  double integerOps = 0;         ///< on bytes, summed in 32 bits
   const char *instructions = ""; ///< "AVX-512", "AVX2", "SSE2"
 };
 
-/// Multiply-adds in registers on all threads of the pool.
-Peak measurePeakFlops(ThreadPool &pool, double seconds = 0.05);
+/// Multiply-adds in registers on all threads of the pool, of floats and of
+/// bytes for `seconds` each.
+Peak measurePeak(ThreadPool &pool, double seconds = 0.05);
 
 } // namespace effrt
 

@@ -65,6 +65,7 @@ static Array describeEntries(const ModelLayout &layout,
                {"steps", entry.steps},
                {"arena_bytes", entry.arenaBytes},
                {"flops", entry.flops},
+               {"integer_ops", entry.integerOps},
                {"bytes", entry.bytes},
                {"inputs", describeTensors<plan::InputOp>(op)},
                {"outputs", describeTensors<plan::OutputOp>(op)}});

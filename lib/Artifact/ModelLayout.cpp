@@ -6,12 +6,18 @@
 
 #include "ModelLayout.h"
 
+#include "effc/Dialect/Plan/Families.h"
 #include "effc/Support/Error.h"
 #include "effrt/effrt.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace effc;
+
+bool effc::isInteger(mlir::Operation *kernel) {
+  auto op = llvm::dyn_cast<plan::KernelOp>(kernel);
+  return op && plan::findFamily(op.getFamily())->integer;
+}
 
 uint64_t effc::getTensorBytes(mlir::RankedTensorType type) {
   return type.getNumElements() *
@@ -82,8 +88,11 @@ llvm::Expected<ModelLayout> ModelLayout::create(mlir::ModuleOp module) {
     return makeError(ErrorCode::CodeGen, "the module has no program");
   for (mlir::Operation &op : *module.getBody()) {
     if (llvm::isa<plan::KernelOp, plan::GenericOp>(op)) {
-      if (kernels.contains(mlir::SymbolTable::getSymbolName(&op)))
-        layout.kernels.push_back(&op);
+      llvm::StringRef name = mlir::SymbolTable::getSymbolName(&op);
+      if (!kernels.contains(name))
+        continue;
+      layout.kernels.push_back(&op);
+      layout.kernelsByName[name] = &op;
     } else if (auto weight = llvm::dyn_cast<eff::WeightOp>(op)) {
       if (!weights.contains(weight.getSymName()))
         continue;

@@ -44,6 +44,7 @@ struct ModelLayout {
   std::vector<plan::ProgramOp> programs;
   /// The kernels and generic code that steps run, in their order.
   std::vector<mlir::Operation *> kernels;
+  llvm::StringMap<mlir::Operation *> kernelsByName;
   /// Weights that steps read; others do not go into the file.
   std::vector<PlacedWeight> weights;
   std::vector<PlacedState> states;
@@ -51,6 +52,9 @@ struct ModelLayout {
   llvm::StringMap<uint64_t> weightOffsets;
   llvm::StringMap<uint32_t> stateIndices;
 };
+
+/// Whether a kernel multiplies integers.
+bool isInteger(mlir::Operation *kernel);
 
 /// Bytes of a tensor as an input or output.
 uint64_t getTensorBytes(mlir::RankedTensorType type);

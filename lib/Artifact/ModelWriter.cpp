@@ -117,10 +117,13 @@ static ModelReport createReport(const ModelLayout &layout) {
                       0,
                       static_cast<uint64_t>(*program.getArena()),
                       0,
+                      0,
                       0};
     for (plan::StepOp step : program.getBody().getOps<plan::StepOp>()) {
       ++entry.steps;
       entry.flops += step.getFlops();
+      if (isInteger(layout.kernelsByName.lookup(step.getKernel())))
+        entry.integerOps += step.getFlops();
       entry.bytes += step.getBytes();
     }
     report.entries.push_back(entry);

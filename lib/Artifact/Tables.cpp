@@ -67,7 +67,6 @@ private:
   llvm::ArrayRef<Variant> variants;
   llvm::Type *pointer;
   llvm::StringMap<Constant *> texts;
-  llvm::StringMap<mlir::Operation *> kernels;
   /// Operands do not depend on the target: step lists share them.
   llvm::DenseMap<mlir::Operation *, Constant *> operands;
 };
@@ -131,7 +130,7 @@ Constant *TableBuilder::operand(mlir::Value ref) {
 }
 
 Constant *TableBuilder::kernel(llvm::StringRef name, size_t target) {
-  std::string symbol = getSymbol(kernels.lookup(name), target);
+  std::string symbol = getSymbol(layout.kernelsByName.lookup(name), target);
   if (llvm::Function *known = module.getFunction(symbol))
     return known;
   llvm::Type *i32Type = llvm::Type::getInt32Ty(context);
@@ -156,10 +155,15 @@ Constant *TableBuilder::steps(plan::ProgramOp program, size_t target) {
         refs.push_back(operand(ref));
       list = table("operands", refs);
     }
-    bool serial = llvm::isa<plan::GenericOp>(kernels.lookup(step.getKernel()));
+    mlir::Operation *described =
+        layout.kernelsByName.lookup(step.getKernel());
+    bool serial = llvm::isa<plan::GenericOp>(described);
+    auto flags =
+        static_cast<uint32_t>((serial ? EFF_STEP_SERIAL : 0) |
+                              (isInteger(described) ? EFF_STEP_INTEGER : 0));
     rows.push_back(structOf(
         {kernel(step.getKernel(), target), list, i32(step.getOperands().size()),
-         i32(serial ? EFF_STEP_SERIAL : 0), text(step.getKernel()),
+         i32(flags), text(step.getKernel()),
          i64(step.getFlops()), i64(step.getBytes())}));
   }
   return table((program.getSymName() + ".steps").str(), rows);
@@ -195,8 +199,6 @@ Constant *TableBuilder::states() {
 }
 
 void TableBuilder::build() {
-  for (mlir::Operation *op : layout.kernels)
-    kernels[mlir::SymbolTable::getSymbolName(op)] = op;
   llvm::SmallVector<Constant *> rows;
   for (size_t target = 0; target < variants.size(); ++target) {
     llvm::SmallVector<Constant *> entries;

@@ -252,6 +252,7 @@ Status Engine::Impl::call(Program &program, const std::vector<CallRow> &rows,
   stats.tokens += count;
   stats.padding += batch * tokens - count;
   stats.flops += program.flops();
+  stats.integerOps += program.integerOps();
   stats.bytes += program.bytes();
   // The prediction is that of empty caches; what they held was read too.
   const eff_model &tables = model->tables();
@@ -493,6 +494,7 @@ Status Engine::forward(const std::vector<TensorView> &inputs,
   impl_->stats.calls += 1;
   impl_->stats.steps += program->steps().size();
   impl_->stats.flops += program->flops();
+  impl_->stats.integerOps += program->integerOps();
   impl_->stats.bytes += program->bytes();
   impl_->publish(*program, valid);
   for (const TensorView &view : outputs) {

@@ -163,6 +163,7 @@ EntryInfo readEntry(const Json &item, const std::string &path, Status &status) {
   reader.number("tokens", entry.tokens);
   reader.number("arena_bytes", entry.arenaBytes);
   reader.number("flops", entry.flops);
+  reader.number("integer_ops", entry.integerOps);
   reader.number("bytes", entry.bytes);
   reader.list("inputs", [&](const Json &tensor, const std::string &where) {
     entry.inputs.push_back(readTensor(tensor, where, status));

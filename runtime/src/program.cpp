@@ -68,6 +68,8 @@ Result<Program> Program::bind(const eff_entry &entry, const eff_model &model,
     }
     program.steps_.push_back({step.run, first, step.flags});
     program.flops_ += step.flops;
+    if (step.flags & EFF_STEP_INTEGER)
+      program.integerOps_ += step.flops;
     program.bytes_ += step.bytes;
   }
   return program;

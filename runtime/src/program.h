@@ -35,6 +35,7 @@ public:
   uint8_t *output(uint32_t index) const { return outputs_[index].data(); }
   /// Predicted, of one call with every token valid.
   uint64_t flops() const { return flops_; }
+  uint64_t integerOps() const { return integerOps_; } ///< part of flops
   uint64_t bytes() const { return bytes_; }
 
 private:
@@ -42,7 +43,7 @@ private:
   std::vector<Mapping> inputs_, outputs_;
   std::vector<void *> operands_;
   std::vector<BoundStep> steps_;
-  uint64_t flops_ = 0, bytes_ = 0;
+  uint64_t flops_ = 0, integerOps_ = 0, bytes_ = 0;
 };
 
 } // namespace effrt

@@ -36,6 +36,12 @@ using Reader = uint64_t (*)(const uint8_t *data, uint64_t size);
 /// them.
 using Multiplier = float (*)(uint64_t rounds);
 
+/// A multiplier and the operations of one of its rounds.
+struct Arithmetic {
+  Multiplier run;
+  double operations;
+};
+
 /// Which way of reading is the fastest differs between machines: in one or in
 /// several streams side by side, `unroll` vectors of each at a time, asking for
 /// memory `ahead` bytes before it is read (0: the hardware alone guesses).
@@ -153,6 +159,69 @@ __attribute__((target("avx2,fma"))) float multiply256(uint64_t rounds) {
   for (int i = 1; i < chains; ++i)
     sum[0] = _mm256_add_ps(sum[0], sum[i]);
   return _mm256_cvtss_f32(sum[0]);
+}
+
+// The barrier keeps sums of constants from being computed by the compiler.
+__attribute__((target("avx512f,avx512bw,avx512vnni"))) float
+dotBytes512(uint64_t rounds) {
+  __m512i sum[chains] = {}, a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
+  for (uint64_t r = 0; r < rounds; ++r) {
+    for (int i = 0; i < chains; ++i)
+      sum[i] = _mm512_dpbusd_epi32(sum[i], a, b);
+    asm volatile("" : "+v"(a));
+  }
+  for (int i = 1; i < chains; ++i)
+    sum[0] = _mm512_add_epi32(sum[0], sum[i]);
+  return float(_mm_cvtsi128_si32(_mm512_castsi512_si128(sum[0])));
+}
+
+__attribute__((target("avx2,avxvnni"))) float dotBytes256(uint64_t rounds) {
+  __m256i sum[chains] = {}, a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(5);
+  for (uint64_t r = 0; r < rounds; ++r) {
+    for (int i = 0; i < chains; ++i)
+      sum[i] = _mm256_dpbusd_avx_epi32(sum[i], a, b);
+    asm volatile("" : "+x"(a));
+  }
+  for (int i = 1; i < chains; ++i)
+    sum[0] = _mm256_add_epi32(sum[0], sum[i]);
+  return float(_mm_cvtsi128_si32(_mm256_castsi256_si128(sum[0])));
+}
+
+// Without VNNI bytes are widened: half as many products, and no saturation.
+__attribute__((target("avx512f,avx512bw"))) float dotWords512(uint64_t rounds) {
+  __m512i sum[chains] = {}, a = _mm512_set1_epi16(3), b = _mm512_set1_epi16(5);
+  for (uint64_t r = 0; r < rounds; ++r) {
+    for (int i = 0; i < chains; ++i)
+      sum[i] = _mm512_add_epi32(sum[i], _mm512_madd_epi16(a, b));
+    asm volatile("" : "+v"(a));
+  }
+  for (int i = 1; i < chains; ++i)
+    sum[0] = _mm512_add_epi32(sum[0], sum[i]);
+  return float(_mm_cvtsi128_si32(_mm512_castsi512_si128(sum[0])));
+}
+
+__attribute__((target("avx2"))) float dotWords256(uint64_t rounds) {
+  __m256i sum[chains] = {}, a = _mm256_set1_epi16(3), b = _mm256_set1_epi16(5);
+  for (uint64_t r = 0; r < rounds; ++r) {
+    for (int i = 0; i < chains; ++i)
+      sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(a, b));
+    asm volatile("" : "+x"(a));
+  }
+  for (int i = 1; i < chains; ++i)
+    sum[0] = _mm256_add_epi32(sum[0], sum[i]);
+  return float(_mm_cvtsi128_si32(_mm256_castsi256_si128(sum[0])));
+}
+
+float dotWords128(uint64_t rounds) {
+  __m128i sum[chains] = {}, a = _mm_set1_epi16(3), b = _mm_set1_epi16(5);
+  for (uint64_t r = 0; r < rounds; ++r) {
+    for (int i = 0; i < chains; ++i)
+      sum[i] = _mm_add_epi32(sum[i], _mm_madd_epi16(a, b));
+    asm volatile("" : "+x"(a));
+  }
+  for (int i = 1; i < chains; ++i)
+    sum[0] = _mm_add_epi32(sum[0], sum[i]);
+  return float(_mm_cvtsi128_si32(sum[0]));
 }
 #else
 void evictLines(const uint8_t *, uint64_t) {}
@@ -284,30 +353,46 @@ Bandwidth measureReadBandwidth(ThreadPool &pool, const uint8_t *data,
   return result;
 }
 
-Peak measurePeakFlops(ThreadPool &pool, double seconds) {
-  Multiplier multiply = multiplyPlain;
-  int width = 4;
-  Peak peak;
-  peak.instructions = "SSE2";
-#if defined(__x86_64__)
-  if (cpuFeatures() & EFF_FEATURE_X86_64_V4) {
-    multiply = multiply512;
-    width = 16;
-    peak.instructions = "AVX-512";
-  } else if (cpuFeatures() & EFF_FEATURE_X86_64_V3) {
-    multiply = multiply256;
-    width = 8;
-    peak.instructions = "AVX2";
-  }
-#endif
+/// The best of short runs, for `seconds`.
+static double bestRate(ThreadPool &pool, Arithmetic arithmetic,
+                       double seconds) {
   constexpr uint64_t rounds = 200000;
+  double best = 0;
   Clock::time_point start = Clock::now();
   do {
     Clock::time_point begin = Clock::now();
-    pool.parallel([&](int, int) { keep(multiply(rounds)); });
-    double flops = 2.0 * width * chains * double(rounds) * pool.threads();
-    peak.flops = std::max(peak.flops, flops / secondsSince(begin));
+    pool.parallel([&](int, int) { keep(arithmetic.run(rounds)); });
+    best = std::max(best, arithmetic.operations * double(rounds) *
+                              pool.threads() / secondsSince(begin));
   } while (secondsSince(start) < seconds);
+  return best;
+}
+
+Peak measurePeak(ThreadPool &pool, double seconds) {
+  Peak peak;
+  // Multiply-adds in a round of vectors of so many lanes.
+  auto lanes = [](int count) { return 2.0 * count * chains; };
+  Arithmetic floats = {multiplyPlain, lanes(4)}, bytes = floats;
+  peak.instructions = "SSE2";
+#if defined(__x86_64__)
+  uint64_t features = cpuFeatures();
+  bytes = {dotWords128, lanes(8)};
+  if (features & EFF_FEATURE_X86_64_V4) {
+    floats = {multiply512, lanes(16)};
+    bytes = {dotWords512, lanes(32)};
+    peak.instructions = "AVX-512";
+  } else if (features & EFF_FEATURE_X86_64_V3) {
+    floats = {multiply256, lanes(8)};
+    bytes = {dotWords256, lanes(16)};
+    peak.instructions = "AVX2";
+  }
+  if (features & EFF_FEATURE_AVX512_VNNI)
+    bytes = {dotBytes512, lanes(64)};
+  else if (features & EFF_FEATURE_AVX_VNNI)
+    bytes = {dotBytes256, lanes(32)};
+#endif
+  peak.flops = bestRate(pool, floats, seconds);
+  peak.integerOps = bestRate(pool, bytes, seconds);
   return peak;
 }
 

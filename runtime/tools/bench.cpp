@@ -42,7 +42,7 @@ std::vector<TokenId> randomTokens(Numbers &numbers, int vocab, int count) {
 }
 
 struct Sample {
-  double seconds = 0, bytes = 0, flops = 0;
+  double seconds = 0, bytes = 0, flops = 0, integerOps = 0;
 };
 
 /// The time, traffic and arithmetic of what `body` runs.
@@ -56,6 +56,7 @@ template <typename F> Result<Sample> measure(Engine &engine, F &&body) {
   EngineStats stats = engine.stats();
   sample.bytes = static_cast<double>(stats.bytes);
   sample.flops = static_cast<double>(stats.flops);
+  sample.integerOps = static_cast<double>(stats.integerOps);
   return sample;
 }
 
@@ -150,6 +151,7 @@ private:
     roofs_.bytesPerSecond =
         std::max(roofs_.bytesPerSecond, roofs->bytesPerSecond);
     roofs_.flops = std::max(roofs_.flops, roofs->flops);
+    roofs_.integerOps = std::max(roofs_.integerOps, roofs->integerOps);
     roofs_.instructions = roofs->instructions;
     return Status();
   }
@@ -229,7 +231,8 @@ private:
     double bytesRate = sample.bytes / typical,
            flopRate = sample.flops / typical;
     double bytesShare = bytesRate / roofs_.bytesPerSecond;
-    double flopShare = roofs_.flops > 0 ? flopRate / roofs_.flops : 0;
+    double flopShare =
+        roofs_.secondsFor(sample.flops, sample.integerOps) / typical;
     bool byBytes = bytesShare >= flopShare;
     if (!options_.asJson) {
       std::printf("%-18s %5d %3d %7.1f %5.1f (%4.1f) %10.1f %8.1f%% %9s\n",
@@ -273,7 +276,9 @@ private:
         {"roof_bytes_per_second", roofs_.bytesPerSecond},
         {"share_of_bandwidth", bytesShare},
         {"flops_per_second", flopRate},
+        {"integer_ops_per_second", sample.integerOps / typical},
         {"roof_flops_per_second", roofs_.flops},
+        {"roof_integer_ops_per_second", roofs_.integerOps},
         {"roof_instructions", roofs_.instructions},
         {"share_of_flops", flopShare},
     };

@@ -104,8 +104,9 @@ Result<Roofs> tools::measureRoofs(int threads, bool withPeak,
   if (model)
     includeWeights(roofs, **pool, *model);
   if (withPeak) {
-    Peak peak = measurePeakFlops(**pool);
+    Peak peak = measurePeak(**pool);
     roofs.flops = peak.flops;
+    roofs.integerOps = peak.integerOps;
     roofs.instructions = peak.instructions;
   }
   return roofs;
@@ -120,16 +121,17 @@ static Result<Roofs> knownMachineRoofs(int threads) {
   std::string path = folder + "/effc/roofline-" + std::to_string(threads);
   std::string cpu = cpuName();
   Roofs roofs;
-  // Three lines: the processor, bytes and operations per second, the
-  // instructions.
+  // Three lines: the processor; bytes, operations on f32 and on bytes per
+  // second; the instructions.
   if (std::FILE *in = std::fopen(path.c_str(), "re")) {
     char name[128] = {}, instructions[32] = {};
-    int fields = std::fscanf(in, "%127[^\n]\n%lf %lf\n%31[^\n]", name,
-                             &roofs.bytesPerSecond, &roofs.flops, instructions);
+    int fields = std::fscanf(in, "%127[^\n]\n%lf %lf %lf\n%31[^\n]", name,
+                             &roofs.bytesPerSecond, &roofs.flops,
+                             &roofs.integerOps, instructions);
     std::fclose(in);
     roofs.instructions = instructions;
-    if (fields == 4 && cpu == name && roofs.bytesPerSecond > 0 &&
-        roofs.flops > 0)
+    if (fields == 5 && cpu == name && roofs.bytesPerSecond > 0 &&
+        roofs.flops > 0 && roofs.integerOps > 0)
       return roofs;
   }
   auto measured = measureRoofs(threads, true);
@@ -144,9 +146,9 @@ static Result<Roofs> knownMachineRoofs(int threads) {
   ::mkdir((folder + "/effc").c_str(), 0777);
   std::string temporary = path + "." + std::to_string(::getpid());
   if (std::FILE *out = std::fopen(temporary.c_str(), "we")) {
-    std::fprintf(out, "%s\n%.0f %.0f\n%s\n", cpu.c_str(),
+    std::fprintf(out, "%s\n%.0f %.0f %.0f\n%s\n", cpu.c_str(),
                  measured->bytesPerSecond, measured->flops,
-                 measured->instructions.c_str());
+                 measured->integerOps, measured->instructions.c_str());
     if (std::fclose(out) != 0 ||
         std::rename(temporary.c_str(), path.c_str()) != 0)
       ::unlink(temporary.c_str());

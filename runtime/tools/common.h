@@ -35,8 +35,15 @@ Result<std::shared_ptr<const Model>> openModel(const Invocation &call,
 /// same number of threads as the engine's. With a model whose weights may stay
 /// in the caches, the bandwidth is that of reading them.
 struct Roofs {
-  double bytesPerSecond = 0, flops = 0;
+  double bytesPerSecond = 0, flops = 0, integerOps = 0;
   std::string instructions;
+
+  /// The least seconds for arithmetic of which `integers` is on bytes.
+  double secondsFor(double operations, double integers) const {
+    return flops > 0 && integerOps > 0
+               ? (operations - integers) / flops + integers / integerOps
+               : 0;
+  }
 };
 Result<Roofs> measureRoofs(int threads, bool withPeak,
                            const Model *model = nullptr);

@@ -79,7 +79,8 @@ void printSummary(const effrt::ModelInfo &info, double seconds,
     std::string predicted = "-";
     if (roofs) {
       double time = std::max(double(e.bytes) / roofs->bytesPerSecond,
-                             double(e.flops) / roofs->flops);
+                             roofs->secondsFor(double(e.flops),
+                                               double(e.integerOps)));
       double items =
           e.kind == EFF_ENTRY_FORWARD ? e.batch : double(e.batch) * e.tokens;
       char text[48];
@@ -118,7 +119,9 @@ llvm::json::Value toJson(const effrt::ModelInfo &info,
     entries.push_back(llvm::json::Object{{"name", e.name},
                                          {"arena_bytes", int64_t(e.arenaBytes)},
                                          {"bytes", int64_t(e.bytes)},
-                                         {"flops", int64_t(e.flops)}});
+                                         {"flops", int64_t(e.flops)},
+                                         {"integer_ops",
+                                          int64_t(e.integerOps)}});
   for (const Decision &d : result.decisions) {
     llvm::json::Object values;
     for (const auto &[key, value] : d.values)

@@ -114,6 +114,7 @@ int effc::driver::doctorVerb(const Invocation &call) {
         {"cpu_quota", cpus.quota},
         {"read_bandwidth", roofs->bytesPerSecond},
         {"peak_flops", roofs->flops},
+        {"peak_integer_ops", roofs->integerOps},
         {"last_level_cache",
          static_cast<int64_t>(effrt::lastLevelCacheBytes())},
         {"memory_available", memory},
@@ -131,8 +132,10 @@ int effc::driver::doctorVerb(const Invocation &call) {
   std::printf("\nmemory      %s available, %s last-level cache\n",
               humanBytes(memory).c_str(),
               humanBytes(double(effrt::lastLevelCacheBytes())).c_str());
-  std::printf("roofline    reads %.1f GB/s, %.0f GFLOP/s in f32 (%s)\n",
+  std::printf("roofline    reads %.1f GB/s, %.0f GFLOP/s in f32, %.0f GOP/s in "
+              "int8 (%s)\n",
               roofs->bytesPerSecond / 1e9, roofs->flops / 1e9,
+              roofs->integerOps / 1e9,
               roofs->instructions.c_str());
   if (failure.empty())
     std::printf("compiler    works: one kernel in %.0f ms\n", seconds * 1e3);

@@ -24,9 +24,11 @@ TEST(Roof, IsPlausible) {
   EXPECT_LT(bandwidth->bytesPerSecond, 1e13);
   EXPECT_GE(bandwidth->bufferBytes, uint64_t(8) << 20);
   EXPECT_GE(bandwidth->passes, 1);
-  Peak peak = measurePeakFlops(**pool, 0.02);
+  Peak peak = measurePeak(**pool, 0.02);
   EXPECT_GT(peak.flops, 1e8);
   EXPECT_LT(peak.flops, 1e15);
+  EXPECT_GT(peak.integerOps, 1e8);
+  EXPECT_LT(peak.integerOps, 1e16);
   RecordProperty("read_gb_per_s", int(bandwidth->bytesPerSecond / 1e9));
   RecordProperty("peak_gflop_per_s", int(peak.flops / 1e9));
 }

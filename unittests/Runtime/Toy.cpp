@@ -50,7 +50,7 @@ static std::string entryJson(const std::string &name, const std::string &kind,
   return R"({"name":")" + name + R"(","kind":")" + kind + R"(","batch":)" + b +
          R"(,"tokens":)" + t + R"(,"arena_bytes":)" +
          std::to_string(TOY_ARENA) +
-         R"(,"flops":40,"bytes":400,"inputs":[{"name":"ids","dtype":"i32","shape":[)" +
+         R"(,"flops":40,"integer_ops":0,"bytes":400,"inputs":[{"name":"ids","dtype":"i32","shape":[)" +
          b + "," + t +
          R"(]}],"outputs":[{"name":"logits","dtype":"f32","shape":[)" + b +
          ",32]}]}";

@@ -64,7 +64,7 @@ struct WriteOptions {
 struct EntryReport {
   std::string name;
   int64_t batch, tokens, steps;
-  uint64_t arenaBytes, flops, bytes;
+  uint64_t arenaBytes, flops, integerOps, bytes;
 };
 
 struct KernelReport {

@@ -100,6 +100,7 @@ Family parse(const Row &row) {
   Family family;
   family.name = row.name;
   family.linear = family.name.starts_with("linear_");
+  family.integer = family.linear && family.name.ends_with("a8");
   llvm::SmallVector<llvm::StringRef> words;
   llvm::StringRef(row.operands).split(words, ' ');
   for (llvm::StringRef word : words) {

@@ -36,6 +36,8 @@ struct Family {
   llvm::SmallVector<llvm::StringRef> optionalConstants;
   /// Whether it is a linear: takes an epilogue and extras.
   bool linear;
+  /// Whether it multiplies integers: a linear of int8 activations.
+  bool integer;
 };
 
 /// The family of a name, null when there is none.
