@@ -434,7 +434,7 @@ void addCodes(int64_t rows) {
   auto codes = [&](int64_t columns) { return Operand{rows * columns, false}; };
   using Constants = std::vector<std::pair<const char *, int64_t>>;
   auto add = [&](const char *name, const char *family, Constants constants,
-                 std::vector<Operand> operands, double operations) {
+                 const std::vector<Operand> &operands, double operations) {
     double bytes = 0;
     for (const Operand &operand : operands)
       bytes += operand.bytes;
@@ -524,7 +524,7 @@ void addAll() {
   all.push_back({"sample_1",
                  "sample",
                  {{"rows", 1}, {"vocab", 128256}, {"ld", 128256}},
-                 {{128256 * 4, false}, {4, false}},
+                 {{int64_t(128256) * 4, false}, {4, false}},
                  1,
                  1,
                  0,

@@ -29,7 +29,7 @@ llvm::Expected<ObjectDirectory> ObjectDirectory::create() {
 
 ObjectDirectory::~ObjectDirectory() {
   if (!path.empty())
-    llvm::sys::fs::remove_directories(path, /*IgnoreErrors=*/true);
+    (void)llvm::sys::fs::remove_directories(path, /*IgnoreErrors=*/true);
 }
 
 llvm::Error effc::writeFile(llvm::StringRef path, llvm::ArrayRef<char> bytes) {

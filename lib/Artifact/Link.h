@@ -19,7 +19,8 @@ namespace effc {
 class ObjectDirectory {
 public:
   static llvm::Expected<ObjectDirectory> create();
-  ObjectDirectory(ObjectDirectory &&other) : path(std::move(other.path)) {
+  ObjectDirectory(ObjectDirectory &&other) noexcept
+      : path(std::move(other.path)) {
     other.path.clear();
   }
   ObjectDirectory &operator=(ObjectDirectory &&) = delete;

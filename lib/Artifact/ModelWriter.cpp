@@ -33,14 +33,14 @@ namespace {
 class PartFile {
 public:
   static llvm::Expected<PartFile> create(llvm::StringRef output);
-  PartFile(PartFile &&other)
+  PartFile(PartFile &&other) noexcept
       : path(std::move(other.path)), output(std::move(other.output)) {
     other.path.clear();
   }
   ~PartFile() {
     if (path.empty())
       return;
-    llvm::sys::fs::remove(path);
+    (void)llvm::sys::fs::remove(path);
     llvm::sys::DontRemoveFileOnSignal(path);
   }
   llvm::StringRef getPath() const { return path; }
@@ -83,7 +83,7 @@ llvm::Expected<PartFile> PartFile::create(llvm::StringRef output) {
     return cannotWrite(output, code);
   llvm::sys::RemoveFileOnSignal(path);
   llvm::sys::fs::file_t file = llvm::sys::fs::convertFDToNativeFile(fd);
-  llvm::sys::fs::closeFile(file);
+  (void)llvm::sys::fs::closeFile(file);
   return PartFile(std::string(path), output.str());
 }
 
@@ -277,9 +277,12 @@ llvm::Expected<ModelReport> effc::writeModel(mlir::ModuleOp module,
     if (llvm::Error error = toError(
             effrt::embedModel(program->getPath().str(), part->getPath().str())))
       return error;
-    llvm::sys::fs::setPermissions(
-        program->getPath(), llvm::sys::fs::all_read | llvm::sys::fs::all_exe |
-                                llvm::sys::fs::owner_write);
+    if (std::error_code code = llvm::sys::fs::setPermissions(
+            program->getPath(), llvm::sys::fs::all_read |
+                                    llvm::sys::fs::all_exe |
+                                    llvm::sys::fs::owner_write))
+      return makeError(ErrorCode::CannotWrite, "cannot make a file executable",
+                       program->getPath(), code.message());
     if (llvm::Error error = program->keep())
       return error;
   } else if (llvm::Error error = part->keep()) {

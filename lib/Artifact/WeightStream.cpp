@@ -129,7 +129,7 @@ llvm::Error effc::streamWeights(const ModelLayout &layout,
       llvm::Expected<eff::WeightSource> source = eff::WeightSource::create(op);
       if (!source)
         return source.takeError();
-      job->source = std::move(*source);
+      job->source = *source;
     }
     int64_t panels = getPanelCount(op.getType());
     int64_t panelBytes = std::max<int64_t>(1, weight.bytes / panels);

@@ -62,6 +62,19 @@ TEST(Elementwise, RaisesIntegersToPowers) {
       (std::vector<int64_t>{1594323, -32, 1, -1, int64_t(1) << 62, 1, 0}));
 }
 
+TEST(Elementwise, ClipsAScalarBetweenBoundsOfOneElement) {
+  std::string graph =
+      "(%x: tensor<f32>, %low: tensor<1xf32>, %high: tensor<1xf32>) -> "
+      "tensor<f32> { %y = onnx.node \"Clip\"(%x, %low, %high) since 13 {} : "
+      "(tensor<f32>, tensor<1xf32>, tensor<1xf32>) -> tensor<f32> return %y : "
+      "tensor<f32> }";
+  for (auto [x, y] : {std::pair(5.0, 3.0), {-9.0, -2.0}, {0.5, 0.5}})
+    EXPECT_EQ(runOne(graph, {floats({}, {x}), floats({1}, {-2}),
+                             floats({1}, {3})})
+                  .floats,
+              (std::vector<double>{y}));
+}
+
 TEST(Elementwise, ShiftsBeyondTheWidthGiveZero) {
   std::string type = "tensor<3xui8>";
   Tensor x = integers({3}, {1, -1, 3}), by = integers({3}, {7, 4, 9});

@@ -71,7 +71,7 @@ static State *splitCache(Graph &g, const View &v, StringRef part, View &fresh) {
   return g.state(concat.getInput(0), v.base, part);
 }
 
-static Value byTokens(Emitter &e, View v) {
+static Value byTokens(Emitter &e, const View &v) {
   Lowered l = e.lower(v);
   if (!l.value)
     return {};

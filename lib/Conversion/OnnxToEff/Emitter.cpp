@@ -119,7 +119,7 @@ Lowered Emitter::lower(const View &view) {
   return {t, view.dims};
 }
 
-Value Emitter::tensor(Lowered lowered) {
+Value Emitter::tensor(const Lowered &lowered) {
   Value t = lowered.value;
   if (!t)
     return {};

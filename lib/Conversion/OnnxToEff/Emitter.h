@@ -43,7 +43,7 @@ public:
   Lowered lower(Value v) { return lower(graph.view(v)); }
   Lowered lower(const View &view);
   /// As a tensor of the view's shape.
-  Value tensor(Lowered lowered);
+  Value tensor(const Lowered &lowered);
   Value tensor(Value v);
   /// With the dimensions permuted, then as a tensor of this shape.
   Value tensor(Lowered lowered, llvm::ArrayRef<int64_t> perm,
@@ -87,7 +87,7 @@ public:
   Value vector(llvm::StringRef name, llvm::ArrayRef<double> values);
   /// A matrix of the file's integers as a weight of these, which passes keep.
   /// With `bits` 8, those of 4 bits take a byte each.
-  Value integers(IntegerMatrix matrix, llvm::StringRef name,
+  Value integers(const IntegerMatrix &matrix, llvm::StringRef name,
                  unsigned bits = 4);
   /// A matrix `[n, k]` of a linear or table: of the file's integers where the
   /// constant is a DequantizeLinear of them, else as `weight`.

@@ -75,8 +75,9 @@ static bool readRaw(Type type, ArrayRef<char> bytes, std::vector<double> &out) {
   case 64:
     isUnsigned ? readAs<uint64_t>(bytes, out) : readAs<int64_t>(bytes, out);
     return true;
+  default:
+    return false;
   }
-  return false;
 }
 
 /// Most elements of one value that are written out: 1 GiB of them.

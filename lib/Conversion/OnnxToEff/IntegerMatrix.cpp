@@ -229,10 +229,7 @@ static std::optional<onnx::ElementBytes> bytesOf(Value v) {
   auto constant = v ? v.getDefiningOp<onnx::ConstantOp>() : onnx::ConstantOp();
   if (!constant)
     return std::nullopt;
-  auto bytes = onnx::ElementBytes::of(constant.getValue());
-  if (failed(bytes))
-    return std::nullopt;
-  return std::move(*bytes);
+  return onnx::ElementBytes::of(constant.getValue());
 }
 
 /// `n * groups` scales as f32.

@@ -56,7 +56,7 @@ Value withoutZeros(Graph &graph, Value bias);
 
 /// Rows of a table by token ids, made by `table`.
 Match embedMatch(onnx::NodeOp root, Value ids, int64_t width,
-                 std::function<Value(Emitter &)> table);
+                 const std::function<Value(Emitter &)> &table);
 /// Whether ids are an input's own numbers: eff.embed does not count negative ones
 /// from the end.
 bool areTokenIds(Graph &graph, Value ids);

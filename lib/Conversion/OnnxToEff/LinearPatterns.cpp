@@ -227,7 +227,7 @@ bool effc::raise::areTokenIds(Graph &g, Value ids) {
 }
 
 Match effc::raise::embedMatch(onnx::NodeOp root, Value ids, int64_t width,
-                              std::function<Value(Emitter &)> table) {
+                              const std::function<Value(Emitter &)> &table) {
   Match m;
   m.needs = {ids};
   m.covers = {root};

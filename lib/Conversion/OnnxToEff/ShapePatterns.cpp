@@ -30,7 +30,7 @@ static Value slice(Emitter &e, Value t, ArrayRef<int64_t> offsets,
 /// The match of one node whose results `emit` defines from the tensor of its
 /// operand `x`.
 template <typename Emit>
-static Match matchTensor(onnx::NodeOp root, Value x, Emit emit) {
+static Match matchTensor(onnx::NodeOp root, Value x, const Emit &emit) {
   Match m;
   m.needs = {x};
   m.covers = {root};

@@ -144,7 +144,8 @@ LogicalResult Graph::pairStates() {
   };
 
   llvm::SmallBitVector takenInput(inputs), takenOutput(outputs);
-  auto pair = [&](unsigned in, unsigned out, StateName meaning) {
+  auto pair = [&](unsigned in, unsigned out,
+                  const StateName &meaning) {
     takenInput.set(in);
     takenOutput.set(out);
     auto state = std::make_unique<State>();

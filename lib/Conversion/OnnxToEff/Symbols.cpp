@@ -221,7 +221,7 @@ Value Emitter::vector(StringRef name, ArrayRef<double> values) {
   });
 }
 
-Value Emitter::integers(IntegerMatrix m, StringRef name, unsigned bits) {
+Value Emitter::integers(const IntegerMatrix &m, StringRef name, unsigned bits) {
   MLIRContext *context = builder.getContext();
   bool hasZeros = !m.zeros.empty();
   // A byte for each also where no kernel takes so many columns of 4 bits.

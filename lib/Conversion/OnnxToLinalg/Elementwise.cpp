@@ -306,10 +306,10 @@ static Results clip(Lowering &l) {
                         l.node.getFloat(name, 0));
   };
   Value low = bound("min", 1), high = bound("max", 2);
-  for (Value limit : {low, high})
-    if (limit && Lowering::shape(limit).size() > 0) {
-      limit = l.reshape(limit, {});
-      if (!limit)
+  for (Value *limit : {&low, &high})
+    if (*limit && Lowering::rank(*limit) > 0) {
+      *limit = l.reshape(*limit, {});
+      if (!*limit)
         return failure();
     }
   if (low)

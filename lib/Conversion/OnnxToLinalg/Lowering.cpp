@@ -90,10 +90,7 @@ std::optional<onnx::HostTensor> Lowering::constant(unsigned i) const {
     value = dyn_cast<ElementsAttr>(op.getValue());
   if (!value)
     return std::nullopt;
-  FailureOr<onnx::HostTensor> tensor = onnx::HostTensor::read(value);
-  if (failed(tensor))
-    return std::nullopt;
-  return std::move(*tensor);
+  return onnx::HostTensor::read(value);
 }
 
 std::optional<SmallVector<int64_t>> Lowering::ints(unsigned i) const {
