@@ -101,6 +101,23 @@ class Refusals(unittest.TestCase):
         path = self.model("dynamic.onnx", [helper.make_node("Neg", ["x"], ["y"], name="n")], [x], [y])
         self.compile(212, path, mentions=["width", "--dim"])
 
+    def test_shapes_known_only_at_run_time(self):
+        from onnx import TensorProto, helper
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+        # No rank; a rank and no sizes.
+        for name, length in (("rank", "rank"), ("sizes", 2)):
+            shape = helper.make_tensor_value_info("shape", TensorProto.INT64, [length])
+            path = self.model(f"{name}.onnx", [helper.make_node("Reshape", ["x", "shape"], ["y"], name="bend")], [x, shape], [y])
+            flags = ["--dim", "rank=3"] if name == "rank" else []
+            self.compile(212, path, *flags, mentions=["bend", "Reshape", "operand 1", "constant"])
+        branch = [helper.make_graph([helper.make_node("Constant", [], ["c"], value_floats=[1.0] * n)], f"of{n}", [],
+                                    [helper.make_tensor_value_info("c", TensorProto.FLOAT, [n])]) for n in (2, 3)]
+        test = helper.make_tensor_value_info("test", TensorProto.BOOL, [])
+        path = self.model("branches.onnx", [helper.make_node("If", ["test"], ["y"], name="choose", then_branch=branch[0],
+                                                             else_branch=branch[1])], [test], [y])
+        self.compile(212, path, mentions=["choose", "'If'", "numbers that go in"])
+
     def test_shapes_that_do_not_fit(self):
         from onnx import TensorProto, helper
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])

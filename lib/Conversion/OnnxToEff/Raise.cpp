@@ -125,6 +125,21 @@ static bool isComposite(onnx::NodeOp node) {
                                      : domain == "ai.effc";
 }
 
+/// Why a node whose operands have shapes has none itself.
+static std::string describeOpenShape(onnx::NodeOp node) {
+  std::string numbers;
+  for (auto [i, v] : llvm::enumerate(node->getOperands())) {
+    auto type = dyn_cast<ShapedType>(v.getType());
+    if (!type || !type.getElementType().isInteger(64) || type.getRank() > 1 ||
+        v.getDefiningOp<onnx::ConstantOp>())
+      continue;
+    numbers += (numbers.empty() ? "operand " : ", ") + std::to_string(i);
+  }
+  return numbers.empty() ? "it depends on the numbers that go in"
+                         : "its " + numbers +
+                               " holds sizes or positions and is no constant";
+}
+
 LogicalResult Raiser::checkStatic() {
   // Results of operators that nothing takes have no shape, unless the graph
   // says so: those are named as well.
@@ -147,12 +162,23 @@ LogicalResult Raiser::checkStatic() {
   bool arguments = llvm::all_of(graph.main.getArgumentTypes(), isStatic);
   if (!dynamic && arguments)
     return success();
-  auto d = emitUserError(
-      dynamic ? dynamic->getLoc() : graph.main.getLoc(),
-      ErrorCode::DynamicShape,
-      dynamic ? "a node's result has no shape that is known at compile time"
-              : "an input has no static shape");
-  noteTry(d, defaultHint(ErrorCode::DynamicShape));
+  auto node = dyn_cast_or_null<onnx::NodeOp>(dynamic);
+  std::string what = dynamic ? "the shape of a value is known only when it runs"
+                             : "an input has no static shape";
+  if (node)
+    what = ("the shape of a result of '" + node.getOpType() + "' (opset " +
+            Twine(node.getSince()) + ") is known only when it runs")
+               .str();
+  auto d = emitUserError(dynamic ? dynamic->getLoc() : graph.main.getLoc(),
+                         ErrorCode::DynamicShape, what);
+  if (node) {
+    noteWhy(d, describeOpenShape(node));
+    noteTry(d, "export the model with constant sizes here, or fold what "
+               "computes them first (onnxsim); open dimensions of inputs get "
+               "theirs from --dim NAME=VALUE");
+  } else {
+    noteTry(d, defaultHint(ErrorCode::DynamicShape));
+  }
   return failure();
 }
 
