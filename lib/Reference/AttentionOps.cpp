@@ -132,6 +132,16 @@ static void roundRows(MutableArrayRef<T> values, int64_t width) {
   }
 }
 
+/// Rounds rows of all heads to integers by the scales of their features.
+template <typename T>
+static void roundByScales(MutableArrayRef<T> values, ArrayRef<T> scales,
+                          int64_t bits) {
+  for (auto [i, value] : llvm::enumerate(values)) {
+    float scale = float(scales[i % scales.size()]);
+    value = T(scale) * T(eff::roundCache(float(value), scale, bits));
+  }
+}
+
 template <typename T>
 llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
   const Tensor<T> &input = call.get(op.getInput());
@@ -141,6 +151,9 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
     return error;
   auto cache = cast<eff::CacheType>(op.getCache().getType());
   int64_t capacity = cache.getCapacity();
+  llvm::Expected<const T *> scales = call.getOptional(op.getScale());
+  if (!scales)
+    return scales.takeError();
   for (int64_t b = 0; b < batch; ++b) {
     llvm::Expected<std::vector<T> *> buffer =
         call.getBuffer(op, op.getCache(), b);
@@ -157,6 +170,9 @@ llvm::Error evaluate(eff::CacheAppendOp op, Call<T> &call) {
     std::copy(first, first + valid * stride, rows);
     if (cache.isInt8())
       roundRows(MutableArrayRef<T>(&*rows, valid * stride), cache.getHeadDim());
+    if (int64_t bits = cache.getIntBits())
+      roundByScales(MutableArrayRef<T>(&*rows, valid * stride),
+                    ArrayRef<T>(*scales, stride), bits);
   }
   return llvm::Error::success();
 }

@@ -134,6 +134,116 @@ class QuantisedForms(unittest.TestCase):
         self.assertIn("runs of 12 inputs share a scale", result.stderr)
 
 
+TYPES = {"f32": np.float32, "i8": np.int8, "u8": np.uint8}
+
+
+def save_cache(name, edit=None):
+    import onnx
+    path, model = SCRATCH / f"{name}.onnx", quantised.CACHES[name]()
+    if edit:
+        edit(model.graph)
+    onnx.save(model, path)
+    return path
+
+
+def cached_logits(name, rows):
+    """The logits of a model of caches, [batch, tokens, vocabulary], from the definition: f64 but for what is rounded."""
+    from onnx import numpy_helper
+    c = {i.name: numpy_helper.to_array(i) for i in quantised.CACHES[name]().graph.initializer}
+    half = 128 if quantised.CACHE_FORMS[name]["bits"] == 8 else 8
+    heads, size = quantised.KV_HEADS, quantised.HEAD
+    x = c["embedding"][np.array(rows)].astype(np.float64)
+    split = lambda y: y.reshape(*y.shape[:2], -1, size)
+    tokens = x.shape[1]
+    cos, sin = (c[n][None, :tokens, None].astype(np.float64) for n in ("cos", "sin"))
+
+    def turned(y):
+        a, b = np.split(y, 2, -1)
+        return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+    def stored(y, scale):
+        scale = scale.reshape(-1, size) if scale.size > 1 else scale
+        codes = np.rint(y.astype(np.float32) * (np.float32(1) / scale)).clip(-half, half - 1)
+        return codes * scale.astype(np.float64)
+
+    q = turned(split(x @ c["wq"])).reshape(*x.shape[:2], heads, -1, size)
+    k, v = stored(turned(split(x @ c["wk"])), c["k_scale"]), stored(split(x @ c["wv"]), c["v_scale"])
+    scores = np.einsum("bthgd,bshd->bhgts", q, k) / np.sqrt(size)
+    scores = np.where(np.tril(np.ones((tokens, tokens), bool)), scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    y = np.einsum("bhgts,bshd->bthgd", weights / weights.sum(-1, keepdims=True), v)
+    return (x + y.reshape(*x.shape[:2], -1) @ c["wo"]) @ c["head"]
+
+
+class Caches(unittest.TestCase):
+    """GroupQueryAttention over caches of integers by scales of the file."""
+
+    def agrees(self, got, record, tolerance):
+        flat = np.asarray(got, np.float64).reshape(-1)
+        at = [i * (flat.size - 1) // 15 for i in range(16)]
+        self.assertEqual(list(np.shape(got)), record["shape"])
+        self.assertLessEqual(np.abs(flat[at] - np.array(record["values"])).max(), tolerance * record["rms"])
+        self.assertLess(abs(np.sqrt((flat ** 2).mean()) - record["rms"]), max(tolerance, 1e-7) * record["rms"])
+
+    def test_models_generate_what_onnx_runtime_computes(self):
+        for name, form in quantised.CACHE_FORMS.items():
+            if form["alone"]:
+                continue
+            with self.subTest(name):
+                output = SCRATCH / "caches.eff"
+                run("compile", save_cache(name), "-o", output, "-q", "--batch=1,2", "--prefill=4,16")
+                rows = [[(37 * t + 53 * r + 5) % 97 for t in range(11)] for r in (0, 1)]
+                right = cached_logits(name, rows)
+                session = Model(output).session(sequences=2)
+                prompt = session.score(0, rows[0])
+                session.reset(0)
+                pieces = np.concatenate([session.score(0, rows[0][:5])] + [session.decode([0], [t]) for t in rows[0][5:]])
+                session.reset(0)
+                both = np.stack([session.decode([0, 1], [rows[0][t], rows[1][t]]) for t in range(11)], 1)
+                size = np.sqrt((right ** 2).mean())
+                for got, wanted in ((prompt, right[0]), (pieces, right[0]), (both, right)):
+                    self.assertLess(np.abs(got - wanted).max(), TOLERANCE * size)
+                if f"{name}.onnx" in EXPECTED:  # ONNX Runtime has no caches of two kinds on CPUs
+                    cases = {c["case"]: c["outputs"]["logits"] for c in EXPECTED[f"{name}.onnx"]}
+                    self.agrees(prompt[None], cases["prefill"], TOLERANCE)
+                    self.agrees(both, cases["batch"], TOLERANCE)
+
+    def test_the_cache_holds_the_integers(self):
+        for name, bits in (("cache_i8_channel", 8), ("cache_i4_tensor", 4)):
+            text = run("compile", save_cache(name), "--stop-after=eff").stdout
+            self.assertIn(f"!eff.cache<2x16, capacity = 2048, #eff.int_cache<{bits}>>", text)
+            self.assertRegex(text, r"eff.attention .* key_scale %\w+ value_scale")
+            output = SCRATCH / "held.eff"
+            run("compile", SCRATCH / f"{name}.onnx", "-o", output, "-q", "--max-length=64")
+            states = json.loads(Model(output).manifest)["states"]
+            self.assertEqual([s["bytes"] for s in states], [2 * 64 * 16 * bits // 8] * 2)
+
+    def test_raising_is_verified(self):
+        for name in ("cache_i8_mixed", "cache_i4_channel"):
+            report = run("compile", save_cache(name), "-o", SCRATCH / "verified.eff", "--verify-raise")
+            self.assertEqual(report.returncode, 0)
+
+    def test_the_operator_alone(self):
+        """Pasts come in and presents go out as tensors: the integers are ONNX Runtime's, to the last one."""
+        for name in ("cache_alone_i8", "cache_alone_i4"):
+            with self.subTest(name):
+                output = SCRATCH / "alone.eff"
+                run("compile", save_cache(name), "-o", output, "-q")
+                model = Model(output)
+                entry = json.loads(model.manifest)["entries"][0]
+                inputs = {}
+                for k, info in enumerate(entry["inputs"]):
+                    value = np.sin(0.7 * np.arange(int(np.prod(info["shape"]))) + 1.3 * k + 0.3).reshape(info["shape"])
+                    if info["dtype"] != "f32":
+                        value = np.rint(100 * value + (128 if info["dtype"] == "u8" else 0))
+                    inputs[info["name"]] = np.ascontiguousarray(value.astype(TYPES[info["dtype"]]))
+                outputs = {o["name"]: np.zeros(o["shape"], TYPES[o["dtype"]]) for o in entry["outputs"]}
+                model.session().forward(inputs, outputs)
+                [case] = EXPECTED[f"{name}.onnx"]
+                for key, record in case["outputs"].items():
+                    self.agrees(outputs[key], record, TOLERANCE if key == "y" else 0)
+
+
 class Refusals(unittest.TestCase):
     def refused(self, name, why, **attributes):
         def edit(graph):

@@ -28,6 +28,9 @@ function tensor(type, shape, value) {
   const n = count(shape);
   if (type === 'int64') return new ort.Tensor(type, BigInt64Array.from({ length: n }, (_, i) => BigInt(value(i))), shape);
   if (type === 'float32') return new ort.Tensor(type, Float32Array.from({ length: n }, (_, i) => value(i)), shape);
+  // Integers of caches: around the middle of their range.
+  if (type === 'int8') return new ort.Tensor(type, Int8Array.from({ length: n }, (_, i) => Math.round(100 * value(i))), shape);
+  if (type === 'uint8') return new ort.Tensor(type, Uint8Array.from({ length: n }, (_, i) => Math.round(100 * value(i) + 128)), shape);
   if (type === 'bfloat16' || type === 'float16') return new ort.Tensor(type, new Uint16Array(n), shape); // zeros alone
   throw new Error(`input type ${type}`);
 }

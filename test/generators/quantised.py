@@ -358,8 +358,79 @@ def qattention():
     return g.model(y, [1, ROWS, 24])
 
 
+#
+# Caches of integers
+#
+
+VOCAB, WIDTH, HEADS, KV_HEADS, HEAD = 97, 32, 4, 2, 16
+CACHES = {}
+
+
+def cache_settings(bits, kind, values=None, alone=False):
+    return dict(bits=bits, kinds=(kind, values or kind), alone=alone)
+
+
+CACHE_FORMS = {"cache_i8_tensor": cache_settings(8, "PER_TENSOR"), "cache_i8_channel": cache_settings(8, "PER_CHANNEL"),
+               "cache_i4_tensor": cache_settings(4, "PER_TENSOR"), "cache_i4_channel": cache_settings(4, "PER_CHANNEL"),
+               "cache_i8_mixed": cache_settings(8, "PER_TENSOR", "PER_CHANNEL"),
+               "cache_alone_i8": cache_settings(8, "PER_CHANNEL", alone=True), "cache_alone_i4": cache_settings(4, "PER_TENSOR", alone=True)}
+
+
+def cached_attention(name, bits, kinds, alone):
+    """A language model of one GroupQueryAttention over a quantised cache, or that operator alone with a past of 3 tokens."""
+    g = Graph(len(name) + bits)
+    cache = TensorProto.UINT8 if bits == 4 else TensorProto.INT8
+    row = HEAD * bits // 8
+    matrix = lambda *shape, name: g.constant((g.random.randn(*shape) / np.sqrt(shape[0])).astype(np.float32), name)
+    table = np.arange(4096)[:, None] * 10000.0 ** (-np.arange(HEAD // 2) / (HEAD // 2))
+    cos, sin = g.constant(np.cos(table).astype(np.float32), "cos"), g.constant(np.sin(table).astype(np.float32), "sin")
+    scales = []
+    for part, kind in zip("kv", kinds):
+        shape = [1] if kind == "PER_TENSOR" else [1, KV_HEADS, 1, HEAD]
+        values = g.random.uniform(0.6, 1.4, shape) * (2.0 / 127 if bits == 8 else 2.0 / 7)
+        scales.append(g.constant(values.astype(np.float32), part + "_scale"))
+    form = dict(num_heads=HEADS, kv_num_heads=KV_HEADS, do_rotary=1, k_quant_type=kinds[0], v_quant_type=kinds[1],
+                kv_cache_bit_width=bits)
+    if alone:
+        lengths = [g.constant(np.array([3 + ROWS - 1], np.int32), "seqlens_k"), g.constant(np.array(3 + ROWS, np.int32), "total")]
+        sizes = [("q", HEADS * HEAD), ("k", KV_HEADS * HEAD), ("v", KV_HEADS * HEAD)]
+        inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, ROWS, s]) for n, s in sizes]
+        inputs += [helper.make_tensor_value_info(n, cache, [1, KV_HEADS, 3, row]) for n in ("cache_key", "cache_value")]
+        node = helper.make_node("GroupQueryAttention", ["q", "k", "v", "cache_key", "cache_value", *lengths, cos, sin, "", "", "", *scales],
+                                ["y", "out_key", "out_value"], domain="com.microsoft", **form)
+        g.nodes.append(node)
+        outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, ROWS, HEADS * HEAD])]
+        outputs += [helper.make_tensor_value_info(n, cache, [1, KV_HEADS, 3 + ROWS, row]) for n in ("out_key", "out_value")]
+    else:
+        x = g.node("Gather", g.constant(g.random.randn(VOCAB, WIDTH).astype(np.float32), "embedding"), "input_ids")
+        q, k, v = (g.node("MatMul", x, matrix(WIDTH, n * HEAD, name=w)) for n, w in ((HEADS, "wq"), (KV_HEADS, "wk"), (KV_HEADS, "wv")))
+        size = lambda of, axis: g.node("Shape", of, start=axis, end=axis + 1)
+        total = g.node("Add", size("past_key_values.0.key", 2), size("input_ids", 1))
+        last = g.node("Expand", g.node("Sub", total, g.constant(np.array([1]))), size("input_ids", 0))
+        lengths = [g.node("Cast", last, to=TensorProto.INT32), g.node("Cast", total, to=TensorProto.INT32)]
+        g.nodes.append(helper.make_node(
+            "GroupQueryAttention", [q, k, v, "past_key_values.0.key", "past_key_values.0.value", *lengths, cos, sin, "", "", "", *scales],
+            ["y", "present.0.key", "present.0.value"], domain="com.microsoft", **form))
+        y = g.node("Add", x, g.node("MatMul", "y", matrix(HEADS * HEAD, WIDTH, name="wo")))
+        g.nodes.append(helper.make_node("MatMul", [y, matrix(WIDTH, VOCAB, name="head")], ["logits"]))
+        inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "seq"])]
+        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "seq", VOCAB])]
+        for part in ("key", "value"):
+            shape = lambda length: ["batch", KV_HEADS, length, row]
+            inputs.append(helper.make_tensor_value_info(f"past_key_values.0.{part}", cache, shape("past")))
+            outputs.append(helper.make_tensor_value_info(f"present.0.{part}", cache, shape("total")))
+    graph = helper.make_graph(g.nodes, name, inputs, outputs, g.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)])
+    model.ir_version = 10
+    return model
+
+
+for name, settings in CACHE_FORMS.items():
+    CACHES[name] = lambda name=name, settings=settings: cached_attention(name, **settings)
+
+
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in MODELS.items():
+    for name, make in {**MODELS, **CACHES}.items():
         onnx.save(make(), folder / f"{name}.onnx")

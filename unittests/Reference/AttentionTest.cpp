@@ -192,6 +192,52 @@ TEST_F(AttentionTest, WindowReachesIntoTheCache) {
   expectNear(y, part(direct(q, k, v), 3 * 24, 4 * 24), kDouble);
 }
 
+/// The integers are those of the definition, written down here again; attention
+/// then is that over what they stand for.
+TEST_F(AttentionTest, CachesOfIntegersByScalesOfTheModel) {
+  for (int bits : {8, 4}) {
+    double half = bits == 8 ? 128 : 8;
+    std::string type = "!eff.cache<2x4, capacity = 9, #eff.int_cache<" +
+                       std::to_string(bits) + ">>";
+    Values ks(8), vs(8);
+    for (size_t i = 0; i < 8; ++i) {
+      ks[i] = (1 + double(i)) / (bits == 8 ? 1024 : 64);
+      vs[i] = (9 - double(i)) / (bits == 8 ? 1024 : 64);
+    }
+    Model model(
+        "eff.cache @kc : " + type + "\neff.cache @vc : " + type + "\n" +
+        weight("ks", "8", ks) + weight("vs", "8", vs) +
+        "func.func @main(%q: tensor<1x7x24xf32>, %k: tensor<1x7x8xf32>, %v: "
+        "tensor<1x7x8xf32>) -> tensor<1x7x24xf32> {\n" +
+        use("kc", type) + use("vc", type) + use("ks", "!eff.weight<8, f32>") +
+        use("vs", "!eff.weight<8, f32>") +
+        "eff.cache_append %k, %kc scale %ks : tensor<1x7x8xf32>, " + type +
+        ", !eff.weight<8, f32>\neff.cache_append %v, %vc scale %vs : "
+        "tensor<1x7x8xf32>, " +
+        type +
+        ", !eff.weight<8, f32>\n%y = eff.attention %q, %kc, %vc key_scale %ks "
+        "value_scale %vs {heads = 6, kv_heads = 2, scale = 0.5 : f32, causal} "
+        ": tensor<1x7x24xf32>, " +
+        type + ", " + type +
+        " key_scale !eff.weight<8, f32> value_scale !eff.weight<8, f32>\n"
+        "return %y : tensor<1x7x24xf32>\n}\n");
+    auto rounded = [&](Values x, const Values &scales) {
+      for (size_t i = 0; i < x.size(); ++i) {
+        float s = float(scales[i % 8]);
+        double code = std::nearbyint(float(x[i]) * (1 / s));
+        x[i] = s * std::max(-half, std::min(half - 1, code));
+      }
+      return x;
+    };
+    Sequence<double> sequence = model.get<double>().createSequence();
+    auto y =
+        model.run<double>(inputs<double>(0, 7), {{&sequence, 7}})[0].floats;
+    expectNear(sequence.buffers["kc"], rounded(k, ks), kDouble);
+    expectNear(sequence.buffers["vc"], rounded(v, vs), kDouble);
+    expectNear(y, direct(q, rounded(k, ks), rounded(v, vs)), kDouble);
+  }
+}
+
 TEST_F(AttentionTest, SnapshotIsACopy) {
   Model model(caches + overCaches("three", 3, ""));
   Sequence<double> sequence = model.get<double>().createSequence();

@@ -94,9 +94,9 @@ TEST(CompileKernelTest, EveryFamilyCompilesForEveryLevel) {
       {"attention", "batch=1 tokens=3 heads=4 kv_heads=2 head_dim=24 ldq=96 "
                     "ldk=48 ldv=48 ldy=96"},
       {"attention_cache", "batch=1 tokens=1 heads=4 kv_heads=2 head_dim=24 "
-                          "capacity=8 ldq=96 ldy=96 causal=1"},
+                          "capacity=8 ldq=96 ldy=96 causal=1 cache_bits=4"},
       {"cache_append",
-       "batch=1 tokens=1 heads=2 head_dim=24 capacity=8 ldx=48"},
+       "batch=1 tokens=1 heads=2 head_dim=24 capacity=8 ldx=48 cache_bits=8"},
       {"causal_conv1d",
        "batch=1 tokens=2 channels=24 kernel=4 ldx=24 ldy=24 silu=1"},
       {"collapse_channels", "rows=3 channels=24 heads=24 n=8 groups=2 scans=1 "
@@ -196,6 +196,23 @@ TEST(CompileKernelTest, BadSpecsAreErrors) {
     spec.set(name, 24);
   spec.set("quant", 2);
   EXPECT_NE(errorOf(spec).find("no such quant"), std::string::npos);
+
+  KernelSpec cache;
+  cache.family = "cache_append";
+  for (const char *name : {"batch", "tokens", "heads", "capacity"})
+    cache.set(name, 1);
+  cache.set("head_dim", 7);
+  cache.set("ldx", 7);
+  cache.set("cache_bits", 5);
+  EXPECT_NE(errorOf(cache).find("no such format of a cache"),
+            std::string::npos);
+  cache.set("cache_bits", 4);
+  EXPECT_NE(errorOf(cache).find("head_dim is odd"), std::string::npos);
+  cache.set("cache_bits", 8);
+  EXPECT_EQ(errorOf(cache), "");
+  cache.set("cache_i8", 1);
+  EXPECT_NE(errorOf(cache).find("no such format of a cache"),
+            std::string::npos);
   spec.set("quant", 1);
   spec.set("ldq", 20);
   EXPECT_NE(errorOf(spec).find("ldq is less than k"), std::string::npos);

@@ -96,6 +96,47 @@ TEST(CacheTest, RoundsRowsToIntegers) {
   }
 }
 
+/// Rows of integers of `bits` bits by scales of the model, as bytes.
+Buffer randomBytes(int64_t bytes, uint64_t seed) {
+  Buffer rows(bytes);
+  std::vector<float> values = randomFloats(bytes, seed, 127.4f);
+  for (int64_t i = 0; i < bytes; ++i)
+    rows.as<char>()[i] = static_cast<char>(std::lround(values[i]));
+  return rows;
+}
+/// A scale for each head and feature.
+std::vector<float> scalesOf(int64_t count, uint64_t seed) {
+  std::vector<float> scales = randomFloats(count, seed, 0.015f);
+  for (float &scale : scales)
+    scale = std::fabs(scale) + 0.004f;
+  return scales;
+}
+
+TEST(CacheTest, RoundsByScalesOfTheModel) {
+  for (int64_t bits : {8, 4})
+    for (int64_t d : {20, 64, 30, 96, 17, 2}) {
+      if (bits == 4 && d % 2)
+        continue;
+      int64_t heads = 2, capacity = 9, ld = heads * d + 3;
+      Buffer x = rowsOf(6, ld, heads * d, 2), scales = scalesOf(heads * d, 5);
+      // Ties, numbers beyond the range, and one that is none.
+      x.as()[0] = 2.5f * scales.as()[0];
+      x.as()[1] = -1e9f;
+      x.as()[ld] = INFINITY;
+      x.as()[ld + 1] = NAN;
+      Buffer cache = randomBytes(3 * heads * capacity * d * bits / 8, 3);
+      Case c;
+      c.family = "cache_append";
+      c.constants = {{"batch", 2},           {"tokens", 3},
+                     {"heads", heads},       {"head_dim", d},
+                     {"capacity", capacity}, {"ldx", ld},
+                     {"cache_bits", bits}};
+      c.operands = {&x, &cache, &scales};
+      c.outputs = {1};
+      check(c, Call(2, 3, {6, 0}, {3, 2}, {2, 0}));
+    }
+}
+
 class AttentionTest : public testing::Test {
 protected:
   struct Shape {
@@ -146,6 +187,25 @@ protected:
     c.constants["cache_i8"] = 1;
     c.operands = {&q, &k, &v, &y};
     check(c, call);
+  }
+
+  void scaled(const Shape &s, const Call &call, int64_t capacity) {
+    int64_t tokens = call.call.tokens, batch = call.call.batch,
+            ld = s.heads * s.dim + 4;
+    Buffer q = rowsOf(batch * tokens, ld, s.heads * s.dim, 4, 2),
+           y(rowBytes(batch * tokens, ld, s.heads * s.dim));
+    int64_t slots = *std::max_element(call.slot.begin(), call.slot.end()) + 1;
+    for (int64_t bits : {8, 4}) {
+      int64_t bytes = slots * s.kvHeads * capacity * s.dim * bits / 8;
+      Buffer k = randomBytes(bytes, 5), v = randomBytes(bytes, 6),
+             kscale = scalesOf(s.kvHeads * s.dim, 7),
+             vscale = scalesOf(s.kvHeads * s.dim, 8);
+      Case c = caseOf("attention_cache", s, call, ld);
+      c.constants["capacity"] = capacity;
+      c.constants["cache_bits"] = bits;
+      c.operands = {&q, &k, &v, &y, &kscale, &vscale};
+      check(c, call);
+    }
   }
 
   void tensors(const Shape &s, const Call &call) {
@@ -257,6 +317,40 @@ TEST_F(AttentionTest, IntegerChunkEqualsSteps) {
   c.operands = {&q, &k, &v, &y};
   c.outputs = {3};
   expectChunkEqualsSteps(c, {{0, 4 * ld}, {3, 4 * ld}}, tokens, true);
+}
+
+TEST_F(AttentionTest, IntegersByScalesOfTheModel) {
+  scaled({8, 2, 64, 1, 0, 0}, Call(1, 1, {100}), 128);
+  scaled({3, 1, 100, 1, 0, 0}, Call(1, 1, {40}), 41);
+  scaled({2, 1, 128, 1, 10, 0}, Call(1, 40, {20}), 64);
+  scaled({4, 1, 48, 1, 0, 5}, Call(2, 19, {33, 5}, {19, 7}, {1, 0}), 64);
+  scaled({6, 3, 20, 1, 0, 0}, Call(3, 1, {31, 0, 63}, {}, {2, 0, 1}), 64);
+  scaled({70, 1, 16, 1, 0, 0}, Call(1, 2, {5}), 8);
+}
+
+TEST_F(AttentionTest, ScaledIntegerChunkEqualsSteps) {
+  int64_t tokens = 45, heads = 4, kv = 2, d = 64, ld = heads * d, capacity = 64;
+  Buffer q = randomFloats(tokens * ld, 1), y(tokens * ld * 4);
+  Buffer kscale = scalesOf(kv * d, 7), vscale = scalesOf(kv * d, 8);
+  for (int64_t bits : {8, 4}) {
+    Buffer k = randomBytes(kv * capacity * d * bits / 8, 2),
+           v = randomBytes(kv * capacity * d * bits / 8, 3);
+    Case c;
+    c.family = "attention_cache";
+    c.constants = {{"batch", 1},
+                   {"heads", heads},
+                   {"kv_heads", kv},
+                   {"head_dim", d},
+                   {"capacity", capacity},
+                   {"ldq", ld},
+                   {"ldy", ld},
+                   {"causal", 1},
+                   {"scale_bits", bitsOf(0.2f)},
+                   {"cache_bits", bits}};
+    c.operands = {&q, &k, &v, &y, &kscale, &vscale};
+    c.outputs = {3};
+    expectChunkEqualsSteps(c, {{0, 4 * ld}, {3, 4 * ld}}, tokens, true);
+  }
 }
 
 TEST_F(AttentionTest, Tensors) {

@@ -47,8 +47,9 @@
 /// | hadamard       | x, y, oscale?                         | rows d ldx ldy base log2 blocks transposed quant oscale_each | (d = blocks * (base << log2),
 ///                                                                    as eff.hadamard; base 1, 12, 20, 28 or 40)
 /// | rope           | x, inv_freq, y                        | batch tokens heads head_dim half ldx ldy interleaved scale_bits | (half = len(inv_freq))
-/// | cache_append   | x, cache                              | batch tokens heads head_dim capacity ldx cache_i8 |
-/// | attention_cache| q, kcache, vcache, y                  | batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits cache_i8 |
+/// | cache_append   | x, cache, scale?                      | batch tokens heads head_dim capacity ldx cache_i8 cache_bits |
+/// | attention_cache| q, kcache, vcache, y, kscale?, vscale?| batch tokens heads kv_heads head_dim capacity ldq ldy causal window scale_bits softcap_bits cache_i8
+///                                                                    cache_bits |
 /// | attention      | q, k, v, y, bias?                     | batch tokens heads kv_heads head_dim ldq ldk ldv ldy causal window scale_bits softcap_bits
 ///                                                                    bias_batch bias_heads bias_tokens | (bias f32 [bias_batch][bias_heads][bias_tokens][tokens])
 /// | depthwise_conv2d | x, w, bias?, y                      | batch channels height width kh kw ldx ldy silu | (w row-major [channels][kh * kw])
@@ -91,7 +92,8 @@
 /// `state_residual` 0, 4 or 8 bits. runtime/kernels/x86/state8.h has the bytes of such a state; n is at most 256.
 ///
 /// A cache is f32 [heads][capacity][head_dim], or with `cache_i8` [heads][capacity] rows of a f32 scale and head_dim
-/// int8, padded to a multiple of 4 bytes.
+/// int8, padded to a multiple of 4 bytes. With `cache_bits` 8 or 4 its rows are integers of that many bits (4: plus 8, two
+/// to a byte, even features in the low halves) by the scales `scale`, `kscale`, `vscale`, f32 [heads][head_dim].
 ///
 /// The epilogue of a linear is an LLVM function
 /// `<16 x float> eff_epilogue(<16 x float> acc, i64 row, i64 col, ptr extras)`, where extras points at the operand

@@ -17,6 +17,14 @@ static int64_t getDim(Value value, int64_t dim) {
   return llvm::cast<RankedTensorType>(value.getType()).getShape()[dim];
 }
 
+/// How the rows of a cache are kept.
+static void addCacheFormat(Pairs &constants, eff::CacheType cache) {
+  if (cache.isInt8())
+    constants.emplace_back("cache_i8", 1);
+  if (int64_t bits = cache.getIntBits())
+    constants.emplace_back("cache_bits", bits);
+}
+
 LogicalResult ProgramBuilder::convert(eff::AttentionOp op) {
   Matrix q = getMatrix(op.getQuery());
   llvm::APFloat softcap =
@@ -35,12 +43,18 @@ LogicalResult ProgramBuilder::convert(eff::AttentionOp op) {
   if (auto cache = llvm::dyn_cast<eff::CacheType>(op.getKey().getType())) {
     Matrix y = allocateMatrix(op.getResult());
     constants.append({{"ldy", y.ld}, {"capacity", cache.getCapacity()}});
-    if (cache.isInt8())
-      constants.emplace_back("cache_i8", 1);
-    addStep(
-        op, "attention_cache", constants,
-        {q.ref, getResource(op.getKey()), getResource(op.getValue()), y.ref},
-        getCost(op));
+    SmallVector<Value> operands{q.ref, getResource(op.getKey()),
+                                getResource(op.getValue()), y.ref};
+    addCacheFormat(constants, cache);
+    if (op.getValue().getType() != cache) {
+      emitUserError(op.getLoc(), ErrorCode::CodeGen,
+                    "no kernel reads keys and values of different formats");
+      return failure();
+    }
+    if (cache.getIntBits())
+      operands.append(
+          {getResource(op.getKeyScale()), getResource(op.getValueScale())});
+    addStep(op, "attention_cache", constants, operands, getCost(op));
     return success();
   }
   Matrix k = getMatrix(op.getKey());
@@ -65,10 +79,11 @@ LogicalResult ProgramBuilder::convert(eff::CacheAppendOp op) {
       {"batch", getDim(op.getInput(), 0)}, {"tokens", getDim(op.getInput(), 1)},
       {"heads", cache.getHeads()},         {"head_dim", cache.getHeadDim()},
       {"capacity", cache.getCapacity()},   {"ldx", x.ld}};
-  if (cache.isInt8())
-    constants.emplace_back("cache_i8", 1);
-  addStep(op, "cache_append", constants, {x.ref, getResource(op.getCache())},
-          getCost(op));
+  addCacheFormat(constants, cache);
+  SmallVector<Value> operands{x.ref, getResource(op.getCache())};
+  if (op.getScale())
+    operands.push_back(getResource(op.getScale()));
+  addStep(op, "cache_append", constants, operands, getCost(op));
   return success();
 }
 

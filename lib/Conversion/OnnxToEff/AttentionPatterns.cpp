@@ -92,8 +92,8 @@ static LogicalResult emitAttention(Emitter &e, const Attention &a) {
           values = keys ? e.state(*a.values, cache, {0, 1, 2}) : Value();
     if (!values)
       return failure();
-    eff::CacheAppendOp::create(e.builder, e.loc, key, keys);
-    eff::CacheAppendOp::create(e.builder, e.loc, value, values);
+    eff::CacheAppendOp::create(e.builder, e.loc, key, keys, Value());
+    eff::CacheAppendOp::create(e.builder, e.loc, value, values, Value());
     key = keys;
     value = values;
   }
@@ -104,8 +104,8 @@ static LogicalResult emitAttention(Emitter &e, const Attention &a) {
   if (!a.bias.empty() && !(bias = emitBias(e, a.bias)))
     return failure();
   Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query,
-                                     key, value, bias, q[1], k[1],
-                                     APFloat(static_cast<float>(a.scale)),
+                                     key, value, bias, Value(), Value(), q[1],
+                                     k[1], APFloat(static_cast<float>(a.scale)),
                                      a.mask.causal, a.mask.window, softcap);
   if (a.outByHeads && Graph::rank(a.out) == 4) {
     e.define(a.out, y, {q[0], q[2], q[1], q[3]}, {0, 2, 1, 3});
@@ -374,6 +374,91 @@ static std::optional<Match> standard(Graph &g, onnx::NodeOp root) {
 // com.microsoft.GroupQueryAttention
 //===----------------------------------------------------------------------===//
 
+namespace {
+/// What a GroupQueryAttention says of integers in its caches.
+struct CacheIntegers {
+  int64_t bits = 0;                           ///< 0: floats
+  std::vector<double> keyScales, valueScales; ///< `[kv_heads * head_dim]`
+  std::string keyName, valueName;
+};
+} // namespace
+
+/// The name of a constant, or `other`.
+static std::string nameOf(Value v, StringRef other) {
+  auto constant = v.getDefiningOp<onnx::ConstantOp>();
+  return constant && !constant.getName().empty() ? constant.getName().str()
+                                                 : other.str();
+}
+
+/// nullopt with a reason when the file's caches are none that eff has.
+static std::optional<CacheIntegers>
+readCacheIntegers(Graph &g, onnx::NodeOp node, int64_t kvHeads, int64_t width,
+                  std::string &why) {
+  int64_t channels = kvHeads * width;
+  auto refuse = [&](const Twine &text) -> std::optional<CacheIntegers> {
+    why = text.str();
+    return std::nullopt;
+  };
+  StringRef keys = node.getString("k_quant_type", "NONE"),
+            values = node.getString("v_quant_type", "NONE");
+  for (auto [name, type] :
+       {std::pair("k_quant_type", keys), std::pair("v_quant_type", values)})
+    if (type != "NONE" && type != "PER_TENSOR" && type != "PER_CHANNEL")
+      return refuse(name + Twine(" is ") + type +
+                    "; NONE, PER_TENSOR and PER_CHANNEL are known");
+  CacheIntegers result;
+  if (keys == "NONE" && values == "NONE")
+    return result;
+  if (keys == "NONE" || values == "NONE")
+    return refuse("k_quant_type is " + keys + ", v_quant_type is " + values +
+                  ": keys and values are quantised together or not at all");
+  result.bits = node.getInt("kv_cache_bit_width", 0);
+  if (result.bits != 8 && result.bits != 4)
+    return refuse("kv_cache_bit_width is " + Twine(result.bits) +
+                  "; quantised caches have 8 or 4 bits");
+  for (unsigned i : {3u, 4u}) {
+    auto type =
+        node.getInput(i)
+            ? dyn_cast<IntegerType>(Graph::elementType(node.getInput(i)))
+            : IntegerType();
+    if (!type || type.getWidth() != 8 ||
+        type.isUnsigned() != (result.bits == 4)) {
+      std::string is = "absent";
+      if (node.getInput(i)) {
+        is.clear();
+        llvm::raw_string_ostream(is) << Graph::elementType(node.getInput(i));
+      }
+      return refuse("its caches of " + Twine(result.bits) + " bits must be " +
+                    (result.bits == 4 ? "uint8" : "int8") + ", operand " +
+                    Twine(i) + " is " + is);
+    }
+    int64_t held = Graph::shape(node.getInput(i)).back();
+    if (Graph::rank(node.getInput(i)) != 4 || held * 8 != width * result.bits)
+      return refuse("a row of operand " + Twine(i) + " has " + Twine(held) +
+                    " bytes, not " + Twine(width * result.bits / 8));
+  }
+  for (auto [i, name, type, scales] :
+       {std::tuple(12u, "k_scale", keys, &result.keyScales),
+        std::tuple(13u, "v_scale", values, &result.valueScales)}) {
+    auto numbers = node.getInput(i) ? g.numbers(node.getInput(i))
+                                    : std::optional<std::vector<double>>();
+    int64_t wanted = type == "PER_TENSOR" ? 1 : channels;
+    if (!numbers || static_cast<int64_t>(numbers->size()) != wanted)
+      return refuse(name + Twine(" must be ") + Twine(wanted) + " constants" +
+                    (numbers ? ", got " + Twine(numbers->size()) : Twine("")));
+    for (double x : *numbers)
+      if (!std::isfinite(x) || x <= 0)
+        return refuse("a scale of " + Twine(name) +
+                      " is not finite and positive");
+    scales->resize(channels, numbers->front());
+    if (wanted > 1)
+      *scales = std::move(*numbers);
+  }
+  result.keyName = nameOf(node.getInput(12), "k_scale");
+  result.valueName = nameOf(node.getInput(13), "v_scale");
+  return result;
+}
+
 static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
   if (!root.is("GroupQueryAttention", "com.microsoft"))
     return std::nullopt;
@@ -392,17 +477,17 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
   if (static_cast<bool>(k) != static_cast<bool>(v))
     return refuse("it has keys or values alone");
   int64_t width = Graph::shape(packed)[2] / (k ? heads : heads + 2 * kvHeads);
+  std::string why;
+  auto integers = readCacheIntegers(g, root, kvHeads, width, why);
+  if (!integers)
+    return refuse(why);
   for (unsigned i = 9; i < root->getNumOperands(); ++i)
-    if (root.getInput(i))
+    if (root.getInput(i) && !(integers->bits && (i == 12 || i == 13)))
       return refuse("operand " + Twine(i) +
-                    " (position ids, attention bias, sinks or head norms) is "
-                    "not supported");
-  for (StringRef name : {"k_quant_type", "v_quant_type"})
-    if (StringRef type = root.getString(name, "NONE"); type != "NONE")
-      return refuse(name + " is " + type +
-                    ": caches that the file quantises are not supported; "
-                    "export with a float cache, the recipe step "
-                    "quantize-states rounds it");
+                    " (position ids, attention bias, sinks, scales of caches "
+                    "or head norms) is not supported");
+  if (root.getInt("sliding_window_cache", 0) != 0)
+    return refuse("sliding_window_cache is not supported");
   if (root.getInt("smooth_softmax", 0) != 0)
     return refuse("smooth_softmax is not supported");
   // Lengths that are inputs of the model are what the runtime counts itself.
@@ -476,21 +561,31 @@ static std::optional<Match> groupQuery(Graph &g, onnx::NodeOp root) {
       if (!key)
         return failure();
     }
-    auto cache = eff::CacheType::get(e.builder.getContext(), kvHeads, width,
-                                     e.cacheCapacity(), e.builder.getF32Type());
+    MLIRContext *context = e.builder.getContext();
+    Attribute format = TypeAttr::get(e.builder.getF32Type());
+    if (integers->bits)
+      format = eff::IntCacheAttr::get(context, integers->bits);
+    auto cache =
+        eff::CacheType::get(context, kvHeads, width, e.cacheCapacity(), format);
     Value keyCache = e.state(*keys, cache, {0, 1, 2}),
           valueCache = keyCache ? e.state(*values, cache, {0, 1, 2}) : Value();
     if (!valueCache)
       return failure();
-    eff::CacheAppendOp::create(e.builder, e.loc, key, keyCache);
-    eff::CacheAppendOp::create(e.builder, e.loc, value, valueCache);
+    Value keyScale, valueScale;
+    if (integers->bits) {
+      keyScale = e.vector(integers->keyName, integers->keyScales);
+      valueScale = e.vector(integers->valueName, integers->valueScales);
+    }
+    eff::CacheAppendOp::create(e.builder, e.loc, key, keyCache, keyScale);
+    eff::CacheAppendOp::create(e.builder, e.loc, value, valueCache, valueScale);
     FloatAttr cap = softcap > 0
                         ? e.builder.getF32FloatAttr(static_cast<float>(softcap))
                         : FloatAttr();
-    Value y = eff::AttentionOp::create(
-        e.builder, e.loc, query.getType(), query, keyCache, valueCache, Value(),
-        heads, kvHeads, APFloat(static_cast<float>(scale)), true,
-        std::max<int64_t>(window, 0), cap);
+    Value y = eff::AttentionOp::create(e.builder, e.loc, query.getType(), query,
+                                       keyCache, valueCache, Value(), keyScale,
+                                       valueScale, heads, kvHeads,
+                                       APFloat(static_cast<float>(scale)), true,
+                                       std::max<int64_t>(window, 0), cap);
     e.define(out, y);
     return success();
   };

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "GraphOps.h"
+#include "effc/Dialect/Eff/Rounding.h"
 
 #include <cmath>
 
@@ -247,32 +248,100 @@ static bool attention(Eval &e) {
   return true;
 }
 
+/// A quantised cache of GroupQueryAttention: integers by positive scales, one
+/// or one for each head and feature.
+namespace {
+struct CacheCodes {
+  int64_t bits = 0;
+  const HostTensor *scales = nullptr;
+
+  float scaleOf(const Heads &x, int64_t h, int64_t i) const {
+    return static_cast<float>(
+        scales->floats[scales->size() == 1 ? 0 : h * x.width + i]);
+  }
+  /// What the integers of a past stand for.
+  Heads read(const HostTensor &past, int64_t width) const {
+    Heads out{past.shape[0], past.shape[1], past.shape[2], width, {}};
+    out.data.resize(out.batch * out.heads * out.tokens * width);
+    for (size_t at = 0; at < out.data.size(); ++at) {
+      int64_t i = at % width, h = at / width / out.tokens % out.heads;
+      int64_t code =
+          bits == 4
+              ? (past.ints[at / width * (width / 2) + i / 2] >> i % 2 * 4 &
+                 15) -
+                    8
+              : past.ints[at];
+      out.data[at] = code * double(scaleOf(out, h, i));
+    }
+    return out;
+  }
+  void round(Heads &x) const {
+    for (size_t at = 0; at < x.data.size(); ++at) {
+      float scale = scaleOf(x, at / x.width / x.tokens % x.heads, at % x.width);
+      x.data[at] = eff::roundCache(float(x.data[at]), scale, bits) *
+                   static_cast<double>(scale);
+    }
+  }
+  void write(const Heads &x, HostTensor &to) const {
+    for (size_t at = 0; at < x.data.size(); ++at) {
+      int64_t i = at % x.width;
+      float scale = scaleOf(x, at / x.width / x.tokens % x.heads, i);
+      int64_t code = std::llround(x.data[at] / scale);
+      if (bits == 8) {
+        to.ints[at] = code;
+        continue;
+      }
+      int64_t &byte = to.ints[at / x.width * (x.width / 2) + i / 2];
+      byte = i % 2 ? byte | (code + 8) << 4 : code + 8;
+    }
+  }
+};
+} // namespace
+
 static bool groupQueryAttention(Eval &e) {
   int64_t heads = e.node.getInt("num_heads", 0),
           kvHeads = e.node.getInt("kv_num_heads", 0);
   const HostTensor &packed = *e.in[0], &pastKey = *e.in[3],
                    &pastValue = *e.in[4];
   int64_t batch = packed.shape[0], tokens = packed.shape[1],
-          width = pastKey.shape[3], past = pastKey.shape[2];
-  if (e.operand(1))
-    return false;
-  Heads all{batch, heads + 2 * kvHeads, tokens, width, {}};
-  all = toHeads(packed, heads + 2 * kvHeads);
-  auto part = [&](int64_t from, int64_t count) {
-    Heads p{batch, count, tokens, width,
-            std::vector<double>(batch * count * tokens * width)};
-    for (int64_t b = 0; b < batch; ++b)
-      for (int64_t h = 0; h < count; ++h)
-        for (int64_t t = 0; t < tokens; ++t)
-          for (int64_t i = 0; i < width; ++i)
-            p.at(b, h, t, i) = all.at(b, from + h, t, i);
-    return p;
-  };
-  Heads q = part(0, heads), k = part(heads, kvHeads),
-        v = part(heads + kvHeads, kvHeads);
+          past = pastKey.shape[2];
+  Heads q, k, v;
+  if (e.operand(1)) {
+    q = toHeads(packed, heads);
+    k = toHeads(*e.operand(1), kvHeads);
+    v = toHeads(*e.operand(2), kvHeads);
+  } else {
+    Heads all = toHeads(packed, heads + 2 * kvHeads);
+    auto part = [&](int64_t from, int64_t count) {
+      Heads p{batch, count, tokens, all.width,
+              std::vector<double>(batch * count * tokens * all.width)};
+      for (int64_t b = 0; b < batch; ++b)
+        for (int64_t h = 0; h < count; ++h)
+          for (int64_t t = 0; t < tokens; ++t)
+            for (int64_t i = 0; i < all.width; ++i)
+              p.at(b, h, t, i) = all.at(b, from + h, t, i);
+      return p;
+    };
+    q = part(0, heads);
+    k = part(heads, kvHeads);
+    v = part(heads + kvHeads, kvHeads);
+  }
+  int64_t width = q.width;
+  CacheCodes keys, values;
+  StringRef quantised = e.node.getString("k_quant_type", "NONE");
+  if (!quantised.empty() && quantised != "NONE") {
+    keys = {e.node.getInt("kv_cache_bit_width", 0), e.operand(12)};
+    values = {keys.bits, e.operand(13)};
+    if (!keys.scales || !values.scales || pastKey.isFloat() ||
+        (keys.bits != 8 && keys.bits != 4))
+      return false;
+  }
   if (e.node.getInt("do_rotary", 0)) {
     const HostTensor &cos = *e.in[7], &sin = *e.in[8];
     int64_t pairs = cos.shape[1];
+    if (past + tokens > cos.shape[0] || sin.shape != cos.shape ||
+        2 * pairs > width)
+      return false;
     for (Heads *x : {&q, &k})
       for (int64_t b = 0; b < batch; ++b)
         for (int64_t h = 0; h < x->heads; ++h)
@@ -281,8 +350,15 @@ static bool groupQueryAttention(Eval &e) {
                    &sin.floats[(past + t) * pairs], pairs,
                    e.node.getInt("rotary_interleaved", 0) != 0);
   }
-  k = append(toHeads(pastKey, 0), k);
-  v = append(toHeads(pastValue, 0), v);
+  if (keys.bits) {
+    keys.round(k);
+    values.round(v);
+    k = append(keys.read(pastKey, width), k);
+    v = append(values.read(pastValue, width), v);
+  } else {
+    k = append(toHeads(pastKey, 0), k);
+    v = append(toHeads(pastValue, 0), v);
+  }
   double scale = e.node.getFloat("scale", 0);
   if (scale == 0)
     scale = 1 / std::sqrt(static_cast<double>(width));
@@ -294,9 +370,14 @@ static bool groupQueryAttention(Eval &e) {
                return j > i || (window > 0 && j <= i - window) ? -HUGE_VAL : 0;
              });
   store(y, e.out[0]);
-  for (auto [i, present] : {std::pair(1u, &k), std::pair(2u, &v)})
-    if (HostTensor *r = e.result(i))
-      r->floats = present->data;
+  for (auto [i, present, codes] :
+       {std::tuple(1u, &k, &keys), std::tuple(2u, &v, &values)})
+    if (HostTensor *r = e.result(i)) {
+      if (codes->bits)
+        codes->write(*present, *r);
+      else
+        r->floats = present->data;
+    }
   return true;
 }
 

@@ -7,6 +7,7 @@
 #include "effc/Conversion/OnnxToEff/Verify.h"
 #include "GraphOps.h"
 
+#include "effc/Dialect/Eff/WeightValues.h"
 #include "effc/Frontend/ONNX/Eval.h"
 #include "effc/Reference/Interpreter.h"
 #include "effc/Support/Error.h"
@@ -161,7 +162,48 @@ using Tensor = reference::Tensor<double>;
 struct Slot {
   Operation *op;
   int past = -1, present = -1;
+  std::vector<float> scales = {}; ///< of a cache of integers
 };
+
+/// The scales by which the entry point appends to a cache.
+std::vector<float> scalesOf(func::FuncOp entry, Operation *cache) {
+  std::vector<float> scales;
+  entry.walk([&](eff::CacheAppendOp append) {
+    auto to = append.getCache().getDefiningOp<eff::UseOp>();
+    auto scale = append.getScale()
+                     ? append.getScale().getDefiningOp<eff::UseOp>()
+                     : eff::UseOp();
+    if (!to || !scale || to.getSymbol() != SymbolTable::getSymbolName(cache))
+      return;
+    auto weight =
+        entry->getParentOfType<ModuleOp>().lookupSymbol<eff::WeightOp>(
+            scale.getSymbol());
+    auto values = eff::WeightValues::read(weight);
+    if (!values)
+      return llvm::consumeError(values.takeError());
+    scales.assign(values->getValues().begin(), values->getValues().end());
+  });
+  return scales;
+}
+
+/// The numbers that a cache of integers stands for.
+HostTensor decoded(const Slot &slot, const HostTensor &codes) {
+  auto cache = dyn_cast<eff::CacheOp>(slot.op);
+  int64_t bits = cache ? cache.getType().getIntBits() : 0;
+  if (!bits || slot.scales.empty())
+    return codes;
+  int64_t width = cache.getType().getHeadDim();
+  SmallVector<int64_t> shape(codes.shape);
+  shape.back() = width;
+  HostTensor out(Float32Type::get(slot.op->getContext()), shape);
+  for (int64_t at = 0; at < out.size(); ++at) {
+    int64_t i = at % width, h = at / width / shape[2] % shape[1];
+    int64_t code = bits == 8 ? codes.ints[at]
+                             : (codes.ints[at / 2] >> at % 2 * 4 & 15) - 8;
+    out.floats[at] = code * static_cast<double>(slot.scales[h * width + i]);
+  }
+  return out;
+}
 
 /// Elements of batch row `row` of an onnx state in the order of the
 /// interpreter's buffer.
@@ -261,6 +303,7 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule,
         slot.past = findName(main, name.getValue(), false);
       if (auto name = op.getAttrOfType<StringAttr>("eff.present"))
         slot.present = findName(main, name.getValue(), true);
+      slot.scales = scalesOf(entry, &op);
       slots.push_back(slot);
     }
   reference::Interpreter<double> interpreter(effModule);
@@ -273,7 +316,7 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule,
     for (Slot &slot : slots)
       if (slot.past >= 0)
         sequences[b].buffers[SymbolTable::getSymbolName(slot.op).str()] =
-            toBuffer(slot.op, inputs[slot.past], b);
+            toBuffer(slot.op, decoded(slot, inputs[slot.past]), b);
     rows[b].sequence = &sequences[b];
   }
   std::vector<Tensor> arguments;
@@ -308,7 +351,7 @@ llvm::Expected<RaiseError> effc::compareWithGraph(ModuleOp onnxModule,
   for (Slot &slot : slots)
     if (slot.present >= 0)
       for (int64_t b = 0; b < batch; ++b) {
-        const HostTensor &t = (*expected)[slot.present];
+        HostTensor t = decoded(slot, (*expected)[slot.present]);
         std::vector<double> want = toBuffer(slot.op, t, b);
         error.states = std::max(
             error.states,

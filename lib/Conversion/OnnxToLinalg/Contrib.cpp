@@ -173,7 +173,7 @@ struct GroupQuery {
     Type element = Lowering::elementOf(fresh);
     int64_t held = past ? Lowering::shape(past)[2] : 0;
     return l.generate(
-        {batch, kvHeads, length, size}, element,
+        {batch, kvHeads, length, Lowering::shape(fresh)[3]}, element,
         [&](const Expr &e, ValueRange i) {
           Value at = e.sub(i[2], baseOf(e, i[0]));
           Value isNew = e.both(e.compare(Compare::GE, at, e.index(0)),
@@ -190,6 +190,75 @@ struct GroupQuery {
           }
           return e.select(isNew, value, old);
         });
+  }
+
+  /// Keys or values [B, H', S, D] as a quantised cache holds them:
+  /// clamp(round(x * (1 / scale))), of 4 bits plus 8 and two to a byte.
+  Value quantise(Value x, Value scale, int64_t bits) const {
+    Type real = l.b.getF32Type(), byte = l.b.getI8Type();
+    double half = bits == 4 ? 8 : 128;
+    x = l.map(Lowering::shape(x), byte, {l.cast(x, real), scale},
+              [&](const Expr &e, ValueRange v) {
+                Type type = v[0].getType();
+                Value q = e.mul(v[0], e.div(e.constant(type, 1), v[1]));
+                q = e.op<math::RoundEvenOp>(q);
+                q = e.max(e.min(q, e.constant(type, half - 1)),
+                          e.constant(type, -half));
+                return e.cast(q, byte);
+              });
+    if (bits == 8)
+      return x;
+    return l.generate({batch, kvHeads, tokens, size / 2}, byte,
+                      [&](const Expr &e, ValueRange i) {
+                        Value at = e.mul(i[3], e.index(2));
+                        auto nibble = [&](Value d) {
+                          return e.add(e.extract(x, {i[0], i[1], i[2], d}),
+                                       e.integer(byte, 8));
+                        };
+                        Value high = e.op<arith::ShLIOp>(
+                            nibble(e.add(at, e.index(1))), e.integer(byte, 4));
+                        return e.op<arith::OrIOp>(nibble(at), high);
+                      });
+  }
+
+  /// What the integers of a quantised cache stand for.
+  Value dequantise(Value codes, Value scale, int64_t bits, Type real) const {
+    Type i32 = l.b.getI32Type();
+    return l.generate(
+        {batch, kvHeads, length, size}, real, [&](const Expr &e, ValueRange i) {
+          Value code;
+          if (bits == 8) {
+            code = e.cast(e.extract(codes, i), i32);
+          } else {
+            Value two = e.index(2);
+            Value byte = e.extract(
+                codes, {i[0], i[1], i[2], e.op<arith::DivUIOp>(i[3], two)});
+            Value shift = e.op<arith::IndexCastOp>(
+                i32, e.mul(e.op<arith::RemUIOp>(i[3], two), e.index(4)));
+            code = e.op<arith::ShRUIOp>(
+                e.cast(byte, i32, /*fromUnsigned=*/true), shift);
+            code = e.sub(e.both(code, e.integer(i32, 15)), e.integer(i32, 8));
+          }
+          Value zero = e.index(0);
+          Value factor =
+              e.cast(e.extract(scale, {zero, i[1], zero, i[3]}), real);
+          return e.mul(e.cast(code, real), factor);
+        });
+  }
+
+  /// A scale for each head and feature, [1, H', 1, D], of `k_scale` or
+  /// `v_scale`; null when there are not as many as `type` says.
+  Value scales(Value scale, StringRef type) const {
+    int64_t channels = kvHeads * size;
+    bool each = type == "PER_CHANNEL";
+    if (!scale || !Lowering::isFloat(scale) ||
+        (!each && type != "PER_TENSOR") ||
+        product(Lowering::shape(scale)) != (each ? channels : 1))
+      return {};
+    scale = l.cast(scale, l.b.getF32Type());
+    return each ? l.reshape(scale, {1, kvHeads, 1, size})
+                : l.broadcast(l.reshape(scale, {1, 1, 1, 1}),
+                              {1, kvHeads, 1, size});
   }
 
   /// What a query may see: itself, what is before it, no further back than the
@@ -255,16 +324,21 @@ static Results groupQueryAttention(Lowering &l) {
   Value q = l.in(0), k = l.in(1), v = l.in(2);
   int64_t heads = l.node.getInt("num_heads", 0),
           kvHeads = l.node.getInt("kv_num_heads", 0);
-  auto isSet = [&](StringRef name) {
-    StringRef value = l.node.getString(name, "NONE");
-    return !value.empty() && value != "NONE";
-  };
+  StringRef keyType = l.node.getString("k_quant_type", "NONE"),
+            valueType = l.node.getString("v_quant_type", "NONE");
+  int64_t bits = keyType.empty() || keyType == "NONE"
+                     ? 0
+                     : l.node.getInt("kv_cache_bit_width", 0);
+  bool quantised = keyType != "NONE" || valueType != "NONE";
+  if (quantised &&
+      (keyType == "NONE" || valueType == "NONE" || (bits != 8 && bits != 4)))
+    return failure();
   if (!q || Lowering::rank(q) != 3 || heads < 1 || kvHeads < 1 ||
       heads % kvHeads || !l.in(5) || !l.in(6) || bool(k) != bool(v) ||
-      bool(l.in(3)) != bool(l.in(4)) || isSet("k_quant_type") ||
-      isSet("v_quant_type") || l.node.getInt("smooth_softmax", 0) > 0 ||
-      l.node.getInt("sliding_window_cache", 0) || l.in(11) ||
-      l.node->getNumResults() > 3)
+      bool(l.in(3)) != bool(l.in(4)) ||
+      l.node.getInt("smooth_softmax", 0) > 0 ||
+      l.node.getInt("sliding_window_cache", 0) || l.in(11) || l.in(14) ||
+      l.in(15) || l.node->getNumResults() > 3)
     return failure();
   ArrayRef<int64_t> sq = Lowering::shape(q);
   int64_t all = k ? heads : heads + 2 * kvHeads;
@@ -282,7 +356,8 @@ static Results groupQueryAttention(Lowering &l) {
     return !past ||
            (Lowering::rank(past) == 4 && Lowering::shape(past)[0] == op.batch &&
             Lowering::shape(past)[1] == kvHeads &&
-            Lowering::shape(past)[3] == op.size);
+            Lowering::shape(past)[3] * (bits == 4 ? 2 : 1) == op.size &&
+            (bits == 0) == Lowering::isFloat(past));
   };
   if (Lowering::shape(k) != ArrayRef<int64_t>(kv) ||
       Lowering::shape(v) != ArrayRef<int64_t>(kv) || !fits(l.in(3)) ||
@@ -301,14 +376,27 @@ static Results groupQueryAttention(Lowering &l) {
     if (!q || !k)
       return failure();
   }
-  k = op.present(l.in(3), k);
-  v = op.present(l.in(4), v);
+  Value keys, values;
+  if (bits) {
+    Value keyScale = op.scales(l.in(12), keyType),
+          valueScale = op.scales(l.in(13), valueType);
+    if (!keyScale || !valueScale || op.size % 2)
+      return failure();
+    keys = op.present(l.in(3), op.quantise(k, keyScale, bits));
+    values = op.present(l.in(4), op.quantise(v, valueScale, bits));
+    k = op.dequantise(keys, keyScale, bits, Lowering::elementOf(q));
+    v = op.dequantise(values, valueScale, bits, Lowering::elementOf(q));
+  } else {
+    keys = k = op.present(l.in(3), k);
+    values = v = op.present(l.in(4), v);
+  }
   Value y = op.attend(q, k, v, l.in(10));
   if (!y)
     return failure();
-  return SmallVector<Value>{
-      l.cast(y, l.out().getElementType()), l.cast(k, l.out(1).getElementType()),
-      l.out(2) ? l.cast(v, l.out(2).getElementType()) : Value()};
+  return SmallVector<Value>{l.cast(y, l.out().getElementType()),
+                            l.cast(keys, l.out(1).getElementType()),
+                            l.out(2) ? l.cast(values, l.out(2).getElementType())
+                                     : Value()};
 }
 
 void addContrib(Table &t) {

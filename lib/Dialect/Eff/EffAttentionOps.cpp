@@ -9,6 +9,25 @@
 using namespace mlir;
 using namespace effc::eff;
 
+/// Checks the scales of a cache, or of what is none.
+static LogicalResult checkScale(Operation *op, StringRef constraint,
+                                StringRef what, Value scale, CacheType cache) {
+  bool needed = cache && cache.getIntBits();
+  if (needed != static_cast<bool>(scale))
+    return op->emitOpError(constraint)
+           << ": a cache of #eff.int_cache comes with " << what
+           << ", another without";
+  if (!scale)
+    return success();
+  auto type = cast<WeightType>(scale.getType());
+  FloatType format = type.getFloatFormat();
+  if (!format || !format.isF32())
+    return op->emitOpError(constraint)
+           << ": " << what << " must be f32, got " << type.getFormat();
+  return checkShape(op, constraint, what, scale,
+                    cache.getHeads() * cache.getHeadDim());
+}
+
 //===----------------------------------------------------------------------===//
 // attention
 //===----------------------------------------------------------------------===//
@@ -59,6 +78,11 @@ LogicalResult AttentionOp::verify() {
       return emitOpError("C4: softcap must not be negative, got ")
              << softcap->convertToDouble();
 
+  if (failed(checkScale(*this, "C6", "key_scale", getKeyScale(), keyCache)) ||
+      failed(
+          checkScale(*this, "C6", "value_scale", getValueScale(), valueCache)))
+    return failure();
+
   if (!getBias())
     return success();
   if (keyCache)
@@ -94,11 +118,12 @@ int64_t AttentionOp::getFlops() {
 }
 
 int64_t AttentionOp::getTraffic() {
-  auto cache = dyn_cast<CacheType>(getKey().getType());
-  if (!cache)
+  auto keys = dyn_cast<CacheType>(getKey().getType());
+  if (!keys)
     return 0;
+  auto values = cast<CacheType>(getValue().getType());
   int64_t batch = getShapeOf(getQuery())[0];
-  return 2 * 4 * batch * cache.getHeads() * cache.getHeadDim() *
+  return batch * keys.getHeads() * (keys.getRowBytes() + values.getRowBytes()) *
          getMaxKeys(*this);
 }
 
@@ -109,9 +134,11 @@ int64_t AttentionOp::getTraffic() {
 LogicalResult CacheAppendOp::verify() {
   ArrayRef<int64_t> input = getShapeOf(getInput());
   CacheType cache = getCache().getType();
-  return checkShape(
-      *this, "C1", "the input", getInput(),
-      {input[0], input[1], cache.getHeads() * cache.getHeadDim()});
+  if (failed(checkShape(
+          *this, "C1", "the input", getInput(),
+          {input[0], input[1], cache.getHeads() * cache.getHeadDim()})))
+    return failure();
+  return checkScale(*this, "C2", "scales", getScale(), cache);
 }
 
 SmallVector<Value> CacheAppendOp::getStateOperands() { return {getCache()}; }
@@ -119,7 +146,9 @@ SmallVector<Value> CacheAppendOp::getStateOperands() { return {getCache()}; }
 int64_t CacheAppendOp::getFlops() { return 0; }
 
 int64_t CacheAppendOp::getTraffic() {
-  return 4 * getInput().getType().getNumElements();
+  CacheType cache = getCache().getType();
+  ArrayRef<int64_t> input = getShapeOf(getInput());
+  return input[0] * input[1] * cache.getHeads() * cache.getRowBytes();
 }
 
 //===----------------------------------------------------------------------===//

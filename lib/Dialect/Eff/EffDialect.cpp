@@ -42,6 +42,14 @@ Int8StateAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
+LogicalResult IntCacheAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   int64_t bits) {
+  if (bits != 8 && bits != 4)
+    return emitError() << "C1: a cache has integers of 8 or 4 bits, got "
+                       << bits;
+  return success();
+}
+
 LogicalResult BasisAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 StringAttr order, int64_t hadamard) {
   bool hasOrder = order && !order.getValue().empty();

@@ -287,13 +287,21 @@ LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError,
   if (failed(verifyDimensions(emitError, {heads, headDim, capacity})))
     return failure();
   auto type = dyn_cast<TypeAttr>(format);
-  if (!(type && type.getValue().isF32()) && !isa<Int8Attr>(format))
-    return emitError() << "C2: the format must be f32 or #eff.int8, got "
-                       << format;
+  auto integers = dyn_cast<IntCacheAttr>(format);
+  if (!(type && type.getValue().isF32()) && !isa<Int8Attr>(format) && !integers)
+    return emitError()
+           << "C2: the format must be f32, #eff.int8 or #eff.int_cache, got "
+           << format;
+  if (integers && integers.getBits() == 4 && headDim % 2)
+    return emitError() << "C3: with integers of 4 bits, head_dim must be even, "
+                          "got "
+                       << headDim;
   return success();
 }
 
 int64_t CacheType::getRowBytes() const {
+  if (int64_t bits = getIntBits())
+    return getHeadDim() * bits / 8;
   return isInt8() ? 4 + llvm::alignTo(getHeadDim(), 4) : 4 * getHeadDim();
 }
 

@@ -101,4 +101,11 @@ float roundActivations(llvm::ArrayRef<float> row, int8_t *q) {
   return scale > 0 ? scale : 1;
 }
 
+int8_t roundCache(float value, float scale, int64_t bits) {
+  float q = value * (1 / scale), half = bits == 4 ? 8 : 128;
+  if (std::isnan(q))
+    return 0;
+  return int8_t(std::nearbyint(std::clamp(q, -half, half - 1)));
+}
+
 } // namespace effc::eff

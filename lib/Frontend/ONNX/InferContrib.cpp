@@ -100,6 +100,11 @@ static LogicalResult groupQuery(Inference &in) {
   if (auto total = in.ints(6); total && total->size() == 1 && past)
     length = std::max((*total)[0], past.getDimSize(2));
   Type element = past ? past.getElementType() : q.getElementType();
+  // Caches of 4 bits hold two features to a byte.
+  StringRef quantised = in.op.getString("k_quant_type", "NONE");
+  if (past && !quantised.empty() && quantised != "NONE" &&
+      in.op.getInt("kv_cache_bit_width", 0) == 4)
+    size = (size + 1) / 2;
   in.set(1, {q.getDimSize(0), kvHeads, length, size}, element);
   in.set(2, {q.getDimSize(0), kvHeads, length, size}, element);
   return success();

@@ -33,8 +33,10 @@ static constexpr Family kFamilies[] = {
                   "window scale_bits softcap_bits bias_batch bias_heads "
                   "bias_tokens"},
     {"attention_cache", "batch tokens heads kv_heads head_dim capacity ldq "
-                        "ldy|causal window scale_bits softcap_bits cache_i8"},
-    {"cache_append", "batch tokens heads head_dim capacity ldx|cache_i8"},
+                        "ldy|causal window scale_bits softcap_bits cache_i8 "
+                        "cache_bits"},
+    {"cache_append",
+     "batch tokens heads head_dim capacity ldx|cache_i8 cache_bits"},
     {"causal_conv1d", "batch tokens channels kernel ldx ldy|silu x_i8 "
                       "xscale_each quant oscale_each"},
     {"collapse_channels",
@@ -116,6 +118,12 @@ static Error checkSizes(const KernelSpec &spec) {
                     (get("bias_tokens") != 1 &&
                      get("bias_tokens") != get("tokens")))))
       return failure(spec, "the bias does not have the shape of the scores");
+  }
+  if (int64_t bits = get("cache_bits")) {
+    if ((bits != 8 && bits != 4) || get("cache_i8"))
+      return failure(spec, "there is no such format of a cache");
+    if (bits == 4 && get("head_dim") % 2)
+      return failure(spec, "head_dim is odd with integers of 4 bits");
   }
   if (spec.family == "causal_conv1d") {
     if (get("kernel") > 16)

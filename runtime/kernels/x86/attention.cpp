@@ -8,7 +8,9 @@
 /// attention_cache: q f32 [batch * tokens][ldq], kcache and vcache f32
 /// [slot][kv_heads][capacity][head_dim],
 ///                  y f32 [batch * tokens][ldy]; with cache_i8 a row of the
-/// caches is a f32 scale and head_dim s8, padded to a multiple of 4 bytes
+/// caches is a f32 scale and head_dim s8, padded to a multiple of 4 bytes; with
+/// cache_bits 8 or 4 it is integers as cache_append writes them, by kscale and
+/// vscale f32 [kv_heads][head_dim]
 /// attention:       q, k, v f32 [batch * tokens][ldq, ldk, ldv], y f32 [batch *
 /// tokens][ldy], bias f32 [bias_batch][bias_heads][bias_tokens][tokens]
 ///
@@ -21,7 +23,9 @@
 /// softmax in f64 for scores up to about 30.
 ///
 /// Keys and values of integers take part as their codes: scores are multiplied
-/// by the scales of the keys, probabilities by those of the values.
+/// by the scales of the keys, probabilities by those of the values. Scales of
+/// the model multiply the queries and the results instead. Integers of 4 bits
+/// are brought to bytes, a block at a time.
 ///
 /// An item is up to 32 queries that share a head of keys: the query heads of a
 /// group, for several tokens. Each block of keys is transposed once for all of
@@ -67,7 +71,11 @@ template <int Queries, int Vectors> struct Tile {
 
 EFF_INLINE int64_t headDim() { return EFF_SPEC(head_dim); }
 EFF_INLINE int64_t paddedDim() { return ceilDiv(headDim(), 16) * 16; }
-EFF_INLINE bool integers() { return EFF_SPEC(cache_i8) != 0; }
+/// Whether keys and values are integers, and whether each row has a scale.
+EFF_INLINE bool integers() {
+  return EFF_SPEC(cache_i8) != 0 || EFF_SPEC(cache_bits) != 0;
+}
+EFF_INLINE bool rowScales() { return EFF_SPEC(cache_i8) != 0; }
 
 /// State of an item's queries.
 struct Item {
@@ -80,6 +88,10 @@ struct Item {
   alignas(64) float scores[kQueries * kKeys]; ///< then probabilities
   alignas(64) float keyScales[kKeys], valueScales[kKeys]; ///< of integers
   alignas(64) float values[kQueries * kMaxDim]; ///< sums, [query][paddedDim()]
+  // With scales of the model alone:
+  alignas(64) float scaled[kQueries * kMaxDim]; ///< queries, as `values`
+  alignas(64) int8_t keyBytes[kKeys * kMaxDim]; ///< a block of 4 bits
+  alignas(64) int8_t valueBytes[kKeys * kMaxDim];
 };
 
 /// Block of `count` keys to [head_dim][kKeys]; keys that do not exist become 0.
@@ -112,9 +124,11 @@ EFF_INLINE void transposeKeys(Item &item, const float *k, int64_t stride,
     }
 }
 
-/// A scale and the codes behind it.
+/// A scale, where rows have one, and the codes behind it.
 EFF_INLINE float scaleOf(const int8_t *row) { return fromBits(loadDword(row)); }
-EFF_INLINE const int8_t *codesOf(const int8_t *row) { return row + 4; }
+EFF_INLINE const int8_t *codesOf(const int8_t *row) {
+  return rowScales() ? row + 4 : row;
+}
 
 /// Interleaves the bytes of a and b within each 16: the lower halves, or the
 /// upper ones.
@@ -133,6 +147,28 @@ template <int Half> EFF_INLINE i8x64 interleave(i8x64 a, i8x64 b) {
                                  EFF_PAIRS(48 + 8 * Half, 112 + 8 * Half));
 }
 #undef EFF_PAIRS
+
+/// Distance of rows that unpackRows makes.
+EFF_INLINE int64_t unpackedStride() { return ceilDiv(headDim(), 32) * 32; }
+/// `count` rows of integers of 4 bits as bytes.
+EFF_INLINE void unpackRows(const int8_t *rows, int64_t stride, int64_t count,
+                           int8_t *bytes) {
+  typedef uint8_t u8x16 __attribute__((vector_size(16)));
+  typedef i8x16 unaligned __attribute__((aligned(1), may_alias));
+#pragma clang loop unroll_count(2)
+  for (int64_t j = 0; j < count; ++j) {
+    int8_t *out = bytes + j * unpackedStride();
+#pragma clang loop unroll(full)
+    for (int64_t d = 0; d < headDim(); d += 32) {
+      const int8_t *packed = rows + j * stride + d / 2;
+      __builtin_prefetch(packed + kKeys * stride); // of the next block
+      u8x16 pairs = (u8x16) * reinterpret_cast<const unaligned *>(packed);
+      i8x16 even = (i8x16)(pairs & 15) - 8, odd = (i8x16)(pairs >> 4) - 8;
+      *reinterpret_cast<unaligned *>(out + d) = interleave<0>(even, odd);
+      *reinterpret_cast<unaligned *>(out + d + 16) = interleave<1>(even, odd);
+    }
+  }
+}
 
 /// 16 keys by as many features as a vector has bytes, transposed in blocks of
 /// 16 by 16: item.keys[d][first + key]. Keys from `count` on become 0.
@@ -187,6 +223,8 @@ EFF_INLINE void readCodes(Item &item, const HeadRows &rows, int64_t begin,
       for (int64_t d = 0; d < headDim(); d += 16)
         transposeCodes<i8x16>(item, rows, begin, first, d, count);
   }
+  if (!rowScales())
+    return;
 #pragma clang loop unroll(disable)
   for (int64_t j = 0; j < kKeys; ++j) {
     bool there = j < count;
@@ -233,7 +271,7 @@ EFF_INLINE void softmaxBlock(Item &item, int64_t begin) {
   for (int64_t i = 0; i < item.count; ++i) {
     float *s = item.scores + i * kKeys;
     f32x16 s0 = load(s), s1 = load(s + 16);
-    if (integers()) {
+    if (rowScales()) {
       s0 = s0 * load(item.keyScales);
       s1 = s1 * load(item.keyScales + 16);
     }
@@ -269,8 +307,8 @@ EFF_INLINE void softmaxBlock(Item &item, int64_t begin) {
     // all.
     s0 = seen0 ? s0 : f32x16{};
     s1 = seen1 ? s1 : f32x16{};
-    store(s, integers() ? s0 * load(item.valueScales) : s0);
-    store(s + 16, integers() ? s1 * load(item.valueScales + 16) : s1);
+    store(s, rowScales() ? s0 * load(item.valueScales) : s0);
+    store(s + 16, rowScales() ? s1 * load(item.valueScales + 16) : s1);
     item.correction[i] = sum(s0 + s1);
   }
 #pragma clang loop unroll(disable)
@@ -345,9 +383,17 @@ EFF_INLINE void valueRows(Item &item, int64_t first, const HeadRows &rows,
 
 /// One block of keys for all queries of an item.
 template <class S, class V>
-EFF_INLINE void block(Item &item, const HeadRows &rows, int64_t begin,
+EFF_INLINE void block(Item &item, const HeadRows &all, int64_t first,
                       int64_t end) {
-  int64_t count = least(end - begin, kKeys);
+  int64_t count = least(end - first, kKeys);
+  HeadRows rows = all;
+  int64_t begin = first; // in `rows`
+  if (EFF_SPEC(cache_bits) == 4) {
+    unpackRows(all.keyCodes(first), all.kStride, count, item.keyBytes);
+    unpackRows(all.valueCodes(first), all.vStride, count, item.valueBytes);
+    rows = {item.keyBytes, item.valueBytes, unpackedStride(), unpackedStride()};
+    begin = 0;
+  }
   if (integers())
     readCodes(item, rows, begin, count);
   else
@@ -366,7 +412,7 @@ EFF_INLINE void block(Item &item, const HeadRows &rows, int64_t begin,
 #pragma clang loop unroll(disable)
     for (; i < item.count; ++i)
       scoreTile<1>(item, i);
-  softmaxBlock(item, begin);
+  softmaxBlock(item, first);
   i = 0;
 #pragma clang loop unroll(disable)
   for (; i + V::kQueries <= item.count; i += V::kQueries)
@@ -390,6 +436,7 @@ struct Problem {
   const float *q;
   float *y;
   const float *bias;
+  const float *keyScale, *valueScale; ///< of the model; null without
   bool cached;
 
   EFF_INLINE const float *biasOf(int64_t b, int64_t head, int64_t token) const {
@@ -403,8 +450,7 @@ struct Problem {
     const char *k = static_cast<const char *>(operands[1]),
                *v = static_cast<const char *>(operands[2]);
     if (cached) {
-      int64_t rowBytes =
-          integers() ? 4 + ceilDiv(headDim(), 4) * 4 : 4 * headDim();
+      int64_t rowBytes = cacheRowBytes();
       int64_t offset = (call->slot[b] * EFF_SPEC(kv_heads) + head) *
                        EFF_SPEC(capacity) * rowBytes;
       int64_t stride = integers() ? rowBytes : headDim();
@@ -427,11 +473,19 @@ EFF_INLINE void attend(const Problem &problem, const HeadRows &rows,
   int64_t real = most(least(t1, call->valid[b]), t0), heads = h1 - h0,
           tokens = EFF_SPEC(tokens);
   item.count = (real - t0) * heads;
+  int64_t kvHead = h0 / (EFF_SPEC(heads) / EFF_SPEC(kv_heads));
   int64_t low = total, high = 0;
   for (int64_t i = 0; i < item.count; ++i) {
     int64_t t = t0 + i / heads, position = past + t;
     item.q[i] = problem.q + (b * tokens + t) * EFF_SPEC(ldq) +
                 (h0 + i % heads) * headDim();
+    if (EFF_SPEC(cache_bits)) {
+      float *scaled = item.scaled + i * paddedDim();
+      const float *scale = problem.keyScale + kvHead * headDim();
+      for (int64_t d = 0; d < headDim(); d += 16)
+        store(scaled + d, load(item.q[i] + d) * load(scale + d));
+      item.q[i] = scaled;
+    }
     item.low[i] =
         EFF_SPEC(window) ? most(position - EFF_SPEC(window) + 1, 0) : 0;
     item.high[i] = EFF_SPEC(causal) ? least(position + 1, total) : total;
@@ -458,9 +512,12 @@ EFF_INLINE void attend(const Problem &problem, const HeadRows &rows,
     float *y = problem.y + (b * tokens + t0 + i / heads) * EFF_SPEC(ldy) +
                (h0 + i % heads) * headDim();
     f32x16 factor = splat(item.total[i] > 0.0f ? 1.0f / item.total[i] : 0.0f);
-    for (int64_t d = 0; d < headDim(); d += 16)
-      storeFirst(y + d, load(item.values + i * paddedDim() + d) * factor,
-                 headDim() - d);
+    for (int64_t d = 0; d < headDim(); d += 16) {
+      f32x16 v = load(item.values + i * paddedDim() + d) * factor;
+      if (EFF_SPEC(cache_bits))
+        v = v * load(problem.valueScale + kvHead * headDim() + d);
+      storeFirst(y + d, v, headDim() - d);
+    }
   }
   for (int64_t t = real; t < t1; ++t) {
     float *y = problem.y + (b * tokens + t) * EFF_SPEC(ldy) + h0 * headDim();
@@ -474,7 +531,15 @@ EFF_INLINE void run(bool cached, void *const *operands, const eff_call *call,
   const float *bias =
       EFF_SPEC(bias_batch) ? static_cast<const float *>(operands[4]) : nullptr;
   Problem problem = {static_cast<const float *>(operands[0]),
-                     static_cast<float *>(operands[3]), bias, cached};
+                     static_cast<float *>(operands[3]),
+                     bias,
+                     nullptr,
+                     nullptr,
+                     cached};
+  if (EFF_SPEC(cache_bits)) {
+    problem.keyScale = static_cast<const float *>(operands[4]);
+    problem.valueScale = static_cast<const float *>(operands[5]);
+  }
   int64_t tokens = EFF_SPEC(tokens), kvHeads = EFF_SPEC(kv_heads),
           group = EFF_SPEC(heads) / kvHeads;
   int64_t batch = EFF_SPEC(batch), share = least(group, kQueries);

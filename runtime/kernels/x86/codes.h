@@ -31,6 +31,12 @@ EFF_INLINE void storeCodes(int8_t *q, i32x16 v, int64_t count) {
     *reinterpret_cast<detail::i8x16u *>(q) = bytes;
     return;
   }
+  // LLVM 22 stores a whole lane where the mask of a truncating store is known
+  // to have its first bit alone (AVX-512).
+  if (count == 1) {
+    *q = bytes[0];
+    return;
+  }
   typedef int8_t i8x16e __attribute__((ext_vector_type(16)));
   i32x16 in = iota() < static_cast<int32_t>(count);
   __builtin_masked_store(__builtin_convertvector(in, mask16), (i8x16e)bytes, q);
@@ -50,6 +56,14 @@ EFF_INLINE i32x16 quantize(f32x16 x, f32x16 scale, float zero = 0) {
   i32x16 rounded =
       roundToInt(max(min(q, splat(127.0f - zero)), splat(-128.0f - zero)));
   return rounded + static_cast<int32_t>(zero);
+}
+
+/// Bytes of the row of one token and head in a cache (KernelSpec.h).
+EFF_INLINE int64_t cacheRowBytes() {
+  int64_t d = EFF_SPEC(head_dim);
+  if (EFF_SPEC(cache_bits))
+    return d * EFF_SPEC(cache_bits) / 8;
+  return EFF_SPEC(cache_i8) ? 4 + ceilDiv(d, 4) * 4 : 4 * d;
 }
 
 /// Rows of activations: f32, or 8-bit integers with one scale for all columns

@@ -52,8 +52,9 @@ enum Isa : int64_t {
   X(dt_softplus)                                                               \
   X(x_i8)                                                                      \
   X(u_i8)                                                                      \
-  X(dt_i8) X(b_i8) X(c_i8) X(z_i8) X(xscale_each) X(uscale_each)               \
-      X(dtscale_each) X(bscale_each) X(cscale_each) X(zscale_each)             \
-          X(state_format) X(state_rounding) X(state_residual) X(cache_i8)
+  X(dt_i8)                                                                     \
+  X(b_i8) X(c_i8) X(z_i8) X(xscale_each) X(uscale_each) X(dtscale_each)        \
+      X(bscale_each) X(cscale_each) X(zscale_each) X(state_format)             \
+          X(state_rounding) X(state_residual) X(cache_i8) X(cache_bits)
 
 #endif // EFF_KERNELS_X86_ISA_H

@@ -15,7 +15,29 @@ namespace kernels::naive {
 /// Bytes of the row of one token and head in a cache.
 static int64_t cacheRow(const Step &s) {
   int64_t d = s.c("head_dim");
+  if (s.c("cache_bits"))
+    return d * s.c("cache_bits") / 8;
   return s.c("cache_i8") ? 4 + (d + 3) / 4 * 4 : 4 * d;
+}
+
+/// Element `i` of a row of integers by scales of the model.
+static int cacheCode(const Step &s, const char *row, int64_t i) {
+  if (s.c("cache_bits") == 8)
+    return static_cast<int8_t>(row[i]);
+  return (static_cast<uint8_t>(row[i / 2]) >> i % 2 * 4 & 15) - 8;
+}
+static void setCacheCode(const Step &s, char *row, int64_t i, float x,
+                         float scale) {
+  int half = s.c("cache_bits") == 8 ? 128 : 8;
+  float q = std::nearbyint(x * (1 / scale));
+  q = std::isnan(q) ? 0 : std::fmax(std::fmin(q, half - 1), -half);
+  int code = static_cast<int>(q);
+  if (half == 128) {
+    row[i] = static_cast<char>(code);
+    return;
+  }
+  int kept = static_cast<uint8_t>(row[i / 2]) & (i % 2 ? 15 : 240);
+  row[i / 2] = static_cast<char>(kept | (code + 8) << i % 2 * 4);
 }
 
 static void cacheAppend(const Step &s) {
@@ -28,6 +50,11 @@ static void cacheAppend(const Step &s) {
         char *row = s.op<char>(1) + ((s.call.slot[b] * heads + h) * capacity +
                                      s.call.past[b] + t) *
                                         cacheRow(s);
+        if (s.c("cache_bits")) {
+          for (int64_t i = 0; i < d; ++i)
+            setCacheCode(s, row, i, x[i], s.op<float>(2)[h * d + i]);
+          continue;
+        }
         if (!s.c("cache_i8")) {
           std::memcpy(row, x, d * 4);
           continue;
@@ -57,6 +84,8 @@ static void attention(const Step &s, bool cached) {
             const char *row =
                 s.op<char>(operand) +
                 ((s.call.slot[b] * kv + g) * capacity + j) * cacheRow(s);
+            if (s.c("cache_bits"))
+              return s.op<float>(operand + 3)[g * d + e] * cacheCode(s, row, e);
             float v;
             std::memcpy(&v, s.c("cache_i8") ? row : row + e * 4, 4);
             return s.c("cache_i8") ? v * static_cast<int8_t>(row[4 + e]) : v;

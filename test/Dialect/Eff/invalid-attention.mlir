@@ -154,3 +154,50 @@ func.func @position_embed_c2(%w: !eff.weight<9x8, f32>) {
   %y = eff.position_embed %w {offset = -1} : !eff.weight<9x8, f32> -> tensor<1x2x8xf32>
   return
 }
+
+// -----
+
+func.func @attention_c6_absent(%q: tensor<1x1x8xf32>, %c: !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>) {
+  // expected-error @+1 {{C6: a cache of #eff.int_cache comes with key_scale, another without}}
+  %y = eff.attention %q, %c, %c {heads = 2, kv_heads = 2, scale = 0.5 : f32, causal}
+    : tensor<1x1x8xf32>, !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>, !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>
+  return
+}
+
+// -----
+
+func.func @attention_c6_other(%q: tensor<1x1x8xf32>, %c: !eff.cache<2x4, capacity = 8, f32>, %s: !eff.weight<8, f32>) {
+  // expected-error @+1 {{C6: a cache of #eff.int_cache comes with value_scale, another without}}
+  %y = eff.attention %q, %c, %c value_scale %s {heads = 2, kv_heads = 2, scale = 0.5 : f32, causal}
+    : tensor<1x1x8xf32>, !eff.cache<2x4, capacity = 8, f32>, !eff.cache<2x4, capacity = 8, f32> value_scale !eff.weight<8, f32>
+  return
+}
+
+// -----
+
+func.func @attention_c6_shape(%q: tensor<1x1x8xf32>, %c: !eff.cache<2x4, capacity = 8, #eff.int_cache<4>>,
+                              %s: !eff.weight<8, f32>, %t: !eff.weight<4, f32>) {
+  // expected-error @+1 {{C6: value_scale must be 8, got 4}}
+  %y = eff.attention %q, %c, %c key_scale %s value_scale %t {heads = 2, kv_heads = 2, scale = 0.5 : f32, causal}
+    : tensor<1x1x8xf32>, !eff.cache<2x4, capacity = 8, #eff.int_cache<4>>, !eff.cache<2x4, capacity = 8, #eff.int_cache<4>>
+      key_scale !eff.weight<8, f32> value_scale !eff.weight<4, f32>
+  return
+}
+
+// -----
+
+func.func @cache_append_c2_absent(%k: tensor<1x4x8xf32>, %c: !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>) {
+  // expected-error @+1 {{C2: a cache of #eff.int_cache comes with scales, another without}}
+  eff.cache_append %k, %c : tensor<1x4x8xf32>, !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>
+  return
+}
+
+// -----
+
+func.func @cache_append_c2_format(%k: tensor<1x4x8xf32>, %c: !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>,
+                                  %s: !eff.weight<8, bf16>) {
+  // expected-error @+1 {{C2: scales must be f32, got bf16}}
+  eff.cache_append %k, %c scale %s
+    : tensor<1x4x8xf32>, !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>, !eff.weight<8, bf16>
+  return
+}

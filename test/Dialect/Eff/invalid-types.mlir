@@ -102,8 +102,18 @@ func.func private @cache_c1_heads(!eff.cache<0x4, capacity = 8, f32>)
 
 // -----
 
-// expected-error @+1 {{C2: the format must be f32 or #eff.int8, got bf16}}
+// expected-error @+1 {{C2: the format must be f32, #eff.int8 or #eff.int_cache, got bf16}}
 func.func private @cache_c2(!eff.cache<2x4, capacity = 8, bf16>)
+
+// -----
+
+// expected-error @+1 {{C3: with integers of 4 bits, head_dim must be even, got 5}}
+func.func private @cache_c3(!eff.cache<2x5, capacity = 8, #eff.int_cache<4>>)
+
+// -----
+
+// expected-error @+1 {{C1: a cache has integers of 8 or 4 bits, got 5}}
+func.func private @int_cache_c1(!eff.cache<2x4, capacity = 8, #eff.int_cache<5>>)
 
 // -----
 

@@ -9,7 +9,7 @@
 
 include "effc/Dialect/Eff/EffOpBase.td"
 
-def Eff_AttentionOp : Eff_StatefulOp<"attention", [AllTypesMatch<["query", "result"]>]> {
+def Eff_AttentionOp : Eff_StatefulOp<"attention", [AllTypesMatch<["query", "result"]>, AttrSizedOperandSegments]> {
   let summary = "Scaled dot-product attention, over a cache or over the tokens of the call";
   let description = [{
     Head `h` of `heads` queries reads key and value head `h * kv_heads / heads` (grouped queries). Keys and values are
@@ -28,6 +28,8 @@ def Eff_AttentionOp : Eff_StatefulOp<"attention", [AllTypesMatch<["query", "resu
       `[batch, tokens, kv_heads * head_dim]`.
     - C4: `window` and `softcap` are not negative; a window needs `causal`.
     - C5: a bias is `[P, heads or 1, tokens or 1, tokens]`, where `P` divides the batch; it goes with tensors.
+    - C6: caches of `#eff.int_cache`, and no others, come with f32 scales `[kv_heads * head_dim]`, of the keys and of the
+      values.
 
     *Example*
     ```mlir
@@ -37,13 +39,14 @@ def Eff_AttentionOp : Eff_StatefulOp<"attention", [AllTypesMatch<["query", "resu
   }];
   let arguments = (ins Eff_Activations:$query, AnyTypeOf<[Eff_CacheType, Eff_Activations]>:$key,
                        AnyTypeOf<[Eff_CacheType, Eff_Activations]>:$value,
-                       Optional<Eff_StaticTensor<F32, 4>>:$bias, I64Attr:$heads, I64Attr:$kv_heads,
-                       F32Attr:$scale, UnitAttr:$causal, DefaultValuedAttr<I64Attr, "0">:$window,
-                       OptionalAttr<F32Attr>:$softcap);
+                       Optional<Eff_StaticTensor<F32, 4>>:$bias, Optional<Eff_WeightVector>:$key_scale,
+                       Optional<Eff_WeightVector>:$value_scale, I64Attr:$heads, I64Attr:$kv_heads, F32Attr:$scale,
+                       UnitAttr:$causal, DefaultValuedAttr<I64Attr, "0">:$window, OptionalAttr<F32Attr>:$softcap);
   let results = (outs Eff_Activations:$result);
   let assemblyFormat = [{
-    $query `,` $key `,` $value (`bias` $bias^)? attr-dict `:` type($query) `,` type($key) `,` type($value)
-    (`,` type($bias)^)?
+    $query `,` $key `,` $value (`bias` $bias^)? (`key_scale` $key_scale^)? (`value_scale` $value_scale^)? attr-dict
+    `:` type($query) `,` type($key) `,` type($value) (`,` type($bias)^)? (`key_scale` type($key_scale)^)?
+    (`value_scale` type($value_scale)^)?
   }];
 }
 
@@ -55,14 +58,17 @@ def Eff_CacheAppendOp : Eff_StatefulOp<"cache_append"> {
 
     *Constraints*
     - C1: the input is `[batch, tokens, heads * head_dim]` of the cache.
+    - C2: a cache of `#eff.int_cache`, and no other, comes with f32 scales `[heads * head_dim]`.
 
     *Example*
     ```mlir
     eff.cache_append %k, %cache : tensor<1x4x128xf32>, !eff.cache<2x64, capacity = 2048, f32>
+    eff.cache_append %k, %codes scale %s
+      : tensor<1x4x128xf32>, !eff.cache<2x64, capacity = 2048, #eff.int_cache<8>>, !eff.weight<128, f32>
     ```
   }];
-  let arguments = (ins Eff_Activations:$input, Eff_CacheType:$cache);
-  let assemblyFormat = "$input `,` $cache attr-dict `:` type($input) `,` type($cache)";
+  let arguments = (ins Eff_Activations:$input, Eff_CacheType:$cache, Optional<Eff_WeightVector>:$scale);
+  let assemblyFormat = "$input `,` $cache (`scale` $scale^)? attr-dict `:` type($input) `,` type($cache) (`,` type($scale)^)?";
 }
 
 def Eff_PositionEmbedOp : Eff_Op<"position_embed", [Pure]> {

@@ -156,6 +156,23 @@ def Eff_Int8StateAttr : Eff_Attr<"Int8State", "int8_state"> {
   let genVerifyDecl = 1;
 }
 
+def Eff_IntCacheAttr : Eff_Attr<"IntCache", "int_cache"> {
+  let summary = "A cache of signed integers by scales of the model";
+  let description = [{
+    A cache that a file has quantised: `x = scale[h, i] * q` for feature `i` of head `h`, with constant positive scales
+    that come as operands of the ops, and
+    `q = clamp(round_half_even(x * (1 / scale[h, i])), -2^(bits-1), 2^(bits-1) - 1)` in f32, 0 for NaN.
+
+    *Constraints*
+    - C1: `bits` is 8 or 4.
+
+    Example: `!eff.cache<2x64, capacity = 2048, #eff.int_cache<8>>`
+  }];
+  let parameters = (ins "int64_t":$bits);
+  let assemblyFormat = "`<` $bits `>`";
+  let genVerifyDecl = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Bases of activations
 //===----------------------------------------------------------------------===//

@@ -111,11 +111,13 @@ def Eff_CacheType : Eff_Type<"Cache", "cache"> {
 
     *Constraints*
     - C1: heads, head_dim and capacity are positive.
-    - C2: the format is f32 or `#eff.int8`.
+    - C2: the format is f32, `#eff.int8` or `#eff.int_cache`.
+    - C3: with integers of 4 bits, head_dim is even.
 
     A row of `#eff.int8`, the `head_dim` features of a token and head, has a scale of its own,
     `max |x| / 127` (1 for zeros), and `q = clamp(round_half_even(x / scale), -127, 127)`. In memory it is the f32 scale,
-    then the codes, padded to a multiple of four bytes.
+    then the codes, padded to a multiple of four bytes. A row of `#eff.int_cache` is the codes alone: a byte for each of 8
+    bits; those of 4 bits plus 8, two to a byte, even features in the low halves.
 
     Example: `!eff.cache<2x64, capacity = 2048, f32>`
   }];
@@ -131,6 +133,11 @@ def Eff_CacheType : Eff_Type<"Cache", "cache"> {
     /// Bytes of the row of one token and head.
     int64_t getRowBytes() const;
     bool isInt8() const { return ::llvm::isa<Int8Attr>(getFormat()); }
+    /// Bits of integers by scales of the model; 0 for other formats.
+    int64_t getIntBits() const {
+      auto format = ::llvm::dyn_cast<IntCacheAttr>(getFormat());
+      return format ? format.getBits() : 0;
+    }
   }];
 }
 

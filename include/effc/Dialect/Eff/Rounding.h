@@ -37,6 +37,9 @@ float roundInt4(llvm::ArrayRef<float> group, int8_t *q);
 /// scale; 1 for zeros.
 float roundActivations(llvm::ArrayRef<float> row, int8_t *q);
 
+/// `#eff.int_cache`: the integer of one feature by its scale, which is not 0.
+int8_t roundCache(float value, float scale, int64_t bits);
+
 } // namespace effc::eff
 
 #endif // EFFC_DIALECT_EFF_ROUNDING_H

@@ -35,6 +35,7 @@ private:
   /// The uses of each state or cache, by symbol.
   llvm::StringMap<llvm::SmallVector<UseOp>> uses;
   int64_t count = 0;
+  bool kept = false; ///< integers of the file
 };
 } // namespace
 
@@ -169,6 +170,11 @@ void EffQuantizeStatesPass::runOnOperation() {
   if (cache)
     for (CacheOp op : module.getOps<CacheOp>()) {
       CacheType type = op.getType();
+      // What the file has quantised stays as it is.
+      if (type.getIntBits()) {
+        kept = true;
+        continue;
+      }
       auto chosen = CacheType::get(&getContext(), type.getHeads(),
                                    type.getHeadDim(), type.getCapacity(),
                                    Attribute(Int8Attr::get(&getContext())));
@@ -181,7 +187,7 @@ void EffQuantizeStatesPass::runOnOperation() {
     (void)effc::emit(module.getLoc(), std::move(error));
     return signalPassFailure();
   }
-  if (count > 0)
+  if (count > 0 || kept)
     return;
   auto diagnostic =
       emitUserError(module.getLoc(), ErrorCode::BadOption,
