@@ -1,3 +1,4 @@
+/* clang-format off */
 /*===- effrt.h - the contract between a model file and the runtime -*- C -*-===*
  *
  * Part of effc, under the Apache License v2.0.
@@ -10,8 +11,6 @@
  * This header is freestanding: it needs no library and no other header but the two below. A change of layout or
  * meaning raises EFF_ABI_VERSION.
  *===----------------------------------------------------------------------===*/
-
-/* clang-format off: fields and what they mean side by side */
 
 #ifndef EFFRT_EFFRT_H
 #define EFFRT_EFFRT_H
