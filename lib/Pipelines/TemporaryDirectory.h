@@ -22,7 +22,7 @@ public:
   TemporaryDirectory &operator=(const TemporaryDirectory &) = delete;
   ~TemporaryDirectory() {
     if (!path.empty())
-      llvm::sys::fs::remove_directories(path);
+      (void)llvm::sys::fs::remove_directories(path);
   }
 
   llvm::Expected<std::string> getFile(const llvm::Twine &name) {

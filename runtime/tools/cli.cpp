@@ -134,7 +134,7 @@ void Command::option(std::string name, char letter, int &value,
                      int most) {
   Flag &flag = add(name, letter, std::move(placeholder), std::move(help));
   flag.shownDefault = std::to_string(value);
-  flag.set = [&value, name, least, most](const std::string &text) {
+  flag.set = [&value, name = std::move(name), least, most](const std::string &text) {
     return parseInt(name, text, least, most, value);
   };
 }
@@ -144,7 +144,7 @@ void Command::option(std::string name, char letter, double &value,
                      double most) {
   Flag &flag = add(name, letter, std::move(placeholder), std::move(help));
   flag.shownDefault = shown(value);
-  flag.set = [&value, name, least, most](const std::string &text) -> Status {
+  flag.set = [&value, name = std::move(name), least, most](const std::string &text) -> Status {
     char *end = nullptr;
     double parsed = std::strtod(text.c_str(), &end);
     if (text.empty() || *end)
@@ -181,7 +181,7 @@ void Command::list(std::string name, char letter, std::vector<int> &value,
   for (int v : value)
     defaults.push_back(std::to_string(v));
   flag.shownDefault = join(defaults, ",");
-  flag.set = [&value, name, least, most,
+  flag.set = [&value, name = std::move(name), least, most,
               first = true](const std::string &text) mutable -> Status {
     if (first)
       value.clear();
@@ -200,7 +200,8 @@ void Command::choice(std::string name, char letter, std::string &value,
                      std::vector<std::string> choices, std::string help) {
   Flag &flag = add(name, letter, join(choices, "|"), std::move(help));
   flag.shownDefault = value;
-  flag.set = [&value, name, choices](const std::string &text) -> Status {
+  flag.set = [&value, name = std::move(name),
+              choices = std::move(choices)](const std::string &text) -> Status {
     if (std::find(choices.begin(), choices.end(), text) == choices.end())
       return bad("--" + name + " has no value '" + text + "'",
                  "one of: " + join(choices, ", "));

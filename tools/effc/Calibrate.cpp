@@ -28,7 +28,6 @@ using namespace effrt::tools;
 using compress::Observer;
 using compress::ObserverKind;
 using effc::driver::parseStatePairs;
-using effc::driver::report;
 using effc::driver::Stages;
 
 namespace {

@@ -30,7 +30,6 @@
 using namespace effc;
 using namespace effrt::tools;
 using effc::driver::parseStatePairs;
-using effc::driver::report;
 using effc::driver::Stages;
 
 namespace {
@@ -260,10 +259,8 @@ int effc::driver::compileVerb(const Invocation &call) {
       {"effc compile model.onnx -o model.eff",
        "effc compile model.onnx --quant w4a16 --max-length 4096",
        "effc compile model.onnx --recipe quamba2-w4a8 --calib text.txt",
-       "effc compile model.onnx --target=x86-64-v3,x86-64-v4   # both in one "
-       "file",
-       "effc compile model.onnx --emit=exe -o writer && ./writer -p \"The "
-       "river\"",
+       "effc compile model.onnx --target=x86-64-v3,x86-64-v4   # both in it",
+       "effc compile model.onnx --emit=exe -o writer && ./writer -p Once",
        "effc compile model.onnx --stop-after=plan"});
   command.positional("MODEL.onnx", flags.input);
   command.section("output");

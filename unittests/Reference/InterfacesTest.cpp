@@ -80,6 +80,8 @@ TEST(InterfacesTest, StatesAreNamed) {
   EXPECT_EQ(attention.getStateOperands(),
             (llvm::SmallVector<mlir::Value>{attention.getKey(),
                                             attention.getValue()}));
+  // A key and a value for each of two heads.
+  EXPECT_EQ(attention.getTraffic(), 2 * 2 * 4 * 4);
   auto append = find<eff::CacheAppendOp>(model);
   EXPECT_EQ(append.getStateOperands(),
             llvm::SmallVector<mlir::Value>{append.getCache()});

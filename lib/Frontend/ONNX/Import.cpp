@@ -19,7 +19,7 @@ using namespace effc;
 using namespace effc::onnx;
 
 static llvm::Expected<OwningOpRef<ModuleOp>>
-import(MLIRContext &context, std::shared_ptr<MappedFile> file, StringRef name,
+import(MLIRContext &context, const std::shared_ptr<MappedFile> &file, StringRef name,
        ModelDirectory *directory, const ModelDirectory::Warning &warn,
        const ImportOptions &options) {
   context.loadDialect<OnnxDialect, func::FuncDialect>();

@@ -24,8 +24,8 @@ namespace effc::onnx {
 class FileHandle {
 public:
   explicit FileHandle(int fd = -1) : fd(fd) {}
-  FileHandle(FileHandle &&other) : fd(other.fd) { other.fd = -1; }
-  FileHandle &operator=(FileHandle &&other) {
+  FileHandle(FileHandle &&other) noexcept : fd(other.fd) { other.fd = -1; }
+  FileHandle &operator=(FileHandle &&other) noexcept {
     std::swap(fd, other.fd);
     return *this;
   }

@@ -165,7 +165,8 @@ static std::vector<char> unpack(ArrayRef<char> bytes, unsigned bits,
 }
 
 ElementsAttr TensorReader::raw(RankedTensorType type, ArrayRef<char> bytes,
-                               std::shared_ptr<void> owner, StringRef name) {
+                               const std::shared_ptr<void> &owner,
+                               StringRef name) {
   Type element = type.getElementType();
   unsigned bits = bitsOf(element);
   if (bits < 8)

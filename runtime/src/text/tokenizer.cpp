@@ -144,11 +144,10 @@ Status Tokenizer::Impl::encodePart(std::string text, bool atStart,
       out.push_back(*part.token);
       continue;
     }
-    bool whole = part.begin == 0 && part.end == text.size();
-    if (Status s =
-            encodeWords(whole ? std::move(text)
-                              : text.substr(part.begin, part.end - part.begin),
-                        atStart && part.begin == 0, out);
+    if (part.begin == 0 && part.end == text.size())
+      return encodeWords(std::move(text), atStart, out);
+    if (Status s = encodeWords(text.substr(part.begin, part.end - part.begin),
+                               atStart && part.begin == 0, out);
         !s)
       return s;
   }

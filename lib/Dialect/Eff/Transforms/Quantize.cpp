@@ -85,7 +85,7 @@ Choice EffQuantizePass::chooseTable(llvm::StringRef name, WeightType type) {
       return {Int8Attr::get(&getContext()), reason};
     return {type.getFormat(), reason};
   }
-  switch (tables) {
+  switch (tables.getValue()) {
   case TableFormat::Keep:
     return {type.getFormat(), "tables and heads are kept"};
   case TableFormat::Int8:
