@@ -47,8 +47,8 @@ struct Arithmetic {
 /// memory `ahead` bytes before it is read (0: the hardware alone guesses).
 template <int streams, int unroll, int ahead> struct Way {
   template <typename Vector>
-  static __attribute__((always_inline)) uint64_t
-  read(const uint8_t *data, uint64_t size) {
+  static __attribute__((always_inline)) uint64_t read(const uint8_t *data,
+                                                      uint64_t size) {
     constexpr uint64_t line = 64, step = unroll * sizeof(Vector);
     static_assert(grain % (streams * step) == 0, "parts end with a step");
     Vector sums[8] = {};

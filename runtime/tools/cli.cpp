@@ -134,7 +134,8 @@ void Command::option(std::string name, char letter, int &value,
                      int most) {
   Flag &flag = add(name, letter, std::move(placeholder), std::move(help));
   flag.shownDefault = std::to_string(value);
-  flag.set = [&value, name = std::move(name), least, most](const std::string &text) {
+  flag.set = [&value, name = std::move(name), least,
+              most](const std::string &text) {
     return parseInt(name, text, least, most, value);
   };
 }
@@ -144,7 +145,8 @@ void Command::option(std::string name, char letter, double &value,
                      double most) {
   Flag &flag = add(name, letter, std::move(placeholder), std::move(help));
   flag.shownDefault = shown(value);
-  flag.set = [&value, name = std::move(name), least, most](const std::string &text) -> Status {
+  flag.set = [&value, name = std::move(name), least,
+              most](const std::string &text) -> Status {
     char *end = nullptr;
     double parsed = std::strtod(text.c_str(), &end);
     if (text.empty() || *end)
