@@ -111,12 +111,49 @@ void addLinear(const std::string &family, int64_t rows, int64_t n, int64_t k) {
   all.push_back(b);
 }
 
-void addAttention(int64_t tokens, int32_t past, bool integers) {
+/// What a file that is quantised already has beside the plain forms: weights
+/// with a scale for each `group` columns (0: for each row), zero points, of
+/// activations too.
+void addImported(const std::string &family, int64_t rows, int64_t n, int64_t k,
+                 int64_t group, bool zeros, bool asymmetric = false) {
+  addLinear(family, rows, n, k);
+  Benchmark &b = all.back();
+  b.name = "imported_" + b.name + (group ? "_g" + std::to_string(group) : "") +
+           (zeros ? "_zeros" : "") + (asymmetric ? "_asymmetric" : "");
+  llvm::erase_if(b.constants, [](const auto &constant) {
+    return llvm::StringRef(constant.first) == "group";
+  });
+  if (group)
+    b.constants.push_back({"group", group});
+  if (zeros)
+    b.constants.push_back({"zeros", 1});
+  if (asymmetric) {
+    b.constants.push_back({"asymmetric", 1});
+    b.constants.push_back({"static_scale", 1});
+  }
+  int64_t scales = n * (group ? (k + group - 1) / group : 1) * 4;
+  int64_t bytes = (llvm::StringRef(family).contains("i4") ? n * k / 2 : n * k) +
+                  scales * (zeros ? 2 : 1) + n * 4;
+  b.operands[b.integer ? 2 : 1].bytes = bytes;
+  b.bytes = static_cast<double>(bytes);
+}
+
+/// The format of a cache: f32, integers with a scale for each row, or of `bits`
+/// bits by scales of the model.
+struct CacheFormat {
+  const char *name;
+  int64_t rowScales, bits;
+};
+constexpr CacheFormat kCaches[] = {
+    {"", 0, 0}, {"i8_", 1, 0}, {"scaled8_", 0, 8}, {"scaled4_", 0, 4}};
+
+void addAttention(int64_t tokens, int32_t past, const CacheFormat &f) {
   int64_t heads = 32, kv = 8, d = 64, capacity = past < 8192 ? 8192 : 32768;
   double seen = past + (tokens + 1) / 2.0;
-  int64_t rowBytes = integers ? d + 4 : d * 4;
+  int64_t rowBytes = f.rowScales ? d + 4 : f.bits ? d * f.bits / 8 : d * 4;
   Operand cache = {kv * capacity * rowBytes, true};
-  all.push_back({std::string("attention_cache_") + (integers ? "i8_" : "") +
+  Operand scales = {kv * d * 4, false};
+  all.push_back({std::string("attention_cache_") + f.name +
                      std::to_string(tokens) + "_past" + std::to_string(past),
                  "attention_cache",
                  {{"batch", 1},
@@ -129,11 +166,14 @@ void addAttention(int64_t tokens, int32_t past, bool integers) {
                   {"ldy", heads * d},
                   {"causal", 1},
                   {"scale_bits", bitsOf(0.125f)},
-                  {"cache_i8", integers}},
+                  {"cache_i8", f.rowScales},
+                  {"cache_bits", f.bits}},
                  {{tokens * heads * d * 4, false},
                   cache,
                   cache,
-                  {tokens * heads * d * 4, false}},
+                  {tokens * heads * d * 4, false},
+                  scales,
+                  scales},
                  1,
                  static_cast<int32_t>(tokens),
                  past,
@@ -438,13 +478,33 @@ void addCodes(int64_t rows) {
     double bytes = 0;
     for (const Operand &operand : operands)
       bytes += operand.bytes;
-    constants.push_back({"rows", rows});
+    if (llvm::StringRef(family) != "cache_append")
+      constants.push_back({"rows", rows});
     all.push_back({name + suffix, family, constants, operands, 1,
                    static_cast<int32_t>(rows), 0, bytes, operations * rows});
   };
   int64_t eps = bitsOf(1e-5f);
   add("quantize_static", "quantize_static", {{"k", d}, {"ldx", d}, {"ldq", d}},
       {floats(d), scale, codes(d)}, 3.0 * d);
+  add("quantize_static_asymmetric", "quantize_static",
+      {{"k", d}, {"ldx", d}, {"ldq", d}, {"asymmetric", 1}},
+      {floats(d), {8, false}, codes(d)}, 4.0 * d);
+  add("tensor_scale", "tensor_scale", {{"k", d}, {"ldx", d}},
+      {floats(d), {8, false}}, 2.0 * d);
+  for (int64_t bits : {8, 4}) {
+    int64_t heads = 8, width = 64, row = heads * width;
+    add(bits == 8 ? "cache_append_scaled8" : "cache_append_scaled4",
+        "cache_append",
+        {{"batch", 1},
+         {"tokens", rows},
+         {"heads", heads},
+         {"head_dim", width},
+         {"capacity", 256},
+         {"ldx", row},
+         {"cache_bits", bits}},
+        {floats(row), {256 * row * bits / 8, false}, {row * 4, false}},
+        4.0 * row);
+  }
   add("dequantize_rows", "dequantize_rows", {{"k", d}, {"ldq", d}, {"ldy", d}},
       {codes(d), scale, floats(d)}, 1.0 * d);
   for (int64_t quant : {1, 2})
@@ -508,11 +568,28 @@ void addAll() {
     addLinear(family, 128, 8192, 2048);
     addLinear(family, 128, 2048, 8192);
   }
-  for (bool integers : {false, true}) {
+  // Blocks of 32 are what MatMulNBits has by default.
+  for (bool zeros : {false, true})
+    for (auto [rows, n, k] :
+         {std::tuple<int64_t, int64_t, int64_t>{1, 2048, 2048},
+          {1, 8192, 2048},
+          {1, 2048, 8192},
+          {128, 2048, 2048},
+          {128, 8192, 2048}}) {
+      for (int64_t group : {32, 128}) {
+        addImported("linear_i4", rows, n, k, group, zeros);
+        addImported("linear_i8", rows, n, k, group, zeros);
+      }
+      addImported("linear_i4a8", rows, n, k, 32, zeros);
+      addImported("linear_i8", rows, n, k, 0, zeros);
+      addImported("linear_i8a8", rows, n, k, 0, zeros);
+      addImported("linear_i8a8", rows, n, k, 0, zeros, /*asymmetric=*/true);
+    }
+  for (const CacheFormat &format : kCaches) {
     for (int32_t past : {127, 1023, 4095, 16383})
-      addAttention(1, past, integers);
-    addAttention(128, 0, integers);
-    addAttention(128, 1024, integers);
+      addAttention(1, past, format);
+    addAttention(128, 0, format);
+    addAttention(128, 1024, format);
   }
   for (const StateFormat &format : kStates)
     addStates(format);

@@ -12,6 +12,7 @@
 #include "Decisions.h"
 #include "ErrorCatcher.h"
 #include "Frontend.h"
+#include "effc/Conversion/OnnxToEff/CheckQuantisation.h"
 #include "effc/Conversion/OnnxToEff/Raise.h"
 #include "effc/Conversion/OnnxToEff/Verify.h"
 #include "effc/Dialect/Eff/Transforms/Passes.h"
@@ -154,6 +155,11 @@ public:
     }
     if (llvm::Error error = checkInputs(**onnx))
       return std::move(error);
+    {
+      ErrorCatcher errors(context, observer.warning);
+      if (failed(checkQuantisation(**onnx)))
+        return errors.take("reading scales");
+    }
     auto prepared = frontend.prepare(std::move(*onnx));
     if (!prepared)
       return prepared.takeError();

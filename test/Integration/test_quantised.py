@@ -288,6 +288,104 @@ class Refusals(unittest.TestCase):
         self.replaced("table_packed4_zeros", 3, np.zeros((128, 3), np.uint8), "the zero points must be 256 constants")
 
 
+def changed(name, op, operand=None, array=None, **attributes):
+    """A model with another constant, or other attributes, of its first node of this kind."""
+    import onnx
+    model = {**quantised.MODELS, **quantised.CACHES}[name]()
+    node = next(n for n in model.graph.node if n.op_type == op)
+    for key, value in attributes.items():
+        for attribute in [a for a in node.attribute if a.name == key]:
+            node.attribute.remove(attribute)
+        node.attribute.append(onnx.helper.make_attribute(key, value))
+    if operand is not None:
+        constant = next(c for c in model.graph.initializer if c.name == node.input[operand])
+        constant.CopyFrom(onnx.numpy_helper.from_array(array, constant.name))
+    return model
+
+
+def alone(op, *constants, **attributes):
+    """A model of one operator of com.microsoft on x."""
+    g = quantised.Graph(1)
+    y = g.microsoft(op, "x", *(c if isinstance(c, str) else g.constant(c) for c in constants), **attributes)
+    return g.model(y, [1, quantised.ROWS, quantised.N])
+
+
+def refused_forms():
+    """What 'Quantised input' of docs/importing.md says is refused: a model, the code, words of the reason."""
+    n, k, nan, inf = quantised.N, quantised.K, np.nan, np.inf
+    full = lambda value, *shape: np.full(shape, value, np.float32)
+    bytes = lambda *shape: np.zeros(shape, np.uint8)
+    nodes, code = "EFF0210", "EFF0214"
+    yield changed("nbits4", "MatMulNBits", weight_prepacked=1), nodes, ("MatMulNBits", "weight_prepacked")
+    # Scales that are not finite.
+    for bad in (nan, inf, -inf):
+        yield changed("nbits4", "MatMulNBits", 2, full(bad, n, 3)), nodes, ("MatMulNBits", "a scale is not finite")
+    yield changed("table_packed4", "GatherBlockQuantized", 2, full(nan, 128, 3)), nodes, ("GatherBlockQuantized", "a scale is not finite")
+    for name, op, operand, shape in [
+            ("weight_int8_axis", "DequantizeLinear", 1, [n]), ("weight_int8_block", "DequantizeLinear", 1, [k // 8, n]),
+            ("weight_int4_block", "DequantizeLinear", 1, [3, n]), ("weight_fp8_axis", "DequantizeLinear", 1, [n]),
+            ("qdq_i8", "QuantizeLinear", 1, []), ("dynamic_to_float", "MatMulIntegerToFloat", 3, [n]),
+            ("dynamic_fused", "DynamicQuantizeMatMul", 2, []), ("qlinear_matmul", "QLinearMatMul", 4, [n]), ("qgemm", "QGemm", 4, [n]),
+            ("qlinear_add", "QLinearAdd", 6, []), ("qlinear_sigmoid", "QLinearSigmoid", 3, []), ("qlinear_conv", "QLinearConv", 4, [16])]:
+        for bad in (nan, inf):
+            yield changed(name, op, operand, full(bad, *shape)), code, (op, "a scale is not finite")
+    # Scales and zero points of another number.
+    yield changed("nbits4", "MatMulNBits", 2, full(1, n, 4)), nodes, ("the scales must be 120 constants",)
+    yield changed("nbits4_flat_zeros", "MatMulNBits", 3, bytes(n, 3)), nodes, ("the zero points must be 80 constants",)
+    yield changed("table_packed4_zeros", "GatherBlockQuantized", 3, bytes(128, 3)), nodes, ("the zero points must be 256 constants",)
+    yield changed("weight_int8_axis", "DequantizeLinear", 1, full(1, n - 1)), code, ("there must be 1 or 40 scales, got 39",)
+    yield changed("weight_int8_block", "DequantizeLinear", 1, full(1, 8, n)), code, ("there must be 1 or 360 scales, got 320",)
+    yield changed("weight_uint8_axis", "DequantizeLinear", 2, bytes(n - 1)), code, ("there must be 40 zero points", "got 39")
+    yield changed("qlinear_matmul", "QLinearMatMul", 4, full(1, n - 1)), code, ("QLinearMatMul", "there must be 1 or 40 scales, got 39")
+    yield changed("qlinear_matmul", "QLinearMatMul", 5, np.zeros(n - 1, np.int8)), code, ("there must be 40 zero points", "got 39")
+    yield changed("qgemm", "QGemm", 4, full(1, n + 1)), code, ("QGemm", "there must be 1 or 40 scales, got 41")
+    yield changed("qlinear_conv", "QLinearConv", 4, full(1, 15)), code, ("QLinearConv", "there must be 1 or 16 scales, got 15")
+    yield changed("dynamic_to_float", "MatMulIntegerToFloat", 3, full(1, n - 1)), code, ("there must be 1 or 40 scales, got 39",)
+    # Caches.
+    gqa = lambda *args, **attributes: changed("cache_i8_channel", "GroupQueryAttention", *args, **attributes)
+    for model, words in [
+            (gqa(k_quant_type="PER_TOKEN"), "k_quant_type is PER_TOKEN; NONE, PER_TENSOR and PER_CHANNEL are known"),
+            (gqa(v_quant_type="NONE"), "keys and values are quantised together or not at all"),
+            (gqa(kv_cache_bit_width=2), "kv_cache_bit_width is 2; quantised caches have 8 or 4 bits"),
+            (gqa(kv_cache_bit_width=4), "its caches of 4 bits must be uint8"),
+            (float8_cache(), "its caches of 8 bits must be int8, operand 3 is f8E4M3FN"),
+            (gqa(k_quant_type="PER_TENSOR"), "k_scale must be 1 constants, got 32"),
+            (gqa(13, full(1, 8)), "v_scale must be 32 constants, got 8")]:
+        yield model, nodes, ("GroupQueryAttention", words)
+    for operand, bad, words in [(12, nan, "a scale is not finite"), (13, inf, "a scale is not finite"), (12, 0, "a scale is not positive"),
+                                (13, -1, "a scale is not positive")]:
+        yield gqa(operand, full(bad, 1, 2, 1, 16)), code, ("GroupQueryAttention", words)
+    # Operators.
+    yield alone("MoE", full(1, 5, 4), full(1, 4, k, 32), "", full(1, 4, 32, n), k=2), nodes, ("com.microsoft::MoE",)
+    yield alone("QMoE", full(1, 5, 4), bytes(4, 32, 36), full(1, 4, 32), "", bytes(4, n, 16), full(1, 4, n), k=2), nodes, ("com.microsoft::QMoE",)
+    yield (alone("MatMulBlockQuantizedFp8Weight", bytes(n, k), full(1, n, 1), K=k, N=n, block_size=128), nodes,
+           ("com.microsoft::MatMulBlockQuantizedFp8Weight",))
+    yield (alone("MatMulBlockQuantizedFp4Weight", bytes(n, k // 2), bytes(n, 5), full(1, 1), K=k, N=n, block_size=16), nodes,
+           ("com.microsoft::MatMulBlockQuantizedFp4Weight",))
+
+
+def float8_cache():
+    model = quantised.CACHES["cache_i8_channel"]()
+    for value in list(model.graph.input) + list(model.graph.output):
+        if value.name.startswith(("past", "present")):
+            value.type.tensor_type.elem_type = quantised.FLOAT8E4M3FN
+    return model
+
+
+class WhatTheDocumentationRefuses(unittest.TestCase):
+    def test_every_form_with_its_code_and_reason(self):
+        import onnx
+        path = SCRATCH / "form.onnx"
+        for model, code, words in refused_forms():
+            with self.subTest(words=words):
+                onnx.save(model, path)
+                result = run("compile", path, "-o", SCRATCH / "refused.eff", "-q", check=False)
+                self.assertEqual(result.returncode, 1)
+                self.assertIn(f"error {code}", result.stderr)
+                for word in words:
+                    self.assertIn(word, result.stderr)
+
+
 def table():
     for name in quantised.MODELS:
         try:

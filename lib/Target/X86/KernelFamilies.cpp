@@ -194,6 +194,10 @@ static Error checkSizes(const KernelSpec &spec) {
   }
   if (spec.family == "linear_i8" && get("group") % 8)
     return failure(spec, "group is no multiple of 8");
+  // Sums of the groups of twelve rows lie on the stack.
+  if (spec.family == "linear_i8" && get("group") && get("zeros") &&
+      get("k") / get("group") > 16384)
+    return failure(spec, "more than 16384 groups have zero points");
   if (spec.family == "linear_i8a8" && (get("zeros") || get("asymmetric")) &&
       get("k") > 33000)
     return failure(spec, "k is more than 33000 with zero points");

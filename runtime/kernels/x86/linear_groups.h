@@ -43,7 +43,7 @@ template <int64_t Step> EFF_INLINE const float *zerosOf(const float *scales) {
 
 /// Base::next takes the weights of a k from a step's 64 bytes, that of
 /// Base::column(place) at its place-th turn.
-template <class Base> struct Grouped : NoScratch {
+template <class Base> struct Grouped {
   using Activations = const float *;
   static constexpr int kVectors = 1;
   static constexpr int kChains = 1;
@@ -52,6 +52,28 @@ template <class Base> struct Grouped : NoScratch {
 
   static EFF_INLINE int64_t panelBytes() {
     return ceilDiv(EFF_SPEC(k), kStep) * 64;
+  }
+
+  /// Zero points need the sums of the groups' activations: those of a tile's
+  /// rows are kept for all of its panels.
+  static EFF_INLINE int64_t scratchBytes(int rows) {
+    return EFF_SPEC(zeros) ? ceilDiv(rows * groupCount() * 4, 64) * 64 : 0;
+  }
+  static EFF_INLINE float *sumsOf(const LinearArgs<Grouped> &a, int r) {
+    return reinterpret_cast<float *>(a.scratch) + r * groupCount();
+  }
+  template <int R>
+  static EFF_INLINE void prepare(const LinearArgs<Grouped> &a, int64_t row) {
+    if (!EFF_SPEC(zeros))
+      return;
+#pragma clang loop unroll(disable)
+    for (int r = 0; r < R; ++r)
+#pragma clang loop unroll(disable)
+      for (int64_t g = 0; g < groupCount(); ++g) {
+        int64_t begin = g * groupLength();
+        sumsOf(a, r)[g] = sumOf(a.x + (row + r) * EFF_SPEC(ldx) + begin,
+                                least(groupLength(), EFF_SPEC(k) - begin));
+      }
   }
 
   template <int R, int P, int Count>
@@ -121,10 +143,9 @@ template <class Base> struct Grouped : NoScratch {
       if (EFF_SPEC(k) % kStep && g == groupCount() - 1)
         lastStep<R, P, kStep - 1>(x + s * kStep, w + s * 64, acc);
       if (EFF_SPEC(zeros)) {
-        int64_t length = least(groupLength(), EFF_SPEC(k) - begin);
 #pragma clang loop unroll(full)
         for (int r = 0; r < R; ++r) {
-          f32x16 all = splat(sumOf(x + r * EFF_SPEC(ldx) + begin, length));
+          f32x16 all = splat(sumsOf(a, r)[g]);
 #pragma clang loop unroll(full)
           for (int p = 0; p < P; ++p)
             acc[r * P + p] = acc[r * P + p] -
