@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ProductSums.h"
 #include "Scalar.h"
 
 using namespace mlir;
@@ -54,6 +55,82 @@ static std::optional<Access> getAccess(AffineMap map, ArrayRef<int64_t> shape) {
   return access;
 }
 
+/// The operands x and w of a body `acc + x * w` on f32 or f64.
+static std::optional<std::pair<unsigned, unsigned>> matchProductSum(Block &b) {
+  auto sum =
+      b.getTerminator()->getNumOperands() == 1
+          ? b.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>()
+          : arith::AddFOp();
+  if (!sum || (!sum.getType().isF32() && !sum.getType().isF64()) ||
+      b.getNumArguments() != 3 || b.getOperations().size() != 3)
+    return std::nullopt;
+  Value acc = b.getArgument(2);
+  Value other = sum.getLhs() == acc ? sum.getRhs() : sum.getLhs();
+  auto product = other.getDefiningOp<arith::MulFOp>();
+  if (!product || (sum.getLhs() != acc && sum.getRhs() != acc))
+    return std::nullopt;
+  auto x = dyn_cast<BlockArgument>(product.getLhs()),
+       w = dyn_cast<BlockArgument>(product.getRhs());
+  if (!x || !w || x == acc || w == acc || x == w)
+    return std::nullopt;
+  return std::pair(x.getArgNumber(), w.getArgNumber());
+}
+
+/// Sums of products whose result and one factor have their last dimension in
+/// common: rows of it at once, element by element the same sums in the same
+/// order. False for all other ops.
+template <typename T>
+static bool evaluateProductSum(linalg::LinalgOp op, ArrayRef<int64_t> ranges,
+                               ArrayRef<const Tensor<T> *> operands,
+                               ArrayRef<Access> accesses, Tensor<T> &result) {
+  auto factors = matchProductSum(*op.getBlock());
+  if (!factors || llvm::is_contained(ranges, 0))
+    return false;
+  unsigned x = factors->first, w = factors->second;
+  const Access &out = accesses[2];
+  // The row: a loop over neighbours in the result.
+  int64_t row = -1;
+  for (unsigned loop = 0; loop < ranges.size(); ++loop)
+    if (out.strides[loop] == 1 && ranges[loop] > 1)
+      row = loop;
+  if (row >= 0 && accesses[x].strides[row] == 0)
+    std::swap(x, w);
+  if (row < 0 || accesses[x].strides[row] != 1 || accesses[w].strides[row] != 0)
+    return false;
+  SmallVector<unsigned> kept, summed;
+  for (unsigned loop = 0; loop < ranges.size(); ++loop)
+    if (int64_t(loop) != row)
+      (out.strides[loop] == 0 ? summed : kept).push_back(loop);
+
+  // All points of the loops, as they come, with a place in each operand.
+  struct Point {
+    int64_t x, w, out;
+  };
+  auto points = [&](ArrayRef<unsigned> loops, Point start) {
+    std::vector<Point> list{start};
+    for (unsigned loop : loops) {
+      std::vector<Point> finer;
+      finer.reserve(list.size() * size_t(ranges[loop]));
+      for (const Point &p : list)
+        for (int64_t i = 0; i < ranges[loop]; ++i)
+          finer.push_back({p.x + i * accesses[x].strides[loop],
+                           p.w + i * accesses[w].strides[loop],
+                           p.out + i * out.strides[loop]});
+      list = std::move(finer);
+    }
+    return list;
+  };
+  ProductSum sum;
+  sum.row = ranges[row];
+  for (const Point &p : points(summed, {0, 0, 0}))
+    sum.steps.push_back({p.x, p.w});
+  Point start{accesses[x].constant, accesses[w].constant, out.constant};
+  for (const Point &p : points(kept, start))
+    addProducts(result.floats.data() + p.out, operands[x]->floats.data() + p.x,
+                operands[w]->floats.data() + p.w, sum);
+  return true;
+}
+
 template <typename T> llvm::Error evaluate(linalg::LinalgOp op, Call<T> &call) {
   llvm::SmallVector<int64_t> ranges = op.getStaticLoopRanges();
   if (!op.hasPureTensorSemantics() ||
@@ -76,6 +153,11 @@ template <typename T> llvm::Error evaluate(linalg::LinalgOp op, Call<T> &call) {
     if (!access)
       return cannotInterpret(op, "an indexing map is not linear");
     accesses.push_back(*access);
+  }
+  if (inputs == 2 && outputs == 1 &&
+      evaluateProductSum<T>(op, ranges, operands, accesses, results[0])) {
+    call.set(op->getResult(0), std::move(results[0]));
+    return llvm::Error::success();
   }
   llvm::Expected<Program<T>> program =
       Program<T>::compile(*op.getBlock(), ranges.size(), call);

@@ -70,10 +70,45 @@ def write_loop(folder, trips, limit):
     write_case(folder, graph, inputs, [a, b])
 
 
+def convolution(x, w, stride, dilation, groups):
+    """A convolution without padding, as its equation has it."""
+    n, m = x.shape[0], w.shape[0]
+    size = [(x.shape[i] - (w.shape[i] - 1) * dilation - 1) // stride + 1 for i in (2, 3)]
+    y = np.zeros((n, m, *size))
+    share = x.shape[1] // groups
+    for f in range(m):
+        own = x[:, f // (m // groups) * share:][:, :share].astype(np.float64)
+        for i in range(w.shape[2]):
+            for j in range(w.shape[3]):
+                window = own[:, :, i * dilation:, j * dilation:][:, :, :size[0] * stride:stride, :size[1] * stride:stride]
+                y[:, f] += np.einsum("nchw,c->nhw", window[:, :, :size[0], :size[1]], w[f, :, i, j].astype(np.float64))
+    return y.astype(np.float32)
+
+
+def write_reductions(folder, rng):
+    """Sums in blocks of registers: rows and columns that fill no block, steps between elements, groups, other types."""
+    for name, shape, filters, stride, dilation, groups in (
+            ("plain", (1, 3, 9, 37), (8, 3, 3, 3), 1, 1, 1), ("stride2", (2, 4, 11, 41), (6, 4, 3, 5), 2, 1, 1),
+            ("stride5", (1, 2, 31, 36), (7, 2, 3, 3), 5, 1, 1), ("dilated", (1, 2, 12, 24), (4, 2, 3, 3), 1, 3, 1),
+            ("groups", (1, 6, 8, 21), (9, 2, 3, 3), 1, 1, 3), ("depthwise", (1, 5, 8, 12), (5, 1, 3, 3), 2, 1, 5),
+            ("pixels", (2, 5, 5, 5), (11, 5, 1, 1), 1, 1, 1), ("one_row", (1, 300, 3, 20), (1, 300, 1, 3), 1, 1, 1),
+            ("large_rows", (1, 130, 3, 18), (64, 130, 3, 3), 1, 1, 1)):
+        x, w = rng.standard_normal(shape).astype(np.float32), rng.standard_normal(filters).astype(np.float32)
+        node_case(folder / f"test_conv_{name}", "Conv", [x, w], [convolution(x, w, stride, dilation, groups)],
+                  strides=[stride] * 2, dilations=[dilation] * 2, group=groups)
+    a, b = rng.standard_normal((3, 10, 17)), rng.standard_normal((3, 17, 35))
+    node_case(folder / "test_matmul_blocks_f64", "MatMul", [a, b], [a @ b])
+    a, b = rng.integers(-100, 100, (13, 9)).astype(np.int32), rng.integers(-100, 100, (9, 18)).astype(np.int32)
+    node_case(folder / "test_matmul_blocks_i32", "MatMul", [a, b], [a @ b])
+    x = rng.standard_normal((6, 5, 19)).astype(np.float32)
+    node_case(folder / "test_max_of_rows", "ReduceMax", [x, np.array([1], np.int64)], [x.max(1)], keepdims=0)
+
+
 def own_cases(folder):
     rng = np.random.default_rng(7)
     x = rng.standard_normal((2, 3)).astype(np.float32)
     wide = np.array([1e300, -2.5, 3], np.float64)
+    write_reductions(folder, rng)
     # Wider than f32: silent rounding gives infinity.
     node_case(folder / "test_add_f64", "Add", [wide, wide], [wide + wide])
     node_case(folder / "test_mul_f64", "Mul", [wide, np.array([0.5], np.float64)], [wide * 0.5])

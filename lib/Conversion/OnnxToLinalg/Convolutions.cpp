@@ -32,6 +32,19 @@ Value convolve(Lowering &l, Value x, Value w, int64_t groups,
   ArrayRef<int64_t> sx = Lowering::shape(x), sw = Lowering::shape(w);
   int64_t spatial = int64_t(sx.size()) - 2;
   int64_t channels = sx[1] / groups;
+  auto allOnes = [](ArrayRef<int64_t> sizes) {
+    return llvm::all_of(sizes, [](int64_t size) { return size == 1; });
+  };
+  // Without neighbours all pixels are one row.
+  if (spatial > 1 && allOnes(sw.drop_front(2)) && allOnes(strides)) {
+    int64_t pixels = product(out);
+    Value y = convolve(l, l.reshape(x, {sx[0], sx[1], pixels}),
+                       l.reshape(w, {sw[0], sw[1], 1}), groups, {1}, {1},
+                       {pixels}, element, transposed);
+    SmallVector<int64_t> shape{sx[0], Lowering::shape(y)[1]};
+    llvm::append_range(shape, out);
+    return l.reshape(y, shape);
+  }
   // Filters are [M, C / groups, ..], transposed ones [C, M / groups, ..].
   int64_t filters = transposed ? sw[1] : sw[0] / groups;
   bool grouped = groups > 1;

@@ -243,6 +243,7 @@ LogicalResult effc::lowerToBuffers(ModuleOp module) {
 LogicalResult effc::lowerToLLVM(ModuleOp module) {
   return run(module, [](OpPassManager &passes) {
     OpPassManager &func = passes.nest<func::FuncOp>();
+    func.addPass(createBlockReductionsPass());
     func.addPass(createConvertLinalgToLoopsPass());
     func.addPass(withPatterns(populateVectorLowering));
     func.addPass(withPatterns(populateMathLowering));

@@ -7,6 +7,7 @@
 #ifndef EFFC_LIB_TARGET_GENERIC_LOWERGENERIC_H
 #define EFFC_LIB_TARGET_GENERIC_LOWERGENERIC_H
 
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Pass/Pass.h"
@@ -33,8 +34,12 @@ void populateFloatForms(mlir::RewritePatternSet &patterns);
 /// Remainders of scalar floats as loops.
 void populateRemainderForms(mlir::RewritePatternSet &patterns);
 
-/// Tiles each linalg op to vectors along its last dimension and vectorises it
-/// where it can be.
+/// Whether an op is a reduction that keeps blocks of its result in registers.
+bool isBlockReduction(mlir::linalg::LinalgOp op);
+/// Replaces these on buffers by loops over vectors.
+std::unique_ptr<mlir::Pass> createBlockReductionsPass();
+/// Tiles each other linalg op to vectors along its last dimension and
+/// vectorises it where it can be.
 std::unique_ptr<mlir::Pass> createTileAndVectorizePass();
 /// Gives temporaries their places in one buffer, the function's new last
 /// argument.

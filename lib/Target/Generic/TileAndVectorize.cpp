@@ -65,7 +65,8 @@ static bool canVectorize(linalg::LinalgOp op) {
   for (Operation &inner : op->getRegion(0).front())
     if (inner.getNumRegions() > 0)
       return false;
-  return succeeded(linalg::vectorizeOpPrecondition(op));
+  return !isBlockReduction(op) &&
+         succeeded(linalg::vectorizeOpPrecondition(op));
 }
 
 static LogicalResult tileAndVectorize(IRRewriter &rewriter,
