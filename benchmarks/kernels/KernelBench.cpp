@@ -82,7 +82,7 @@ int64_t weightBytes(llvm::StringRef family, int64_t n, int64_t k) {
     return n * k * 4;
   if (family.contains("i4"))
     return n * k / 2 + n * ((k + 127) / 128) * 4;
-  return family.contains("i8") ? n * k + n * 8 : n * k * 2;
+  return family.contains("8") ? n * k + n * 8 : n * k * 2;
 }
 
 void addLinear(const std::string &family, int64_t rows, int64_t n, int64_t k) {
@@ -549,7 +549,7 @@ void addCodes(int64_t rows) {
 void addAll() {
   for (const char *family :
        {"linear_bf16", "linear_i8", "linear_i8a8", "linear_i4", "linear_i4a8",
-        "linear_f16", "linear_f32"}) {
+        "linear_f16", "linear_f32", "linear_f8"}) {
     // Llama-3.2-1B, then Mamba-2.8B and Mamba2-2.7B.
     for (auto [n, k] : {std::pair<int64_t, int64_t>{2048, 2048},
                         {8192, 2048},

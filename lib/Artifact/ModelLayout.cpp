@@ -27,6 +27,8 @@ uint64_t effc::getTensorBytes(mlir::RankedTensorType type) {
 std::string effc::getFormatName(eff::WeightType type) {
   if (mlir::FloatType format = type.getFloatFormat())
     return format.isF32() ? "f32" : format.isBF16() ? "bf16" : "f16";
+  if (eff::Float8Attr float8 = type.getFloat8())
+    return ("float8 " + eff::stringifyFloat8Kind(float8.getKind())).str();
   std::string name = type.isInt4() ? "int4" : "int8";
   return type.getGroup() ? name + " g" + std::to_string(type.getGroup()) : name;
 }

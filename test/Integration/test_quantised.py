@@ -33,7 +33,8 @@ FORMATS = {"nbits4": "int4<group = 32>", "nbits4_flat_zeros": "int4<group = 32, 
            "table_packed8": "int8<group = 16>", "table_int4": "int4<group = 16>", "table_uint4_zeros": "int4<group = 16, zeros = true>",
            "table_dequantised": "int8<zeros = true>", "weight_int8_tensor": "int8", "weight_uint8_axis": "int8<zeros = true>",
            "weight_int8_axis": "int8", "weight_int8_block": "int8<group = 8>", "weight_int4_block": "int4<group = 24>",
-           "weight_uint4_block": "int4<group = 24, zeros = true>", "qdq_conv_patches": "int8"}
+           "weight_uint4_block": "int4<group = 24, zeros = true>", "qdq_conv_patches": "int8",
+           "weight_fp8": "float8<e4m3fn>", "weight_fp8_axis": "float8<e5m2>"}
 # Linears on the file's int8 activations.
 INTEGERS = ("qdq_u8_int8_tensor", "qdq_u8_uint8_axis", "qdq_u8_int8_axis", "qdq_i8", "qdq_i8_zero", "qdq_bias", "qdq_gemm", "dynamic",
             "dynamic_u8_axis_bias", "dynamic_to_float", "dynamic_fused", "qlinear_matmul", "qgemm", "qgemm_float")
@@ -114,12 +115,20 @@ class QuantisedForms(unittest.TestCase):
 
     def test_quant_leaves_them_alone(self):
         """--quant chooses formats of float weights; the file's integers are pinned, and --requantize frees them."""
-        path = write("nbits4")
-        kept = run("compile", path, "--quant=w8a16", "--stop-after=plan").stdout
-        self.assertIn("#eff.int4<group = 32>", kept)
-        freed = run("compile", path, "--quant=w8a16", "--requantize", "--stop-after=plan").stdout
-        self.assertIn("#eff.int8", freed)
-        self.assertNotIn("pinned", freed)
+        for name, own in (("nbits4", "#eff.int4<group = 32>"), ("weight_fp8", "#eff.float8<e4m3fn>")):
+            path = write(name)
+            kept = run("compile", path, "--quant=w8a16", "--stop-after=plan").stdout
+            self.assertIn(own, kept)
+            freed = run("compile", path, "--quant=w8a16", "--requantize", "--stop-after=plan").stdout
+            self.assertIn("#eff.int8", freed)
+            self.assertNotIn("pinned", freed)
+
+    def test_floats_of_8_bits_take_a_byte(self):
+        output = SCRATCH / "bytes.eff"
+        run("compile", write("weight_fp8_axis"), "-o", output, "-q")
+        [weight] = [w for w in json.loads(Model(output).manifest)["weights"] if "float8" in w["format"]]
+        self.assertEqual(weight["format"], "float8 e5m2")
+        self.assertLess(weight["bytes"], 1.5 * quantised.K * quantised.N)
 
     def test_blocks_that_no_kernel_reads_become_floats(self):
         """Blocks of 12 inputs: said, and computed."""

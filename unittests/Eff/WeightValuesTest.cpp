@@ -101,6 +101,20 @@ TEST(WeightValues, IntegersOfAPassComeBackScaled) {
   EXPECT_FALSE(first(model).getQuantized());
 }
 
+TEST(WeightValues, Floats8OfAFileComeBackScaled) {
+  // 1, -2, the largest number, the smallest one.
+  for (auto [kind, bytes, wanted] :
+       {std::tuple("e4m3fn", "[[56, -64, 126, 1]]",
+                   std::vector<float>{0.5, -1, 224, 0.0009765625}),
+        std::tuple("e5m2", "[[60, -64, 123, 1]]",
+                   std::vector<float>{0.5, -1, 28672, 7.62939453125e-06})}) {
+    Model model("eff.weight @w : !eff.weight<1x4, #eff.float8<" +
+                std::string(kind) + ">> {pinned, quantized = dense<" + bytes +
+                "> : tensor<1x4xi8>, scales = dense<0.5> : tensor<1xf32>}");
+    EXPECT_EQ(valuesOf(first(model)), wanted) << kind;
+  }
+}
+
 TEST(WeightValues, IntegersThatDoNotFitAreRefused) {
   Model model(weight("w", "2x10", noise(20, 1)));
   std::vector<int8_t> q(20);

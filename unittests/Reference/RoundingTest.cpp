@@ -79,6 +79,20 @@ TEST(RoundingTest, Int4) {
   EXPECT_EQ(q[2], -8);
 }
 
+TEST(RoundingTest, Floats8AgreeWithSoftwareFloats) {
+  for (auto [kind, semantics] :
+       {std::pair(Float8Kind::E4M3FN, &llvm::APFloat::Float8E4M3FN()),
+        std::pair(Float8Kind::E5M2, &llvm::APFloat::Float8E5M2())})
+    for (unsigned bits = 0; bits < 256; ++bits) {
+      llvm::APFloat exact(*semantics, llvm::APInt(8, bits));
+      float value = fromFloat8(kind, static_cast<uint8_t>(bits));
+      if (exact.isNaN())
+        EXPECT_TRUE(std::isnan(value)) << bits;
+      else
+        EXPECT_EQ(value, exact.convertToFloat()) << bits;
+    }
+}
+
 TEST(RoundingTest, ZeroAndNan) {
   std::vector<float> zeros(8, 0.0f);
   std::vector<int8_t> q(8, 1);

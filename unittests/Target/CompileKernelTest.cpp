@@ -119,6 +119,7 @@ TEST(CompileKernelTest, EveryFamilyCompilesForEveryLevel) {
       {"linear_bf16", linears},
       {"linear_f16", linears},
       {"linear_f32", linears},
+      {"linear_f8", std::string(linears) + "format=1"},
       {"linear_i4", std::string(linears) + "group=8"},
       {"linear_i8", linears},
       {"linear_i4a8", "rows=2 n=24 k=24 ldq=24 ldy=24 group=8 zeros=1"},
@@ -196,6 +197,22 @@ TEST(CompileKernelTest, BadSpecsAreErrors) {
     spec.set(name, 24);
   spec.set("quant", 2);
   EXPECT_NE(errorOf(spec).find("no such quant"), std::string::npos);
+  spec.set("quant", 1);
+  spec.set("ldq", 20);
+  EXPECT_NE(errorOf(spec).find("ldq is less than k"), std::string::npos);
+  spec = {};
+  spec.family = "hadamard";
+  for (const char *name : {"d", "ldx", "ldy"})
+    spec.set(name, 48);
+  spec.set("base", 12);
+  spec.set("log2", 3);
+  spec.set("blocks", 1);
+  EXPECT_NE(errorOf(spec).find("no such rotation"), std::string::npos);
+  spec = linear();
+  spec.family = "linear_f8";
+  spec.set("format", 2);
+  EXPECT_NE(errorOf(spec).find("format is not 0 (e4m3fn) or 1 (e5m2)"),
+            std::string::npos);
 
   KernelSpec cache;
   cache.family = "cache_append";
@@ -213,17 +230,6 @@ TEST(CompileKernelTest, BadSpecsAreErrors) {
   cache.set("cache_i8", 1);
   EXPECT_NE(errorOf(cache).find("no such format of a cache"),
             std::string::npos);
-  spec.set("quant", 1);
-  spec.set("ldq", 20);
-  EXPECT_NE(errorOf(spec).find("ldq is less than k"), std::string::npos);
-  spec = {};
-  spec.family = "hadamard";
-  for (const char *name : {"d", "ldx", "ldy"})
-    spec.set(name, 48);
-  spec.set("base", 12);
-  spec.set("log2", 3);
-  spec.set("blocks", 1);
-  EXPECT_NE(errorOf(spec).find("no such rotation"), std::string::npos);
 }
 
 TEST(CompileKernelTest, BadEpiloguesAreErrors) {

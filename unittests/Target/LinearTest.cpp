@@ -48,6 +48,8 @@ protected:
       format = mlir::TypeAttr::get(mlir::BFloat16Type::get(&context));
     else if (family == "linear_f16")
       format = mlir::TypeAttr::get(mlir::Float16Type::get(&context));
+    else if (family == "linear_f8")
+      format = eff::Float8Attr::get(&context, float8);
     else if (hasInt4(family))
       format = eff::Int4Attr::get(&context, group, zeros);
     else
@@ -90,6 +92,25 @@ protected:
     return packed;
   }
 
+  /// All finite 8-bit floats, and scales.
+  Buffer packFloats8(eff::WeightType type) {
+    int64_t n = type.getShape()[0], k = type.getShape()[1];
+    std::vector<int8_t> q(n * k);
+    for (int64_t i = 0; i < n * k; ++i) {
+      int bits = static_cast<int>(i * 37 + i / 256) & 255;
+      bool finite = float8 == eff::Float8Kind::E5M2 ? (bits & 0x7c) != 0x7c
+                                                    : (bits & 0x7f) != 0x7f;
+      q[i] = static_cast<int8_t>(finite ? bits : 0x81);
+    }
+    std::vector<float> scales = randomFloats(n, 21, 0.1f);
+    Buffer packed(type.getPackedBytes());
+    auto read = [](int64_t, int64_t, llvm::MutableArrayRef<float>) {};
+    llvm::cantFail(packWeight(
+        type, RowSource{read, {}, {q, scales}},
+        {packed.as<uint8_t>(), static_cast<size_t>(packed.size())}, 2));
+    return packed;
+  }
+
   struct Shape {
     int64_t rows, n, k, padx, pady, group;
   };
@@ -124,9 +145,9 @@ protected:
     bool isInt8 = llvm::StringRef(family).starts_with("linear_i8");
     int64_t group = isInt8 && !rounding.zeros ? 0 : s.group;
     auto type = typeOf(family, s.n, s.k, group, rounding.zeros);
-    Buffer w = rounding.zeros
-                   ? packIntegers(type, /*halves=*/!quantized)
-                   : pack(type, randomFloats(s.n * s.k, 2));
+    Buffer w = type.getFloat8() ? packFloats8(type)
+               : rounding.zeros ? packIntegers(type, /*halves=*/!quantized)
+                                : pack(type, randomFloats(s.n * s.k, 2));
     std::vector<float> oscales = randomFloats(rounding.each ? s.n : 1, 12);
     for (float &f : oscales)
       f = 0.01f + 0.02f * std::fabs(f);
@@ -142,8 +163,10 @@ protected:
     if (hasInt4(family) || (isInt8 && !quantized))
       c.constants["group"] = group;
     c.constants["zeros"] = rounding.zeros;
-    if (type.getFloatFormat())
+    if (!type.isInteger())
       c.constants.erase("zeros");
+    if (type.getFloat8())
+      c.constants["format"] = static_cast<int64_t>(float8);
     c.constants.insert(fusion.constants.begin(), fusion.constants.end());
     c.operands = {&x, &w, &y};
     c.outputs = {2};
@@ -182,7 +205,19 @@ protected:
   }
 
   mlir::MLIRContext context;
+  eff::Float8Kind float8 = eff::Float8Kind::E4M3FN;
 };
+
+TEST_F(LinearTest, Floats8) {
+  for (auto kind : {eff::Float8Kind::E4M3FN, eff::Float8Kind::E5M2}) {
+    float8 = kind;
+    for (Shape s : {Shape{1, 33, 19, 0, 0, 0},
+                    {2, 16, 8, 5, 3, 0},
+                    {5, 100, 77, 3, 7, 0},
+                    {33, 65, 64, 0, 31, 0}})
+      run("linear_f8", s, {}, Call(1, 1));
+  }
+}
 
 // Zero points, of weights and of activations, and groups of int8.
 TEST_F(LinearTest, ZeroPoints) {

@@ -26,6 +26,7 @@
 /// | linear_f32     | x, w, y, extras...                    | rows n k ldx ldy extras extra<i>_ld | (w panel16)
 /// | linear_bf16    | x, w, y, extras...                    | same | (w panel32_pair bf16)
 /// | linear_f16     | x, w, y, extras...                    | same | (w panel32_pair f16)
+/// | linear_f8      | x, w, y, extras...                    | same, format | (w quad16 of 8-bit floats; format: 0 e4m3fn, 1 e5m2)
 /// | linear_i8      | x, w, y, extras...                    | same, group zeros | (w quad16, f32 activations)
 /// | linear_i8a8    | q, scale, w, y, oscale?, extras...    | rows n k ldq ldy static_scale asymmetric zeros quant oscale_each extras extra<i>_ld | (w quad16; "int8
 ///                                                                    operands" below)

@@ -25,6 +25,8 @@ static llvm::StringRef getLinearFamily(eff::WeightType weight,
     return type.isF32()    ? "linear_f32"
            : type.isBF16() ? "linear_bf16"
                            : "linear_f16";
+  if (weight.getFloat8())
+    return int8Activations ? "" : "linear_f8";
   if (weight.isInt4())
     return int8Activations ? "linear_i4a8" : "linear_i4";
   return int8Activations ? "linear_i8a8" : "linear_i8";
@@ -43,7 +45,7 @@ static std::optional<int64_t> getTableFormat(eff::WeightType table) {
   case eff::Layout::Panel32Pair:
     return type.isBF16() ? 4 : 5;
   case eff::Layout::Quad16:
-    return 6;
+    return table.isInt8() ? std::optional<int64_t>(6) : std::nullopt;
   case eff::Layout::Nibble16:
     return 7;
   }
@@ -83,6 +85,8 @@ static void addFormat(Pairs &constants, eff::WeightType weight) {
     constants.push_back({"group", weight.getGroup()});
   if (weight.hasZeros())
     constants.push_back({"zeros", 1});
+  if (eff::Float8Attr float8 = weight.getFloat8())
+    constants.push_back({"format", static_cast<int64_t>(float8.getKind())});
 }
 
 LogicalResult ProgramBuilder::convert(eff::PositionEmbedOp op) {

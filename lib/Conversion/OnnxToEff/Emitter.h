@@ -93,7 +93,8 @@ public:
   /// constant is a DequantizeLinear of them, else as `weight`.
   Value matrix(const View &constant, llvm::ArrayRef<int64_t> shape,
                unsigned bits = 4);
-  /// A matrix of floats of up to 8 bits with a scale for each row: its numbers in
+  /// A matrix of floats of up to 8 bits with a scale for each row. Those of
+  /// #eff.float8 are a weight of the file's bytes; of others the numbers in
   /// bf16, which holds them, and the scales. Null for other constants.
   Value smallFloats(const View &constant, llvm::ArrayRef<int64_t> shape,
                     std::vector<double> &scales);
@@ -176,6 +177,11 @@ private:
   void declare(mlir::Operation *op);
   Value lowerConstant(Value base);
   Value insert(eff::WeightOp op);
+  /// A weight of the file's integers or bytes of floats, which passes keep; an
+  /// equal one of this name serves too.
+  Value pinned(llvm::StringRef name, eff::WeightType type,
+               llvm::ArrayRef<int8_t> q, llvm::ArrayRef<float> scales,
+               llvm::ArrayRef<float> zeros);
   /// A constant vector as a weight, repeated along all dimensions of `shape`
   /// but the last.
   Value broadcastVector(Value constant, llvm::ArrayRef<int64_t> shape);

@@ -231,7 +231,12 @@ Value Emitter::integers(const IntegerMatrix &m, StringRef name, unsigned bits) {
       isInt4 ? Attribute(eff::Int4Attr::get(context, m.group ? m.group : all,
                                             hasZeros))
              : Attribute(eff::Int8Attr::get(context, m.group, hasZeros));
-  auto type = eff::WeightType::get(context, {m.n, m.k}, format);
+  return pinned(name, eff::WeightType::get(context, {m.n, m.k}, format), m.q,
+                m.scales, m.zeros);
+}
+
+Value Emitter::pinned(StringRef name, eff::WeightType type, ArrayRef<int8_t> q,
+                      ArrayRef<float> scales, ArrayRef<float> zeros) {
   std::string wanted = sanitise(name);
   for (unsigned i = 0;; ++i) {
     std::string candidate = i ? wanted + "_" + std::to_string(i) : wanted;
@@ -245,9 +250,7 @@ Value Emitter::integers(const IntegerMatrix &m, StringRef name, unsigned bits) {
         llvm::consumeError(values.takeError());
         continue;
       }
-      if (values->q != ArrayRef<int8_t>(m.q) ||
-          values->scales != ArrayRef<float>(m.scales) ||
-          values->zeros != ArrayRef<float>(m.zeros))
+      if (values->q != q || values->scales != scales || values->zeros != zeros)
         continue;
       ours[existing] = true;
       return use(candidate, type);
@@ -255,8 +258,7 @@ Value Emitter::integers(const IntegerMatrix &m, StringRef name, unsigned bits) {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(function);
     auto op = eff::WeightOp::create(builder, loc, candidate, type);
-    if (llvm::Error failed =
-            eff::setQuantizedValues(op, m.q, m.scales, m.zeros)) {
+    if (llvm::Error failed = eff::setQuantizedValues(op, q, scales, zeros)) {
       op.erase();
       error(llvm::toString(std::move(failed)));
       return {};
@@ -284,6 +286,15 @@ Value Emitter::matrix(const View &w, ArrayRef<int64_t> shape, unsigned bits) {
   return weight(w, shape);
 }
 
+/// The format of floats that kernels read as the file has them.
+static std::optional<eff::Float8Kind> float8Kind(Type type) {
+  if (isa<Float8E4M3FNType>(type))
+    return eff::Float8Kind::E4M3FN;
+  if (isa<Float8E5M2Type>(type))
+    return eff::Float8Kind::E5M2;
+  return std::nullopt;
+}
+
 Value Emitter::smallFloats(const View &w, ArrayRef<int64_t> shape,
                            std::vector<double> &scales) {
   onnx::NodeOp node = graph.dequantized(w.base);
@@ -292,22 +303,35 @@ Value Emitter::smallFloats(const View &w, ArrayRef<int64_t> shape,
   auto constant = DequantizedConstant::create(node);
   if (failed(constant) || constant->zeroOf(0) != 0)
     return {};
-  auto elements = onnx::HostTensor::read(
-      node.getInput(0).getDefiningOp<onnx::ConstantOp>().getValue());
+  auto source = node.getInput(0).getDefiningOp<onnx::ConstantOp>();
+  auto elements = onnx::HostTensor::read(source.getValue());
   if (failed(elements))
     return {};
-  onnx::HostTensor stored(builder.getBF16Type(), shape);
+  StringRef name = source.getName().empty() ? "weight" : source.getName();
+  std::vector<float> rows;
   int64_t count = constant->scale.size();
+  for (int64_t row = 0; row < shape[0]; ++row)
+    rows.push_back(float(constant->scale.floats[count == 1 ? 0 : row]));
+  bool isFinite =
+      llvm::all_of(elements->floats, [](double x) { return std::isfinite(x); });
+  auto kind = float8Kind(elements->elementType);
+  auto bytes = onnx::ElementBytes::of(source.getValue());
+  if (kind && isFinite && succeeded(bytes)) {
+    std::vector<int8_t> q;
+    q.reserve(elements->size());
+    w.dims.visit([&](int64_t at) { q.push_back(int8_t(bytes->get()[at])); });
+    auto format = eff::Float8Attr::get(builder.getContext(), *kind);
+    return pinned(name,
+                  eff::WeightType::get(builder.getContext(), shape, format), q,
+                  rows, {});
+  }
+  onnx::HostTensor stored(builder.getBF16Type(), shape);
   size_t next = 0;
   w.dims.visit([&](int64_t at) { stored.floats[next++] = elements->floats[at]; });
-  for (int64_t row = 0; row < shape[0]; ++row)
-    scales.push_back(constant->scale.floats[count == 1 ? 0 : row]);
-  StringRef name =
-      node.getInput(0).getDefiningOp<onnx::ConstantOp>().getName();
+  scales.assign(rows.begin(), rows.end());
   auto type = eff::WeightType::get(builder.getContext(), shape,
                                    TypeAttr::get(builder.getBF16Type()));
-  return symbol(name.empty() ? "weight" : name, false, type,
-                stored.write(name.empty() ? "weight" : name), false);
+  return symbol(name, false, type, stored.write(name), false);
 }
 
 Value Emitter::table(StringRef name, ArrayRef<double> values,

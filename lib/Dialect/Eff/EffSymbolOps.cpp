@@ -109,9 +109,11 @@ static LogicalResult verifyQuantized(WeightOp op) {
   std::optional<ElementsAttr> zeros = op.getZeros();
   if (op.getPinned() && !quantized)
     return op.emitOpError("C5: a pinned weight must have 'quantized'");
+  WeightType type = op.getType();
+  if (type.getFloat8() && !quantized)
+    return op.emitOpError("C6: a weight of #eff.float8 must have 'quantized'");
   if (!quantized && !scales && !zeros)
     return success();
-  WeightType type = op.getType();
   if (!quantized || !scales || type.getFloatFormat())
     return op.emitOpError("C4: an integer format, 'quantized' and 'scales' go "
                           "together");

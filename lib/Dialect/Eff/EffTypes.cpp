@@ -125,7 +125,7 @@ static bool fits(Layout layout, Attribute format) {
   case Layout::Panel32Pair:
     return isFloatFormat(format) && !cast<TypeAttr>(format).getValue().isF32();
   case Layout::Quad16:
-    return isa<Int8Attr>(format);
+    return isa<Int8Attr, Float8Attr>(format);
   case Layout::Nibble16:
     return isa<Int4Attr>(format);
   }
@@ -138,12 +138,12 @@ LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
                                  BasisAttr outputs) {
   if (failed(verifyDimensions(emitError, shape)))
     return failure();
-  if (!isFloatFormat(format) && !isa<Int8Attr, Int4Attr>(format))
-    return emitError() << "C2: the format must be f32, bf16, f16, #eff.int8 or "
-                          "#eff.int4, got "
+  if (!isFloatFormat(format) && !isa<Int8Attr, Int4Attr, Float8Attr>(format))
+    return emitError() << "C2: the format must be f32, bf16, f16, #eff.int8, "
+                          "#eff.int4 or #eff.float8, got "
                        << format;
-  if (isa<Int8Attr, Int4Attr>(format) && shape.size() != 2)
-    return emitError() << "C3: an integer format needs a 2-d shape, got "
+  if (!isFloatFormat(format) && shape.size() != 2)
+    return emitError() << "C3: a format with scales needs a 2-d shape, got "
                        << shape.size() << "-d";
   if (auto int4 = dyn_cast<Int4Attr>(format))
     if (int4.getGroup() <= 0 || int4.getGroup() % 8)
@@ -206,7 +206,7 @@ int64_t WeightType::getNumElements() const {
 int64_t WeightType::getElementBits() const {
   if (FloatType type = getFloatFormat())
     return type.getWidth();
-  return isInt8() ? 8 : 4;
+  return isInt4() ? 4 : 8;
 }
 
 int64_t WeightType::getPackedBytes() const {

@@ -124,7 +124,7 @@ int64_t getSumOffset(WeightType type, int64_t n) {
 }
 
 Layout getKernelLayout(Attribute format) {
-  if (isa<Int8Attr>(format))
+  if (isa<Int8Attr, Float8Attr>(format))
     return Layout::Quad16;
   if (isa<Int4Attr>(format))
     return Layout::Nibble16;

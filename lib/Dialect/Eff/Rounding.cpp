@@ -5,10 +5,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "effc/Dialect/Eff/Rounding.h"
+#include "effc/Dialect/Eff/Eff.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace effc::eff {
 
@@ -99,6 +101,16 @@ float roundInt4(llvm::ArrayRef<float> group, int8_t *q) {
 float roundActivations(llvm::ArrayRef<float> row, int8_t *q) {
   float scale = roundInt8(row, q);
   return scale > 0 ? scale : 1;
+}
+
+float fromFloat8(Float8Kind kind, uint8_t bits) {
+  // e5m2 is the upper half of an f16.
+  if (kind == Float8Kind::E5M2)
+    return fromF16(uint16_t(bits << 8));
+  if ((bits & 0x7f) == 0x7f)
+    return std::numeric_limits<float>::quiet_NaN();
+  // The exponent of e4m3 is 8 less than that of f16.
+  return 256 * fromF16(uint16_t((bits & 0x80) << 8 | (bits & 0x7f) << 7));
 }
 
 int8_t roundCache(float value, float scale, int64_t bits) {

@@ -40,7 +40,8 @@ static ArrayRef<T> getElements(std::optional<ElementsAttr> elements) {
 llvm::Expected<QuantizedValues> getQuantizedValues(WeightOp op) {
   QuantizedValues values{getElements<int8_t>(op.getQuantized()),
                          getElements<float>(op.getScales()),
-                         getElements<float>(op.getZeros())};
+                         getElements<float>(op.getZeros()),
+                         op.getType().getFloat8()};
   if (values.q.empty() || values.scales.empty() ||
       values.zeros.empty() == op.getType().hasZeros())
     return makeError(ErrorCode::BadTensor, "the integers of weight '" +

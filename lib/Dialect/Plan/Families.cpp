@@ -30,6 +30,7 @@ constexpr Row kRows[] = {
     {"linear_f32", "x w y!", kLinearConstants},
     {"linear_bf16", "x w y!", kLinearConstants},
     {"linear_f16", "x w y!", kLinearConstants},
+    {"linear_f8", "x w y!", "extras format k ldx ldy n rows"},
     {"linear_i8", "x w y!", "extras k ldx ldy n rows group? zeros?"},
     {"linear_i8a8", "q scale w y! oscale=",
      "extras k ldq ldy n rows static_scale? asymmetric? zeros? quant? "

@@ -58,6 +58,7 @@ static constexpr Family kFamilies[] = {
     {"linear_bf16", "n k ldx ldy|rows extras"},
     {"linear_f16", "n k ldx ldy|rows extras"},
     {"linear_f32", "n k ldx ldy|rows extras"},
+    {"linear_f8", "n k ldx ldy|rows extras format"},
     {"linear_i4", "n k ldx ldy group|rows extras zeros"},
     {"linear_i4a8", "n k ldq ldy group|rows extras static_scale zeros quant "
                     "oscale_each"},
@@ -192,6 +193,8 @@ static Error checkSizes(const KernelSpec &spec) {
     if (get("k") > 65536)
       return failure(spec, "k is more than 65536");
   }
+  if (spec.family == "linear_f8" && get("format") > 1)
+    return failure(spec, "format is not 0 (e4m3fn) or 1 (e5m2)");
   if (spec.family == "linear_i8" && get("group") % 8)
     return failure(spec, "group is no multiple of 8");
   // Sums of the groups of twelve rows lie on the stack.

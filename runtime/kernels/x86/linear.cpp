@@ -5,14 +5,15 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// linear_f32, linear_bf16, linear_f16, linear_i8.
+/// linear_f32, linear_bf16, linear_f16, linear_f8, linear_i8.
 ///
 /// Operands: x f32 [rows][ldx]; w packed (below); y f32 [rows][ldy]; extras as
 /// the epilogue asks.
 /// - f32: [n/16][k][16] f32
 /// - bf16, f16: [n/32][k][16] dwords, low half column c, high half column
 ///   c + 16
-/// - i8: [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]; with `group`
+/// - i8: [n/16][k/4][16][4] s8, then f32 scale[n rounded up to 16]; with
+/// `group`
 ///   or `zeros` the scales and zero points of linear_groups.h
 /// Weights widen exactly; sums are f32, one chain of multiply-adds over k in
 /// order. i8 multiplies the sum by the column's scale. Against sums in f64 over
@@ -109,9 +110,10 @@ template <class Base> struct Dense : Base, NoScratch {
   static EFF_INLINE f32x16 scaled(const LinearArgs<Dense> &a, f32x16 sum,
                                   int64_t, int64_t col) {
     if constexpr (Base::kScaled)
-      return sum * load(reinterpret_cast<const float *>(
-                            a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes()) +
-                        col);
+      return sum * Base::factor() *
+             load(reinterpret_cast<const float *>(
+                      a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes()) +
+                  col);
     return sum;
   }
 };
@@ -159,9 +161,25 @@ struct I8 {
     w[0] = __builtin_convertvector((i32x16)(bits << 24) >> 24, f32x16);
     bits = bits >> 8;
   }
+  static EFF_INLINE float factor() { return 1.0f; }
 };
 
-/// The same with groups or zero points.
+/// 8-bit floats, as f16: e5m2 is the upper half of one, e4m3fn one that is 256
+/// times too small.
+struct F8 {
+  static constexpr int kVectors = 1;
+  static constexpr int kMostRows = 12;
+  static constexpr int64_t kStep = 4;
+  static constexpr bool kScaled = true;
+  static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) {
+    w[0] = half(EFF_SPEC(format) ? bits << 8
+                                 : (bits & 0x80u) << 8 | (bits & 0x7fu) << 7);
+    bits = bits >> 8;
+  }
+  static EFF_INLINE float factor() { return EFF_SPEC(format) ? 1.0f : 256.0f; }
+};
+
+/// Integers with groups or zero points.
 struct Bytes {
   static constexpr int64_t kStep = 4;
   static constexpr int column(int place) { return place; }
@@ -195,6 +213,9 @@ EFF_KERNEL(linear_bf16) {
 }
 EFF_KERNEL(linear_f16) {
   kernels::run<kernels::Dense<kernels::F16>>(operands, call, thread, threads);
+}
+EFF_KERNEL(linear_f8) {
+  kernels::run<kernels::Dense<kernels::F8>>(operands, call, thread, threads);
 }
 EFF_KERNEL(linear_i8) {
   if (EFF_SPEC(group) || EFF_SPEC(zeros))

@@ -31,7 +31,22 @@ double bf16ToDouble(uint16_t h) {
   return f;
 }
 
-/// Element (n, k) of a packed weight in the format that embed numbers.
+double float8ToDouble(uint8_t b, bool e5m2) {
+  int mantissaBits = e5m2 ? 2 : 3, bias = e5m2 ? 15 : 7;
+  int exponent = (b & 0x7f) >> mantissaBits,
+      mantissa = b & ((1 << mantissaBits) - 1);
+  double sign = b & 0x80 ? -1 : 1;
+  if (e5m2 && exponent == 31)
+    return mantissa ? NAN : sign * INFINITY;
+  if (!e5m2 && (b & 0x7f) == 0x7f)
+    return NAN;
+  int one = exponent ? 1 << mantissaBits : 0;
+  return sign * std::ldexp(one + mantissa,
+                           (exponent ? exponent : 1) - bias - mantissaBits);
+}
+
+/// Element (n, k) of a packed weight in the format that embed numbers; 8 and 9
+/// are e4m3fn and e5m2.
 double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
               int64_t columns, int64_t group, bool zeros) {
   const auto *bytes = static_cast<const uint8_t *>(w);
@@ -61,7 +76,7 @@ double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
     return format == 4 ? bf16ToDouble(u16(at)) : halfToDouble(u16(at));
   }
   default: {
-    int64_t depth = format == 6 ? 4 : 8, steps = (columns + depth - 1) / depth;
+    int64_t depth = format == 7 ? 8 : 4, steps = (columns + depth - 1) / depth;
     group = group ? group : columns;
     int64_t groups = (columns + group - 1) / group;
     int64_t at = ((n / 16 * steps + k / depth) * 16 + n % 16) * 4 + k % 4;
@@ -72,6 +87,8 @@ double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
     }
     int64_t scale = panels * steps * 64 +
                     ((n / 16 * groups + k / group) * 16 + n % 16) * 4;
+    if (format > 7)
+      return float8ToDouble(bytes[at], format == 9) * f32(scale);
     return (q - (zeros ? f32(scale + panels * groups * 64) : 0)) * f32(scale);
   }
   }
@@ -82,6 +99,7 @@ int64_t formatOf(const std::string &family) {
          : family == "linear_bf16" ? 4
          : family == "linear_f16"  ? 5
          : family == "linear_i4"   ? 7
+         : family == "linear_f8"   ? 8
                                    : 6;
 }
 
@@ -176,8 +194,8 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
         auto get = [&](bool zeros) {
-          return weight(s.operands[1], formatOf(family), c, i, n, k,
-                        s.c("group"), zeros);
+          return weight(s.operands[1], formatOf(family) + s.c("format"), c, i,
+                        n, k, s.c("group"), zeros);
         };
         double x = s.op<float>(0)[r * s.c("ldx") + i], w = get(s.c("zeros"));
         sum += x * w;

@@ -194,6 +194,15 @@ func.func @linear_c5_format(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, bf16>, %s
 
 // -----
 
+func.func @linear_c5_float8(%x: tensor<1x2x8xi8>, %w: !eff.weight<4x8, #eff.float8<e5m2>>, %s: tensor<1x2xf32>) {
+  // expected-error @+1 {{C5: int8 activations need an #eff.int8 or #eff.int4 weight, got #eff.float8<e5m2>}}
+  %y = eff.linear %x, %w scale(%s : tensor<1x2xf32>)
+    : tensor<1x2x8xi8>, !eff.weight<4x8, #eff.float8<e5m2>> -> tensor<1x2x4xf32>
+  return
+}
+
+// -----
+
 func.func @linear_c5_scale_of_floats(%x: tensor<1x2x8xf32>, %w: !eff.weight<4x8, f32>, %s: tensor<1x2xf32>) {
   // expected-error @+1 {{C5: f32 activations have no scales}}
   %y = eff.linear %x, %w scale(%s : tensor<1x2xf32>) : tensor<1x2x8xf32>, !eff.weight<4x8, f32> -> tensor<1x2x4xf32>

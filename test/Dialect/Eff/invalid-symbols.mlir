@@ -106,3 +106,8 @@ eff.weight @w : !eff.weight<2x8, #eff.int8<group = 8, zeros = true>> {quantized 
 
 // expected-error @+1 {{C5: a pinned weight must have 'quantized'}}
 eff.weight @w : !eff.weight<2x8, #eff.int8> {pinned}
+
+// -----
+
+// expected-error @+1 {{C6: a weight of #eff.float8 must have 'quantized'}}
+eff.weight @w : !eff.weight<2x8, #eff.float8<e4m3fn>> = dense<1.0> : tensor<2x8xf32>

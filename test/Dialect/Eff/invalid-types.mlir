@@ -12,17 +12,17 @@ func.func private @weight_c1_huge(!eff.weight<4294967296x4294967296, f32>)
 
 // -----
 
-// expected-error @+1 {{C2: the format must be f32, bf16, f16, #eff.int8 or #eff.int4, got f64}}
+// expected-error @+1 {{C2: the format must be f32, bf16, f16, #eff.int8, #eff.int4 or #eff.float8, got f64}}
 func.func private @weight_c2_f64(!eff.weight<4x4, f64>)
 
 // -----
 
-// expected-error @+1 {{C2: the format must be f32, bf16, f16, #eff.int8 or #eff.int4, got 3 : i64}}
+// expected-error @+1 {{C2: the format must be f32, bf16, f16, #eff.int8, #eff.int4 or #eff.float8, got 3 : i64}}
 func.func private @weight_c2_number(!eff.weight<4x4, 3>)
 
 // -----
 
-// expected-error @+1 {{C3: an integer format needs a 2-d shape, got 1-d}}
+// expected-error @+1 {{C3: a format with scales needs a 2-d shape, got 1-d}}
 func.func private @weight_c3_rank(!eff.weight<4, #eff.int8>)
 
 // -----
@@ -156,3 +156,13 @@ func.func private @weight_c5_vector(!eff.weight<4, f32 out #eff.basis<hadamard =
 func.func @weight_c1_empty(%w: !eff.weight<, f32>) {
   return
 }
+
+// -----
+
+// expected-error @+1 {{C3: a format with scales needs a 2-d shape, got 1-d}}
+func.func private @weight_c3_float8(!eff.weight<8, #eff.float8<e4m3fn>>)
+
+// -----
+
+// expected-error @+1 {{C4: layout panel16 does not hold format #eff.float8<e5m2>}}
+func.func private @weight_c4_float8(!eff.weight<16x8, #eff.float8<e5m2>, panel16>)

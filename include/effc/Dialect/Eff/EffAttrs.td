@@ -43,7 +43,8 @@ def Eff_Layout : I32EnumAttr<"Layout", "packed layout of a weight", [
       of a dword is the weights of four consecutive k, as integer dot products take them.
       Followed by f32 `scale[n/16][k/group][16]`.
 
-    Formats with zero points have them between scales and sums, as f32 in the order of the scales.
+    Formats with zero points have them between scales and sums, as f32 in the order of the scales. 8-bit floats lie in
+    `quad16` like integers of 8 bits; their sums mean nothing.
   }];
 }
 
@@ -117,6 +118,26 @@ def Eff_Int4Attr : Eff_Attr<"Int4", "int4"> {
   let builders = [AttrBuilder<(ins CArg<"int64_t", "128">:$group, CArg<"bool", "false">:$zeros), [{
     return $_get($_ctxt, group, zeros);
   }]>];
+}
+
+def Eff_Float8Kind : I32EnumAttr<"Float8Kind", "an 8-bit float of weights", [
+    I32EnumAttrCase<"E4M3FN", 0, "e4m3fn">,
+    I32EnumAttrCase<"E5M2", 1, "e5m2">]> {
+  let cppNamespace = "::effc::eff";
+  let genSpecializedAttr = 0;
+}
+
+def Eff_Float8Attr : Eff_Attr<"Float8", "float8"> {
+  let summary = "8-bit floats of a file, one f32 scale per output row";
+  let description = [{
+    `w[n, k] = scale[n] * f[n, k]` with `f` in `e4m3fn` (4 bits of exponent, bias 7, no infinity) or `e5m2` (5 bits, bias
+    15). Only what a file holds has this format: such a weight comes with its bytes (`quantized`) and is read by f32
+    activations alone.
+
+    Example: `!eff.weight<1600x384, #eff.float8<e4m3fn>>`
+  }];
+  let parameters = (ins EnumParameter<Eff_Float8Kind>:$kind);
+  let assemblyFormat = "`<` $kind `>`";
 }
 
 //===----------------------------------------------------------------------===//

@@ -97,6 +97,7 @@ def Eff_WeightOp : Eff_Op<"weight", [Symbol]> {
       format has no group, and, where the format has zero points, f32 `zeros` of the shape of `scales`; other formats
       have none of them.
     - C5: a `pinned` weight has `quantized`.
+    - C6: a weight of `#eff.float8` has `quantized`, which are the bytes of its floats.
 
     *Example*
     ```mlir

@@ -27,8 +27,8 @@ def Eff_WeightType : Eff_Type<"Weight", "weight"> {
     - C2: the format is f32, bf16, f16, `#eff.int8` or `#eff.int4`.
     - C3: integer formats need a 2-d shape; the group of `#eff.int4` is a positive multiple of 8, that of `#eff.int8`
       may also be 0.
-    - C4: `panel16` needs f32, `panel32_pair` bf16 or f16, `quad16` `#eff.int8`, `nibble16` `#eff.int4`; all four
-      need a 2-d shape.
+    - C4: `panel16` needs f32, `panel32_pair` bf16 or f16, `quad16` `#eff.int8` or `#eff.float8`, `nibble16`
+      `#eff.int4`; all four need a 2-d shape.
     - C5: bases need a 2-d shape; a basis with a rotation is that of `k` (`in`) or `n` (`out`) features.
 
     Example: `!eff.weight<1600x384, #eff.int4<group = 128>, nibble16>`, and with its inputs rotated
@@ -47,10 +47,13 @@ def Eff_WeightType : Eff_Type<"Weight", "weight"> {
     return $_get($_ctxt, shape, format, layout, BasisAttr(), BasisAttr());
   }]>];
   let extraClassDeclaration = [{
-    /// The float type of an unquantised weight, null for integer formats.
+    /// The float type of an unquantised weight, null for formats with scales.
     ::mlir::FloatType getFloatFormat() const;
     bool isInt8() const { return ::llvm::isa<Int8Attr>(getFormat()); }
     bool isInt4() const { return ::llvm::isa<Int4Attr>(getFormat()); }
+    bool isInteger() const { return isInt8() || isInt4(); }
+    /// Null for other formats.
+    Float8Attr getFloat8() const { return ::llvm::dyn_cast<Float8Attr>(getFormat()); }
     /// Columns that share a scale in an integer format; 0: all of a row. 0 for
     /// floats.
     int64_t getGroup() const;

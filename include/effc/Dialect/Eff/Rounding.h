@@ -20,10 +20,15 @@
 
 namespace effc::eff {
 
+enum class Float8Kind : uint32_t;
+
 uint16_t toBF16(float value);
 float fromBF16(uint16_t bits);
 uint16_t toF16(float value);
 float fromF16(uint16_t bits);
+
+/// The value of an 8-bit float.
+float fromFloat8(Float8Kind kind, uint8_t bits);
 
 /// `#eff.int8`: rounds one row to `q` and returns its scale; 0 for a row of
 /// zeros.

@@ -8,21 +8,26 @@
 #define EFFC_DIALECT_EFF_WEIGHTSOURCE_H
 
 #include "effc/Dialect/Eff/Eff.h"
+#include "effc/Dialect/Eff/Rounding.h"
 
 #include "llvm/Support/Error.h"
 
 namespace effc::eff {
 
-/// The integers and scales that a pass or the file has chosen for a weight: q is
-/// [n, k], scales [n] or [n, groups] (EffSymbolOps.td, C4), zeros as scales, or
-/// empty.
+/// The integers (or bytes of 8-bit floats) and scales that a pass or the file
+/// has chosen for a weight: q is [n, k], scales [n] or [n, groups]
+/// (EffSymbolOps.td, C4), zeros as scales, or empty.
 struct QuantizedValues {
   llvm::ArrayRef<int8_t> q;
   llvm::ArrayRef<float> scales;
   llvm::ArrayRef<float> zeros = {};
+  /// Null for integers.
+  Float8Attr float8 = {};
 
   /// The value of integer `i` that has scale `s`.
   float get(int64_t i, int64_t s) const {
+    if (float8)
+      return scales[s] * fromFloat8(float8.getKind(), uint8_t(q[i]));
     return scales[s] * (zeros.empty() ? float(q[i]) : float(q[i]) - zeros[s]);
   }
 };

@@ -133,7 +133,7 @@ void EffQuantizePass::quantizeActivations(func::FuncOp func) {
   for (LinearOp linear : linears) {
     auto input = llvm::cast<RankedTensorType>(linear.getInput().getType());
     auto weight = llvm::cast<WeightType>(linear.getWeight().getType());
-    if (weight.getFloatFormat() || !input.getElementType().isF32() ||
+    if (!weight.isInteger() || !input.getElementType().isF32() ||
         layers.get(getSymbolOf(linear.getWeight()), getDefault(format))
                 .activationBits != 8)
       continue;

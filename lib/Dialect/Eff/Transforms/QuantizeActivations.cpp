@@ -80,7 +80,7 @@ static bool readsInt8(OpOperand &use) {
 bool Quantizer::takesInt8(LinearOp linear) const {
   auto weight = llvm::cast<WeightType>(linear.getWeight().getType());
   auto input = llvm::cast<RankedTensorType>(linear.getInput().getType());
-  if (weight.getFloatFormat() || input.getRank() != 3)
+  if (!weight.isInteger() || input.getRank() != 3)
     return false;
   int64_t bits = weight.isInt4() ? 4 : 8;
   return precision.get(getSymbolOf(linear.getWeight()), {bits, 8})

@@ -80,6 +80,8 @@ std::string effc::eff::toString(Attribute format) {
   }
   if (auto int4 = llvm::dyn_cast<Int4Attr>(format))
     return "int4 g" + std::to_string(int4.getGroup());
+  if (auto float8 = llvm::dyn_cast<Float8Attr>(format))
+    return ("float8 " + stringifyFloat8Kind(float8.getKind())).str();
   auto int8 = llvm::dyn_cast<Int8Attr>(format);
   if (int8 && int8.getGroup())
     return "int8 g" + std::to_string(int8.getGroup());
