@@ -31,8 +31,8 @@ static llvm::Expected<std::vector<T>> getSteps(ScanOp op, Call<T> &call) {
 }
 
 namespace {
-/// Rounds the state of one sequence after a token: element `s` of channel `c`
-/// is at `s * stride + c` of its block.
+/// Rounds the state of one sequence after a token or a call: element `s` of
+/// channel `c` is at `s * stride + c` of its block.
 template <typename T> class StateRounder {
 public:
   template <typename ScanOp>
@@ -48,6 +48,7 @@ public:
     eff::Int8StateAttr int8 = type.getInt8();
     if (!int8)
       return rounder;
+    rounder.once = int8.getEvery() == eff::StateEvery::Call;
     compress::StateFormat format;
     bool isStatic = int8.getScaling() == eff::StateScaling::Static;
     format.scaling = isStatic ? compress::StateScaling::Static
@@ -74,9 +75,10 @@ public:
     return rounder;
   }
 
-  /// The token is at `position` of its sequence.
-  void round(std::vector<T> &h, int64_t position) {
-    if (!state)
+  /// After a token at `position` of its sequence, the last one of the call or
+  /// not.
+  void round(std::vector<T> &h, int64_t position, bool isLast) {
+    if (!state || (once && !isLast))
       return;
     std::vector<float> values(n);
     for (int64_t row = 0; row < rows(); ++row) {
@@ -96,6 +98,7 @@ private:
   }
 
   int64_t blocks = 1, n = 0, width = 0;
+  bool once = false;
   std::optional<compress::Int8State> state;
 };
 } // namespace
@@ -177,7 +180,7 @@ static llvm::Expected<Scan<T>> getScan(Op op, Call<T> &call) {
 }
 
 /// Calls `body(token, state)` for each valid token, in their order, and rounds
-/// the state after it; tokens of all rows are counted through.
+/// the state where its format says; tokens of all rows are counted through.
 template <typename T, typename Op, typename Body>
 static llvm::Error forEachToken(Op op, Call<T> &call, Body body) {
   llvm::ArrayRef<int64_t> shape = op.getInput().getType().getShape();
@@ -201,9 +204,10 @@ static llvm::Error forEachToken(Op op, Call<T> &call, Body body) {
         call.getBuffer(op, op.getState(), row);
     if (!state)
       return state.takeError();
-    for (int64_t t = 0; t < call.getValid(row, tokens); ++t) {
+    int64_t valid = call.getValid(row, tokens);
+    for (int64_t t = 0; t < valid; ++t) {
       body(row * tokens + t, **state);
-      rounder->round(**state, call.getPast(row) + t);
+      rounder->round(**state, call.getPast(row) + t, t + 1 == valid);
     }
   }
   return llvm::Error::success();

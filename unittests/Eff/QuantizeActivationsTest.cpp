@@ -276,7 +276,8 @@ TEST(QuantizeStates, EveryFormatStaysClose) {
   double before = relativeError(expected, outputOf(float8));
   for (const char *format :
        {"scan=static", "scan=dynamic", "scan=dynamic rounding=stochastic",
-        "scan=dynamic residual=4", "scan=static residual=8"}) {
+        "scan=dynamic residual=4", "scan=static residual=8",
+        "scan=dynamic every=call", "scan=static every=call"}) {
     Model model(block());
     ASSERT_TRUE(succeeded(
         run(model, activations + ",eff-quantize-states{conv " + format +

@@ -50,6 +50,7 @@ struct Scan {
   int64_t format = 0; ///< of the state: 0 f32, 1 static, 2 dynamic int8
   bool stochastic = false;
   int64_t residual = 0;
+  bool once = false; ///< rounded after the last token of a call alone
 };
 
 /// Operands and constants of a scan of `rows` tokens.
@@ -65,6 +66,7 @@ public:
       c.constants["state_format"] = scan.format;
       c.constants["state_rounding"] = scan.stochastic;
       c.constants["state_residual"] = scan.residual;
+      c.constants["state_once"] = scan.once;
     }
   }
 

@@ -61,12 +61,41 @@ TEST(StateTest, ChunkEqualsSteps) {
   }
 }
 
+// Rounded once for a call: y is as exact as with a state of floats, whatever
+// the number of tokens; sequences without a valid token keep their states.
+TEST(StateTest, RoundedOnceForACall) {
+  Call call(3, 19, {7, 0, 100000}, {19, 0, 6}, {2, 0, 1});
+  for (Scan scan : {stateOf(2, false, 0), stateOf(1, true, 4)}) {
+    scan.once = true;
+    ScanCase::ssd(3, 64, 16, 1, call, scan).checkAll();
+    ScanCase::ssd(2, 36, 7, 2, call, scan).checkAll();
+  }
+}
+
+TEST(StateTest, RoundedOnceForACallOfMamba1) {
+  Call call(3, 19, {7, 0, 100000}, {19, 0, 6}, {2, 0, 1});
+  for (Scan scan : {stateOf(2, false, 0), stateOf(1, true, 4)}) {
+    scan.once = true;
+    ScanCase::ssm(33, scan.residual ? 5 : 16, 3, call, scan).checkAll();
+  }
+}
+
+TEST(StateTest, RoundedOnceWithIntegerActivations) {
+  Call call(2, 70, {7, 3}, {70, 33}, {1, 0});
+  Scan scan = stateOf(2, false, 0);
+  scan.once = scan.softplus = scan.each = true;
+  scan.codes = "utbcz";
+  ScanCase::ssd(2, 64, 64, 2, call, scan).checkAll();
+  ScanCase::ssm(48, 16, 1, call, scan).checkAll();
+}
+
 /// A scan of one head of `p` channels whose values are known exactly.
 class ExactScan {
 public:
-  ExactScan(const Scan &scan, int64_t p, int64_t n)
-      : scan(scan), p(p), n(n), x(p * 4), dt(4), a(4), b(n * 4), c(n * 4),
-        y(p * 4), scales(n * p * 4) {
+  ExactScan(const Scan &scan, int64_t p, int64_t n, int64_t tokens = 1)
+      : scan(scan), p(p), n(n), tokens(tokens), x(tokens * p * 4),
+        dt(tokens * 4), a(4), b(tokens * n * 4), c(tokens * n * 4),
+        y(tokens * p * 4), scales(n * p * 4) {
     auto align = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
     residualAt = align(n * p);
     int64_t rest = scan.residual == 4   ? (n + 1) / 2 * p
@@ -75,9 +104,9 @@ public:
     scaleAt = residualAt + align(rest);
     state = Buffer(scaleAt + (scan.format == 2 ? align(p * 4) : 0));
     std::memset(state.as<char>(), 0, state.size());
-    std::fill_n(c.as(), n, 1.0f);
+    std::fill_n(c.as(), tokens * n, 1.0f);
     constants = {{"batch", 1},
-                 {"tokens", 1},
+                 {"tokens", tokens},
                  {"heads", 1},
                  {"head_dim", p},
                  {"n", n},
@@ -90,7 +119,8 @@ public:
                  {"ldy", p},
                  {"state_format", scan.format},
                  {"state_rounding", scan.stochastic},
-                 {"state_residual", scan.residual}};
+                 {"state_residual", scan.residual},
+                 {"state_once", scan.once}};
   }
 
   void load(const X86Machine &machine) {
@@ -101,14 +131,14 @@ public:
     kernel.emplace(llvm::cantFail(LoadedKernel::load(spec, machine)));
   }
   void step(int32_t past, float timeStep, float decay) {
-    dt.as()[0] = timeStep;
+    std::fill_n(dt.as(), tokens, timeStep);
     a.as()[0] = decay;
     void *operands[14] = {x.as<void>(),     dt.as<void>(),    a.as<void>(),
                           b.as<void>(),     c.as<void>(),     nullptr,
                           state.as<void>(), y.as<void>(),     nullptr,
                           nullptr,          nullptr,          nullptr,
                           nullptr,          scales.as<void>()};
-    (*kernel)(operands, Call(1, 1, {past}).call);
+    (*kernel)(operands, Call(1, tokens, {past}).call);
   }
 
   int code(int64_t i, int64_t channel) const {
@@ -124,7 +154,7 @@ public:
   }
 
   Scan scan;
-  int64_t p, n, residualAt, scaleAt;
+  int64_t p, n, tokens, residualAt, scaleAt;
   Buffer x, dt, a, b, c, y, scales, state;
   kernels::naive::Constants constants;
   std::optional<LoadedKernel> kernel;
@@ -181,6 +211,54 @@ TEST(StateTest, EqualsReferenceBitForBit) {
             std::memcpy(&scale, s.state.as<char>() + s.scaleAt + channel * 4,
                         4);
             ASSERT_EQ(scale, reference->getScale(channel, 0));
+          }
+        }
+      }
+    }
+}
+
+// A call of several tokens that rounds once gives the integers of their sum.
+TEST(StateTest, RoundedOnceEqualsReferenceBitForBit) {
+  int64_t p = 20, n = 11, tokens = 5;
+  for (Scan scan :
+       {stateOf(2, false, 0), stateOf(1, false, 0), stateOf(2, true, 4)})
+    for (const X86Machine &machine : machines()) {
+      SCOPED_TRACE(machine.name());
+      scan.once = true;
+      ExactScan s(scan, p, n, tokens);
+      s.load(machine);
+      std::fill_n(s.scales.as(), n * p, 0.031f);
+      compress::StateFormat format;
+      format.scaling = scan.format == 2 ? compress::StateScaling::Dynamic
+                                        : compress::StateScaling::Static;
+      format.rounding = scan.stochastic ? compress::StateRounding::Stochastic
+                                        : compress::StateRounding::Nearest;
+      format.residualBits = static_cast<int>(scan.residual);
+      auto reference = compress::Int8State::create(
+          format, p, n,
+          scan.format == 1 ? std::vector<float>(1, 0.031f)
+                           : std::vector<float>());
+      ASSERT_TRUE(static_cast<bool>(reference));
+      for (int32_t call = 0; call < 3; ++call) {
+        std::vector<float> x = randomFloats(tokens * p, 200 + call);
+        std::copy(x.begin(), x.end(), s.x.as());
+        for (int64_t i = 0; i < tokens * n; ++i)
+          s.b.as()[i] =
+              std::ldexp(i % 2 ? 1.0f : -1.0f, static_cast<int>(i % 4) - 2);
+        s.step(static_cast<int32_t>(call * tokens), 1.0f, 0.0f);
+        for (int64_t channel = 0; channel < p; ++channel) {
+          std::vector<float> h(n);
+          reference->load(channel, h);
+          for (int64_t t = 0; t < tokens; ++t)
+            for (int64_t i = 0; i < n; ++i)
+              h[i] += x[t * p + channel] * s.b.as()[t * n + i];
+          reference->store(channel, h, call * tokens + tokens - 1);
+          for (int64_t i = 0; i < n; ++i) {
+            ASSERT_EQ(s.code(i, channel), reference->getQ()[channel * n + i])
+                << "call " << call << " channel " << channel << " state " << i;
+            if (scan.residual)
+              ASSERT_EQ(s.residual(i, channel),
+                        reference->getResiduals()[channel * n + i]);
           }
         }
       }

@@ -64,10 +64,10 @@
 ///                                                            is 1; quant 1: y is int8, quantised by oscale)
 /// | ssm_scan       | u, dt, a, b, c, skip?, gate?, state?, y, dt_bias?, uscale?, dtscale?, bscale?, cscale?, zscale?, sscale?
 ///                                                          | batch tokens channels n groups ldu lddt ldb ldc ldz ldy dt_softplus
-///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual | (a row-major [channels][n], state [n][channels]; without one every token is valid)
+///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual state_once | (a row-major [channels][n], state [n][channels]; without one every token is valid)
 /// | ssd_scan       | x, dt, a, b, c, skip?, state, y, dt_bias?, xscale?, dtscale?, bscale?, cscale?, sscale?
 ///                                                          | batch tokens heads head_dim n groups chunk ldx lddt ldb ldc ldy dt_softplus
-///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual | (state [heads][n][head_dim])
+///                                                            <v>_i8 <v>scale_each state_format state_rounding state_residual state_once | (state [heads][n][head_dim])
 /// | select_rows    | x, y                                  | batch tokens d ldx ldy |
 /// | sample         | logits, ids                           | rows vocab ld |
 /// | copy_rows      | x, y                                  | rows d ldx ldy |
@@ -90,7 +90,8 @@
 /// column where `<v>scale_each` is 1, otherwise one for all. Distances of rows are elements. A scan's time step is
 /// dt + dt_bias, and softplus of that where `dt_softplus` is 1. `state_format` is 0 for f32, 1 for int8 with static
 /// scales (sscale, in the order of the state), 2 with dynamic ones; `state_rounding` 0 nearest, 1 stochastic;
-/// `state_residual` 0, 4 or 8 bits. runtime/kernels/x86/state8.h has the bytes of such a state; n is at most 256.
+/// `state_residual` 0, 4 or 8 bits. It is rounded after each token, or after the last valid one alone where `state_once` is
+/// 1. runtime/kernels/x86/state8.h has the bytes of such a state; n is at most 256.
 ///
 /// A cache is f32 [heads][capacity][head_dim], or with `cache_i8` [heads][capacity] rows of a f32 scale and head_dim
 /// int8, padded to a multiple of 4 bytes. With `cache_bits` 8 or 4 its rows are integers of that many bits (4: plus 8, two

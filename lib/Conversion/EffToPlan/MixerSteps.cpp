@@ -136,7 +136,7 @@ LogicalResult ProgramBuilder::convert(eff::CausalConv1DOp op) {
 /// How the state of a scan is kept.
 static void
 addState(llvm::SmallVectorImpl<std::pair<llvm::StringRef, int64_t>> &constants,
-         Value state) {
+         Value state, int64_t tokens) {
   if (!state)
     return;
   eff::Int8StateAttr int8 =
@@ -149,6 +149,9 @@ addState(llvm::SmallVectorImpl<std::pair<llvm::StringRef, int64_t>> &constants,
     constants.push_back({"state_rounding", 1});
   if (int8.getResidual())
     constants.push_back({"state_residual", int8.getResidual()});
+  // One token is a call either way.
+  if (int8.getEvery() == eff::StateEvery::Call && tokens > 1)
+    constants.push_back({"state_once", 1});
 }
 
 LogicalResult ProgramBuilder::convert(eff::SsdScanOp op) {
@@ -176,7 +179,7 @@ LogicalResult ProgramBuilder::convert(eff::SsdScanOp op) {
   addReading(constants, dt, "dt_i8", "dtscale_each");
   addReading(constants, b, "b_i8", "bscale_each");
   addReading(constants, c, "c_i8", "cscale_each");
-  addState(constants, op.getState());
+  addState(constants, op.getState(), getDim(op.getInput(), 1));
   SmallVector<Value> operands{x.matrix.ref,
                               dt.matrix.ref,
                               getResource(op.getA()),
@@ -224,7 +227,7 @@ LogicalResult ProgramBuilder::convert(eff::SsmScanOp op) {
   addReading(constants, b, "b_i8", "bscale_each");
   addReading(constants, c, "c_i8", "cscale_each");
   addReading(constants, gate, "z_i8", "zscale_each");
-  addState(constants, op.getState());
+  addState(constants, op.getState(), getDim(op.getInput(), 1));
   SmallVector<Value> operands{u.matrix.ref,
                               dt.matrix.ref,
                               getResource(op.getA()),

@@ -36,7 +36,8 @@ void EffDialect::initialize() {
 
 LogicalResult
 Int8StateAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                      StateScaling, StateRounding, int64_t residual) {
+                      StateScaling, StateRounding, int64_t residual,
+                      StateEvery) {
   if (residual != 0 && residual != 4 && residual != 8)
     return emitError() << "C1: a residual has 0, 4 or 8 bits, got " << residual;
   return success();

@@ -83,13 +83,15 @@ constexpr Row kRows[] = {
      "cscale? zscale? sscale?",
      "batch channels groups ldb ldc lddt ldu ldy ldz n tokens dt_softplus? "
      "u_i8? dt_i8? b_i8? c_i8? z_i8? uscale_each? dtscale_each? bscale_each? "
-     "cscale_each? zscale_each? state_format? state_rounding? state_residual?"},
+     "cscale_each? zscale_each? state_format? state_rounding? state_residual? "
+     "state_once?"},
     {"ssd_scan",
      "x dt a b c skip? state+ y! dt_bias? xscale? dtscale? bscale? cscale? "
      "sscale?",
      "batch chunk groups head_dim heads ldb ldc lddt ldx ldy n tokens "
      "dt_softplus? x_i8? dt_i8? b_i8? c_i8? xscale_each? dtscale_each? "
-     "bscale_each? cscale_each? state_format? state_rounding? state_residual?"},
+     "bscale_each? cscale_each? state_format? state_rounding? state_residual? "
+     "state_once?"},
     {"select_rows", "x y!", "batch d ldx ldy tokens"},
     {"sample", "logits ids!", "ld rows vocab"},
     {"copy_rows", "x y!", "d ldx ldy rows"},

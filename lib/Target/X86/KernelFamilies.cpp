@@ -75,11 +75,13 @@ static constexpr Family kFamilies[] = {
     {"ssd_scan",
      "batch tokens heads head_dim n groups ldx lddt ldb ldc ldy|chunk "
      "dt_softplus x_i8 dt_i8 b_i8 c_i8 xscale_each dtscale_each bscale_each "
-     "cscale_each state_format state_rounding state_residual"},
+     "cscale_each state_format state_rounding state_residual "
+     "state_once"},
     {"ssm_scan",
      "batch tokens channels n groups ldu lddt ldb ldc ldy|ldz dt_softplus u_i8 "
      "dt_i8 b_i8 c_i8 z_i8 uscale_each dtscale_each bscale_each "
-     "cscale_each zscale_each state_format state_rounding state_residual"},
+     "cscale_each zscale_each state_format state_rounding state_residual "
+     "state_once"},
     {"tensor_scale", "k ldx|rows"},
 };
 

@@ -173,7 +173,7 @@ static void conv1d(const Step &s) {
 static void ssmScan(const Step &s) {
   int64_t channels = s.c("channels"), n = s.c("n"), tokens = s.c("tokens"),
           groups = s.c("groups");
-  bool integers = s.c("state_format");
+  bool each = s.c("state_format") && !s.c("state_once");
   for (int64_t b = 0; b < s.c("batch"); ++b) {
     // Without a state the scan starts at zero, and every token is valid.
     std::optional<State> state;
@@ -198,7 +198,7 @@ static void ssmScan(const Step &s) {
         if (s.op<float>(6))
           y *= silu(s.activation("z", 6, 14, r, d));
         s.op<float>(8)[r * s.c("ldy") + d] = static_cast<float>(y);
-        if (state && (integers || t + 1 == valid)) {
+        if (state && (each || t + 1 == valid)) {
           stored.assign(h.begin(), h.end());
           state->store(0, d, stored, s.call.past[b] + t);
           h.assign(stored.begin(), stored.end());
@@ -211,7 +211,7 @@ static void ssmScan(const Step &s) {
 static void ssdScan(const Step &s) {
   int64_t heads = s.c("heads"), p = s.c("head_dim"), n = s.c("n"),
           tokens = s.c("tokens"), groups = s.c("groups");
-  bool integers = s.c("state_format");
+  bool each = s.c("state_format") && !s.c("state_once");
   for (int64_t b = 0; b < s.c("batch"); ++b) {
     State state(s, 6, 13, b, heads, n, p);
     for (int64_t i = 0; i < heads; ++i)
@@ -230,7 +230,7 @@ static void ssdScan(const Step &s) {
           if (s.op<float>(5))
             y += s.op<float>(5)[i] * x;
           s.op<float>(7)[r * s.c("ldy") + i * p + e] = static_cast<float>(y);
-          if (integers || t + 1 == s.call.valid[b]) {
+          if (each || t + 1 == s.call.valid[b]) {
             stored.assign(h.begin(), h.end());
             state.store(i, e, stored, s.call.past[b] + t);
             h.assign(stored.begin(), stored.end());

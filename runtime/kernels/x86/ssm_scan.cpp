@@ -11,10 +11,11 @@
 /// valid.
 ///
 /// u, dt, b, c and the gate may be s8 with scales. An int8 state (state8.h) is
-/// rounded after each token; its static scales are sscale f32 [n][channels].
+/// rounded after each token or, with state_once, after the last one of a call;
+/// its static scales are sscale f32 [n][channels].
 ///
 /// All sums are f32 in one fixed order: a call of many tokens gives the same
-/// bits as calls of one token each. Within 1e-5 of f64 recurrences, relative to
+/// bits as calls of one token each, but for state_once. Within 1e-5 of f64 recurrences, relative to
 /// the largest |y|, for decays at most 1. Threads split channels. Padded tokens
 /// leave states alone and get 0.
 ///
@@ -72,9 +73,11 @@ EFF_INLINE void scanChannels(const SsmOperands &o, int64_t row, int64_t channel,
   float *state = o.state ? static_cast<float *>(o.state) +
                                slot * n * channels + channel
                          : nullptr;
-  bool integers = EFF_SPEC(state_format) != 0;
+  bool integers = EFF_SPEC(state_format) != 0, each = isRoundedEachToken();
   StateBlock block =
       StateBlock::at(o.state, o.stateScale, slot, 1, n, channels, 0, channel);
+  if (integers && !each)
+    loadStates<1>(block, h);
 #pragma clang loop unroll(disable)
   for (int64_t i = 0; i < n; ++i)
     if (!integers)
@@ -91,20 +94,22 @@ EFF_INLINE void scanChannels(const SsmOperands &o, int64_t row, int64_t channel,
 #pragma clang loop unroll_count(4)
     for (int64_t i = 0; i < n; ++i) {
       f32x16 before =
-          integers ? block.scale(i, 0) * block.get(i, 0) : load(h + i * 16);
+          each ? block.scale(i, 0) * block.get(i, 0) : load(h + i * 16);
       f32x16 next = exp(dt * load(a + i * 16)) * before + du * b[i];
       store(h + i * 16, next);
       y = y + next * c[i];
-      if (integers)
+      if (each)
         largest = largerMagnitude(largest, next);
     }
-    if (integers)
+    if (each)
       roundStates<1>(block, h, {largest}, {y}, nullptr, count, channel,
                      past + t, block.q);
     if (o.z.data)
       y = y * silu(o.z.get(r, channel));
     storeFirst(o.y + r * EFF_SPEC(ldy) + channel, y, count);
   }
+  if (integers && !each && valid > 0)
+    roundCall<1>(block, h, count, channel, past + valid - 1);
   if (state && !integers)
 #pragma clang loop unroll(disable)
     for (int64_t i = 0; i < n; ++i)

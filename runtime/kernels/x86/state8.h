@@ -18,7 +18,8 @@
 /// - dynamic scales, f32, one for each channel.
 ///
 /// Constants: state_format 1 static, 2 dynamic; state_rounding 0 nearest, 1
-/// stochastic; state_residual 0, 4, 8.
+/// stochastic; state_residual 0, 4, 8; state_once 1 rounds after the last token
+/// of a call, 0 after each.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -30,6 +31,10 @@
 namespace kernels {
 
 EFF_INLINE bool isDynamic() { return EFF_SPEC(state_format) == 2; }
+/// Whether tokens between the first and the last of a call see 8-bit integers.
+EFF_INLINE bool isRoundedEachToken() {
+  return EFF_SPEC(state_format) && !EFF_SPEC(state_once);
+}
 EFF_INLINE bool isStochastic() { return EFF_SPEC(state_rounding) == 1; }
 EFF_INLINE int32_t residualBits() {
   return static_cast<int32_t>(EFF_SPEC(state_residual));
@@ -313,6 +318,33 @@ EFF_INLINE void roundStates(const StateBlock &block, const float *h,
   else
     storeStates<V, false>(block, h, scale, nullptr, columns, row, position,
                           next);
+}
+
+/// n states of 16 V channels as floats [n][V][16].
+template <int V>
+EFF_INLINE void loadStates(const StateBlock &block, float *h) {
+#pragma clang loop unroll(disable)
+  for (int64_t i = 0; i < EFF_SPEC(n); ++i)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < V; ++v)
+      store(h + (i * V + v) * 16, block.scale(i, 16 * v) * block.get(i, 16 * v));
+}
+
+/// Rounds states that lie in h as loadStates has left them, once for a call.
+template <int V>
+EFF_INLINE void roundCall(const StateBlock &block, const float *h,
+                          int64_t columns, int64_t row, int64_t position) {
+  f32x16 largest[V] = {}, sums[V] = {};
+#pragma clang loop unroll(disable)
+  for (int64_t i = 0; i < EFF_SPEC(n); ++i)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < V; ++v) {
+      f32x16 value = load(h + (i * V + v) * 16);
+      largest[v] = largerMagnitude(largest[v], value);
+      sums[v] = sums[v] + value;
+    }
+  roundStates<V>(block, h, largest, sums, nullptr, columns, row, position,
+                 block.q);
 }
 
 } // namespace kernels

@@ -158,22 +158,38 @@ def Eff_StateRounding : I32EnumAttr<"StateRounding", "how an int8 state is round
   let genSpecializedAttr = 0;
 }
 
+def Eff_StateEvery : I32EnumAttr<"StateEvery", "when an int8 state is rounded", [
+    I32EnumAttrCase<"Token", 0, "token">,
+    I32EnumAttrCase<"Call", 1, "call">]> {
+  let cppNamespace = "::effc::eff";
+  let genSpecializedAttr = 0;
+}
+
+def Eff_StateEveryParameter : EnumParameter<Eff_StateEvery> {
+  let defaultValue = "::effc::eff::StateEvery::Token";
+}
+
 def Eff_Int8StateAttr : Eff_Attr<"Int8State", "int8_state"> {
   let summary = "A recurrent state of signed 8-bit integers";
   let description = [{
     An element is `scale * (q + r / 2^residual)`, `q` of 8 bits and `r` of `residual` bits: what rounding loses is kept
     and fed back at the next token. `static` scales come from calibration, one for each element; `dynamic` ones are
-    `max |h| / 127` over the `n` states of a channel, anew for each token. Rounding is half to even, or `stochastic` with
-    the Philox numbers of position and element.
+    `max |h| / 127` over the `n` states of a channel, anew whenever the state is rounded. Rounding is half to even, or
+    `stochastic` with the Philox numbers of position and element.
+
+    The state is rounded after each token (`every = token`, the default, is not printed): tokens give the same bits one by
+    one and together. With `every = call` it is rounded once, after the last valid token of a sequence in a call: prompts
+    keep it in f32.
 
     *Constraints*
     - C1: `residual` is 0, 4 or 8.
 
-    Example: `!eff.state<ssd, 12x64x64, #eff.int8_state<dynamic, nearest, residual = 0>>`
+    Examples: `!eff.state<ssd, 12x64x64, #eff.int8_state<dynamic, nearest, residual = 0>>`,
+    `!eff.state<ssd, 12x64x64, #eff.int8_state<dynamic, nearest, residual = 0, every = call>>`
   }];
   let parameters = (ins EnumParameter<Eff_StateScaling>:$scaling, EnumParameter<Eff_StateRounding>:$rounding,
-                        "int64_t":$residual);
-  let assemblyFormat = "`<` $scaling `,` $rounding `,` `residual` `=` $residual `>`";
+                        "int64_t":$residual, Eff_StateEveryParameter:$every);
+  let assemblyFormat = "`<` $scaling `,` $rounding `,` `residual` `=` $residual (`,` `every` `=` $every^)? `>`";
   let genVerifyDecl = 1;
 }
 

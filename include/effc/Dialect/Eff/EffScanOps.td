@@ -55,7 +55,7 @@ def Eff_SsdScanOp : Eff_StatefulOp<"ssd_scan", [AttrSizedOperandSegments, AllTyp
     `y[t, i, p] = sum_n h[i, n, p] * C[t, g(i), n] + D[i] * x[t, i, p]` (no last term without `skip`).
     Prefill may use the chunked form, with chunks of `chunk` tokens. With `dt_softplus`, `dt` stands for
     `softplus(dt + dt_bias)`, `softplus(v) = log(1 + exp(-|v|)) + max(v, 0)`; with `dt_bias` alone for `dt + dt_bias`.
-    An int8 state (`#eff.int8_state`) is rounded after each token; `y` comes from the state before it is rounded.
+    An int8 state (`#eff.int8_state`) is rounded after each token or call; `y` comes from the state before it is rounded.
 
     *Constraints*
     - C1: the input is `[batch, tokens, heads * p]`, `dt` `[batch, tokens, heads]`, `A` and `skip` `[heads]`.

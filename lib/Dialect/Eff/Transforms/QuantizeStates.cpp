@@ -77,7 +77,7 @@ Type EffQuantizeStatesPass::chooseType(StateOp state, StateType type) {
                                    scan == StateQuantization::Static
                                        ? StateScaling::Static
                                        : StateScaling::Dynamic,
-                                   rounding, residual);
+                                   rounding, residual, every);
   return StateType::get(context, type.getKind(), type.getShape(),
                         Attribute(format));
 }

@@ -181,7 +181,7 @@ def EffQuantizeStatesPass : Pass<"eff-quantize-states", "::mlir::ModuleOp"> {
   let summary = "Keeps recurrent states and caches as int8";
   let description = [{
     - `scan`: states of `eff.ssm_scan` and `eff.ssd_scan`, with `dynamic` scales for each channel, anew for each token, or
-      `static` ones from calibration; `rounding` and `residual` as in `#eff.int8_state`.
+      `static` ones from calibration; `rounding`, `residual` and `every` as in `#eff.int8_state`.
     - `conv`: states of convolutions whose input is int8 (run eff-quantize-activations before).
     - `cache`: keys and values, one scale for each token and head.
 
@@ -208,6 +208,11 @@ def EffQuantizeStatesPass : Pass<"eff-quantize-states", "::mlir::ModuleOp"> {
              clEnumValN(::effc::eff::StateRounding::Nearest, "nearest", "half to even"),
              clEnumValN(::effc::eff::StateRounding::Stochastic, "stochastic", "up as often as the fraction says"))}]>,
     Option<"residual", "residual", "int64_t", "0", "Bits of the rounding error that are kept: 0, 4 or 8 (default 0)">,
+    Option<"every", "every", "::effc::eff::StateEvery", "::effc::eff::StateEvery::Token",
+           "When states of scans are rounded (default token)", [{::llvm::cl::values(
+             clEnumValN(::effc::eff::StateEvery::Token, "token", "after each token: tokens give the same bits together and "
+                        "one by one"),
+             clEnumValN(::effc::eff::StateEvery::Call, "call", "after the last token of a call: faster prompts"))}]>,
     Option<"conv", "conv", "bool", "false", "States of convolutions that read int8 (default false)">,
     Option<"cache", "cache", "bool", "false", "Keys and values (default false)">,
     Option<"calibration", "calibration", "std::string", "", "File that effc calibrate wrote, for static scales">,
