@@ -1,13 +1,18 @@
 """Recipes: what they make of the example models, what they keep, what they refuse."""
 import hashlib
 import json
+import os
+import pty
+import re
+import shlex
+import subprocess
 import unittest
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from effc_tools import EXAMPLES, ROOT, SCRATCH, compiled, run
+from effc_tools import EFFC, EXAMPLES, ROOT, SCRATCH, compiled, run
 from effc.runtime import Model
 
 # English text of the repository; 16 samples of 512 tokens are enough for models this small.
@@ -34,6 +39,15 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def changed(recipe, old, new):
+    """The path of a printed recipe with a change."""
+    text = run("compile", EXAMPLES / "mamba2-tiny.onnx", "--recipe", recipe, "--print-recipe").stdout
+    assert old in text
+    path = SCRATCH / f"{recipe}-{new.replace(' ', '-').replace('=', '-')}.recipe"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
 class Recipes(unittest.TestCase):
     def test_each_stays_close_to_the_float_model(self):
         for recipe, (model, limit) in RECIPES.items():
@@ -51,14 +65,28 @@ class Recipes(unittest.TestCase):
         self.assertLess(four, 0.9 * eight)
 
     def test_prompts_token_by_token(self):
-        """int8 activations have scales that no other token changes: chunks give what single tokens give."""
+        """int8 activations have scales that no other token changes: chunks give what single tokens give, where states are
+        rounded after each of them."""
         ids = np.random.default_rng(3).integers(1, 1024, 70, dtype=np.int32)
-        for recipe in ("quamba", "quamba2-w4a8"):
+        for recipe, path in (("quamba", "quamba"), ("quamba2-w4a8", changed("quamba2-w4a8", "every=call", "every=token"))):
             with self.subTest(recipe):
-                session = Model(compiled(RECIPES[recipe][0], "--recipe", recipe, *CALIB)).session(sequences=2)
+                session = Model(compiled(RECIPES[recipe][0], "--recipe", path, *CALIB)).session(sequences=2)
                 whole = session.score(0, ids)
                 steps = np.stack([session.decode([1], [t])[0] for t in ids])
                 self.assertLess(np.abs(whole - steps).max(), 2e-3 * np.abs(steps).max())
+
+    def test_prompts_round_states_once(self):
+        """The first call of a prompt computes what it does with states of floats; tokens behind it see one rounding."""
+        ids = np.random.default_rng(3).integers(1, 1024, 40, dtype=np.int32)
+        floats = changed("quamba2-w8a8", "scan=dynamic every=call", "scan=none")
+        whole, exact, each = (Model(compiled("mamba2-tiny", "--prefill=16", "--recipe", path, *CALIB)).session().score(0, ids)
+                              for path in ("quamba2-w8a8", floats, changed("quamba2-w8a8", "every=call", "every=token")))
+        np.testing.assert_allclose(whole[:16], exact[:16], atol=2e-3 * np.abs(exact).max())
+        off, more = np.abs(whole - exact)[16:], np.abs(each - exact)[16:]
+        self.assertGreater(off.max(), 0)
+        # A step of a state is at most 1/127 of its channel's largest magnitude.
+        self.assertLess(off.max(), 0.05 * np.abs(exact).max())
+        self.assertLess(off.mean(), more.mean())
 
     def test_the_same_bytes_twice_and_from_a_kept_calibration(self):
         source = EXAMPLES / "mamba2-tiny.onnx"
@@ -273,11 +301,78 @@ class Refusals(unittest.TestCase):
         self.refuse("EFF0102", "state", model="llama-tiny",
                     flags=("--recipe", self.file("quantize-states scan=dynamic\n")))
 
+    def test_statistics_that_were_not_taken(self):
+        self.refuse("EFF0402", "hessian, states", model="mamba2-tiny",
+                    flags=("--recipe", self.file("calibrate colours\nquantize format=w4a8\n"), *FEW))
+        self.refuse("EFF0102", "gptq needs the Hessians", model="mamba2-tiny",
+                    flags=("--recipe", self.file("calibrate\nquantize format=w4a8 gptq\n"), *FEW))
+        self.refuse("EFF0102", "static scales need calibration", model="mamba2-tiny",
+                    flags=("--recipe", self.file("quantize-states scan=static\n")))
+        self.refuse("EFF0102", "state:@", model="mamba2-tiny",
+                    flags=("--recipe", self.file("calibrate\nquantize-states scan=static\n"), *FEW))
+
     def test_precision_files(self):
         path = SCRATCH / "bad.json"
-        path.write_text('{"layers.0.": "w3a5"}')
-        self.refuse("EFF", "w4a16", model="mamba2-tiny",
-                    flags=("--recipe", "quamba2-w4a8", "--precision", str(path), *CALIB))
+        for text, word in (('{"layers.0.": "w3a5"}', "w4a16"), ("[]", "no JSON object"), ('{"layers.0.": 4}', "no format")):
+            with self.subTest(text):
+                path.write_text(text)
+                self.refuse("EFF", word, model="mamba2-tiny",
+                            flags=("--recipe", "quamba2-w4a8", "--precision", str(path), *FEW))
+
+
+class Pages(unittest.TestCase):
+    """What the pages say to type, on models and a text of the repository."""
+
+    def test_their_commands_work(self):
+        folder = SCRATCH / "pages"
+        folder.mkdir()
+        for name, model in (("mamba", "mamba-tiny"), ("mamba2", "mamba2-tiny"), ("model", "mamba2-tiny"),
+                            ("examples/models/mamba2-16m", "mamba2-tiny")):
+            source = folder / f"{name}.onnx"
+            source.parent.mkdir(parents=True, exist_ok=True)
+            for end in (".onnx", ".tokenizer.json"):
+                source.with_suffix(end).symlink_to(EXAMPLES / f"{model}{end}")
+        (folder / "text.txt").symlink_to(TEXT)
+        for page in ("recipes.md", "systems/quamba.md", "systems/quamba2.md"):
+            blocks = re.findall(r"```\w*\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
+            commands = [c for block in blocks for c in block.splitlines() if c.startswith("build/bin/effc ")]
+            self.assertGreater(len(commands), 0)
+            for command in commands:
+                with self.subTest(page=page, command=command):
+                    # Few samples: these run, other tests look at what they compute.
+                    few = " --calib-samples 2 -q" if "--calib " in command else ""
+                    line = shlex.quote(str(EFFC)) + command.removeprefix("build/bin/effc") + few
+                    subprocess.run(line, shell=True, cwd=folder, check=True, capture_output=True)
+
+    def test_they_name_every_recipe(self):
+        page = (ROOT / "docs/recipes.md").read_text()
+        known = run("compile", EXAMPLES / "llama-tiny.onnx", "--recipe", "unknown", check=False).stderr
+        names = re.findall(r"[a-z]\w*-[\w-]+|quamba\b|vmeanba\b", known.split("known")[-1].split("\n")[0])
+        self.assertGreaterEqual(len(names), 9)
+        for name in names:
+            self.assertIn(f"| `{name}` |", page)
+
+
+class ProgressOfCalibration(unittest.TestCase):
+    def test_a_terminal_sees_the_time_left(self):
+        master, slave = pty.openpty()
+        process = subprocess.Popen([EFFC, "compile", EXAMPLES / "mamba2-tiny.onnx", "-o", SCRATCH / "progress.eff", "--recipe",
+                                    "quamba2-w4a16", *CALIB], stdout=subprocess.DEVNULL, stderr=slave)
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                piece = os.read(master, 1 << 16)
+            except OSError:  # the other side is closed
+                break
+            if not piece:
+                break
+            seen += piece
+        os.close(master)
+        self.assertEqual(process.wait(), 0)
+        text = seen.decode(errors="replace")
+        self.assertRegex(text, r"calibrating .*s left")
+        self.assertRegex(text, r"rounding weights .*s left")
 
 
 if __name__ == "__main__":
