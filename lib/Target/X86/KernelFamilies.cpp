@@ -115,11 +115,10 @@ static Error checkSizes(const KernelSpec &spec) {
       return failure(spec, "a window needs causal");
     int64_t biases = get("bias_batch");
     if (biases < 0 ||
-        (biases && (get("batch") % biases ||
-                    (get("bias_heads") != 1 &&
-                     get("bias_heads") != get("heads")) ||
-                    (get("bias_tokens") != 1 &&
-                     get("bias_tokens") != get("tokens")))))
+        (biases &&
+         (get("batch") % biases ||
+          (get("bias_heads") != 1 && get("bias_heads") != get("heads")) ||
+          (get("bias_tokens") != 1 && get("bias_tokens") != get("tokens")))))
       return failure(spec, "the bias does not have the shape of the scores");
   }
   if (int64_t bits = get("cache_bits")) {
@@ -141,8 +140,7 @@ static Error checkSizes(const KernelSpec &spec) {
       (get("n") > 256 || get("channels") % get("groups")))
     return failure(spec,
                    "n is more than 256, or groups does not divide channels");
-  if ((spec.family == "collapse_channels" ||
-       spec.family == "collapsed_scan") &&
+  if ((spec.family == "collapse_channels" || spec.family == "collapsed_scan") &&
       get("n") > 256)
     return failure(spec, "n is more than 256");
   if (spec.family == "collapse_channels" &&

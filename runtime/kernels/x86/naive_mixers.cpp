@@ -109,9 +109,9 @@ static void attention(const Step &s, bool cached) {
             dot = cap * std::tanh(dot / cap);
           if (int64_t batches = s.c("bias_batch")) {
             int64_t biasHeads = s.c("bias_heads"), rows = s.c("bias_tokens");
-            int64_t at = (b % batches * biasHeads + (biasHeads > 1 ? h : 0)) *
-                             rows +
-                         (rows > 1 ? t : 0);
+            int64_t at =
+                (b % batches * biasHeads + (biasHeads > 1 ? h : 0)) * rows +
+                (rows > 1 ? t : 0);
             double bias = s.op<float>(4)[at * tokens + j];
             if (std::isinf(bias) && bias < 0)
               continue;

@@ -15,9 +15,9 @@
 /// its static scales are sscale f32 [n][channels].
 ///
 /// All sums are f32 in one fixed order: a call of many tokens gives the same
-/// bits as calls of one token each, but for state_once. Within 1e-5 of f64 recurrences, relative to
-/// the largest |y|, for decays at most 1. Threads split channels. Padded tokens
-/// leave states alone and get 0.
+/// bits as calls of one token each, but for state_once. Within 1e-5 of f64
+/// recurrences, relative to the largest |y|, for decays at most 1. Threads
+/// split channels. Padded tokens leave states alone and get 0.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -70,9 +70,9 @@ EFF_INLINE void scanChannels(const SsmOperands &o, int64_t row, int64_t channel,
   alignas(64) float a[kMaxStates * 16], h[kMaxStates * 16], bRoom[kMaxStates],
       cRoom[kMaxStates];
   transposeRows(o.a + channel * n, count, a);
-  float *state = o.state ? static_cast<float *>(o.state) +
-                               slot * n * channels + channel
-                         : nullptr;
+  float *state =
+      o.state ? static_cast<float *>(o.state) + slot * n * channels + channel
+              : nullptr;
   bool integers = EFF_SPEC(state_format) != 0, each = isRoundedEachToken();
   StateBlock block =
       StateBlock::at(o.state, o.stateScale, slot, 1, n, channels, 0, channel);

@@ -133,8 +133,8 @@ struct StateBlock {
 /// Philox 4x32-10 with the key 0: four words for each lane.
 EFF_INLINE void philox(u32x16 (&c)[4]) {
   typedef uint64_t u64x8 __attribute__((vector_size(64)));
-  auto multiply = [](u32x16 v, uint32_t m, u32x16 & high, u32x16 & low)
-      __attribute__((always_inline)) {
+  auto multiply = [](u32x16 v, uint32_t m, u32x16 &high,
+                     u32x16 &low) __attribute__((always_inline)) {
     u64x8 even = ((u64x8)v & 0xffffffffu) * m, odd = ((u64x8)v >> 32) * m;
     high = (u32x16)((even >> 32) | (odd & 0xffffffff00000000u));
     low = (u32x16)((even & 0xffffffffu) | (odd << 32));
@@ -243,8 +243,8 @@ EFF_INLINE void storeStates(const StateBlock &block, const float *h,
 #pragma clang loop unroll(full)
   for (int v = 0; v < V; ++v)
     inverse[v] = isDynamic() ? 1.0f / scale[v] : f32x16{};
-  auto element = [&](int64_t i, int v, f32x16 random)
-      __attribute__((always_inline)) {
+  auto element = [&](int64_t i, int v,
+                     f32x16 random) __attribute__((always_inline)) {
     Divisor d = {scale[v], inverse[v]};
     if (!isDynamic()) {
       d.scale = block.scale(i, 16 * v);
@@ -321,13 +321,13 @@ EFF_INLINE void roundStates(const StateBlock &block, const float *h,
 }
 
 /// n states of 16 V channels as floats [n][V][16].
-template <int V>
-EFF_INLINE void loadStates(const StateBlock &block, float *h) {
+template <int V> EFF_INLINE void loadStates(const StateBlock &block, float *h) {
 #pragma clang loop unroll(disable)
   for (int64_t i = 0; i < EFF_SPEC(n); ++i)
 #pragma clang loop unroll(full)
     for (int v = 0; v < V; ++v)
-      store(h + (i * V + v) * 16, block.scale(i, 16 * v) * block.get(i, 16 * v));
+      store(h + (i * V + v) * 16,
+            block.scale(i, 16 * v) * block.get(i, 16 * v));
 }
 
 /// Rounds states that lie in h as loadStates has left them, once for a call.
