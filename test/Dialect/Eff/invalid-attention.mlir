@@ -186,6 +186,17 @@ func.func @attention_c6_shape(%q: tensor<1x1x8xf32>, %c: !eff.cache<2x4, capacit
 
 // -----
 
+func.func @attention_c6_key_shape(%q: tensor<1x1x8xf32>, %c: !eff.cache<2x4, capacity = 8, #eff.int_cache<4>>,
+                              %s: !eff.weight<8, f32>, %t: !eff.weight<4, f32>) {
+  // expected-error @+1 {{C6: key_scale must be 8, got 4}}
+  %y = eff.attention %q, %c, %c key_scale %t value_scale %s {heads = 2, kv_heads = 2, scale = 0.5 : f32, causal}
+    : tensor<1x1x8xf32>, !eff.cache<2x4, capacity = 8, #eff.int_cache<4>>, !eff.cache<2x4, capacity = 8, #eff.int_cache<4>>
+      key_scale !eff.weight<4, f32> value_scale !eff.weight<8, f32>
+  return
+}
+
+// -----
+
 func.func @cache_append_c2_absent(%k: tensor<1x4x8xf32>, %c: !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>) {
   // expected-error @+1 {{C2: a cache of #eff.int_cache comes with scales, another without}}
   eff.cache_append %k, %c : tensor<1x4x8xf32>, !eff.cache<2x4, capacity = 8, #eff.int_cache<8>>
