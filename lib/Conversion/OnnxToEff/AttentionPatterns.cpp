@@ -401,6 +401,10 @@ readCacheIntegers(Graph &g, onnx::NodeOp node, int64_t kvHeads, int64_t width,
   };
   StringRef keys = node.getString("k_quant_type", "NONE"),
             values = node.getString("v_quant_type", "NONE");
+  // An empty name is the default.
+  for (StringRef *type : {&keys, &values})
+    if (type->empty())
+      *type = "NONE";
   for (auto [name, type] :
        {std::pair("k_quant_type", keys), std::pair("v_quant_type", values)})
     if (type != "NONE" && type != "PER_TENSOR" && type != "PER_CHANNEL")
@@ -432,10 +436,10 @@ readCacheIntegers(Graph &g, onnx::NodeOp node, int64_t kvHeads, int64_t width,
                     (result.bits == 4 ? "uint8" : "int8") + ", operand " +
                     Twine(i) + " is " + is);
     }
-    int64_t held = Graph::shape(node.getInput(i)).back();
-    if (Graph::rank(node.getInput(i)) != 4 || held * 8 != width * result.bits)
-      return refuse("a row of operand " + Twine(i) + " has " + Twine(held) +
-                    " bytes, not " + Twine(width * result.bits / 8));
+    ArrayRef<int64_t> shape = Graph::shape(node.getInput(i));
+    if (shape.size() != 4 || shape[3] * 8 != width * result.bits)
+      return refuse("operand " + Twine(i) + " does not have rows of " +
+                    Twine(width * result.bits / 8) + " bytes");
   }
   for (auto [i, name, type, scales] :
        {std::tuple(12u, "k_scale", keys, &result.keyScales),

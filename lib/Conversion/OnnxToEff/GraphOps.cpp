@@ -301,6 +301,8 @@ struct CacheCodes {
 static bool groupQueryAttention(Eval &e) {
   int64_t heads = e.node.getInt("num_heads", 0),
           kvHeads = e.node.getInt("kv_num_heads", 0);
+  if (!e.operand(3) || !e.operand(4))
+    return false;
   const HostTensor &packed = *e.in[0], &pastKey = *e.in[3],
                    &pastValue = *e.in[4];
   int64_t batch = packed.shape[0], tokens = packed.shape[1],
@@ -332,8 +334,14 @@ static bool groupQueryAttention(Eval &e) {
   if (!quantised.empty() && quantised != "NONE") {
     keys = {e.node.getInt("kv_cache_bit_width", 0), e.operand(12)};
     values = {keys.bits, e.operand(13)};
-    if (!keys.scales || !values.scales || pastKey.isFloat() ||
-        (keys.bits != 8 && keys.bits != 4))
+    auto fits = [&](const HostTensor *scales) {
+      return scales && scales->isFloat() &&
+             (scales->size() == 1 || scales->size() == kvHeads * width);
+    };
+    if ((keys.bits != 8 && keys.bits != 4) || !fits(keys.scales) ||
+        !fits(values.scales) || pastKey.isFloat() || pastValue.isFloat() ||
+        pastKey.shape[3] * 8 != width * keys.bits ||
+        pastValue.shape != pastKey.shape)
       return false;
   }
   if (e.node.getInt("do_rotary", 0)) {

@@ -326,9 +326,10 @@ static Results groupQueryAttention(Lowering &l) {
           kvHeads = l.node.getInt("kv_num_heads", 0);
   StringRef keyType = l.node.getString("k_quant_type", "NONE"),
             valueType = l.node.getString("v_quant_type", "NONE");
-  int64_t bits = keyType.empty() || keyType == "NONE"
-                     ? 0
-                     : l.node.getInt("kv_cache_bit_width", 0);
+  for (StringRef *type : {&keyType, &valueType})
+    if (type->empty())
+      *type = "NONE";
+  int64_t bits = keyType == "NONE" ? 0 : l.node.getInt("kv_cache_bit_width", 0);
   bool quantised = keyType != "NONE" || valueType != "NONE";
   if (quantised &&
       (keyType == "NONE" || valueType == "NONE" || (bits != 8 && bits != 4)))
@@ -380,7 +381,7 @@ static Results groupQueryAttention(Lowering &l) {
   if (bits) {
     Value keyScale = op.scales(l.in(12), keyType),
           valueScale = op.scales(l.in(13), valueType);
-    if (!keyScale || !valueScale || op.size % 2)
+    if (!keyScale || !valueScale || (bits == 4 && op.size % 2))
       return failure();
     keys = op.present(l.in(3), op.quantise(k, keyScale, bits));
     values = op.present(l.in(4), op.quantise(v, valueScale, bits));

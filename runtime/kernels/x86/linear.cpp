@@ -110,10 +110,9 @@ template <class Base> struct Dense : Base, NoScratch {
   static EFF_INLINE f32x16 scaled(const LinearArgs<Dense> &a, f32x16 sum,
                                   int64_t, int64_t col) {
     if constexpr (Base::kScaled)
-      return sum * Base::factor() *
-             load(reinterpret_cast<const float *>(
-                      a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes()) +
-                  col);
+      return sum * load(reinterpret_cast<const float *>(
+                            a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes()) +
+                        col);
     return sum;
   }
 };
@@ -161,22 +160,25 @@ struct I8 {
     w[0] = __builtin_convertvector((i32x16)(bits << 24) >> 24, f32x16);
     bits = bits >> 8;
   }
-  static EFF_INLINE float factor() { return 1.0f; }
 };
 
-/// 8-bit floats, as f16: e5m2 is the upper half of one, e4m3fn one that is 256
-/// times too small.
+/// 8-bit floats. e5m2 is the upper half of an f16.
 struct F8 {
   static constexpr int kVectors = 1;
   static constexpr int kMostRows = 12;
   static constexpr int64_t kStep = 4;
   static constexpr bool kScaled = true;
+  /// e4m3fn: fraction and exponent in the places of f32, with its bias; that
+  /// makes of a subnormal 2^-7 (1 + m / 8) what should be 2^-6 m / 8.
+  static EFF_INLINE f32x16 fromE4M3(u32x16 bits) {
+    f32x16 n = (f32x16)(((bits & 0x7fu) << 20) + (120u << 23));
+    n = (bits & 0x78u) == 0u ? n * 2.0f - 0.015625f : n;
+    return (f32x16)((u32x16)n | (bits & 0x80u) << 24);
+  }
   static EFF_INLINE void widen(u32x16 &bits, f32x16 (&w)[1]) {
-    w[0] = half(EFF_SPEC(format) ? bits << 8
-                                 : (bits & 0x80u) << 8 | (bits & 0x7fu) << 7);
+    w[0] = EFF_SPEC(format) ? half(bits << 8) : fromE4M3(bits);
     bits = bits >> 8;
   }
-  static EFF_INLINE float factor() { return EFF_SPEC(format) ? 1.0f : 256.0f; }
 };
 
 /// Integers with groups or zero points.
