@@ -116,7 +116,7 @@ TEST(Limited, EndsWhatIsTooSlowOrTooLarge) {
   limits.seconds = 1;
   EXPECT_EQ(runLimited(
                 [] {
-                  for (volatile int i = 0;; i = i + 1) {
+                  for (volatile unsigned i = 0;; i = i + 1) {
                   }
                   return true;
                 },
