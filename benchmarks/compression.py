@@ -2,7 +2,7 @@
 """Measures recipes: perplexity, accuracy and size beside the float model. Appends JSON lines to
 benchmarks/results/compression.jsonl.
 
-    benchmarks/compression.py [--windows N] [PART ...]
+    benchmarks/compression.py [--windows N] [--recipes A,B] [PART ...]
 
 Parts: mamba, mamba2, llama, vit; mamba-variants and mamba2-variants (64 windows), mamba-outliers and mamba2-outliers
 (32 windows), states (8 sequences of 4,000 tokens). Calibrates on wiki_valid.txt and
@@ -81,9 +81,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*")
     parser.add_argument("--windows", type=int, help="windows of the text; all by default")
+    parser.add_argument("--recipes", type=lambda text: {"f32", *text.split(",")},
+                        help="only these beside f32, comma-separated")
     options = parser.parse_args()
     (WORK / "outliers").mkdir(parents=True, exist_ok=True)
     results = run.Results("compression")
+    if options.recipes:
+        for configurations in (MAMBA, MAMBA_VARIANTS, MAMBA2, MAMBA2_VARIANTS, STATES, LLAMA):
+            configurations[:] = [c for c in configurations if c[0] in options.recipes]
     parts = {
         "mamba": lambda: perplexities(results, "mamba", checkpoint("mamba-16m"), "mamba-16m", MAMBA, options.windows),
         "mamba2": lambda: perplexities(results, "mamba2", checkpoint("mamba2-16m"), "mamba2-16m", MAMBA2,

@@ -45,8 +45,10 @@ public:
       return;
     std::vector<Task> small, large;
     for (Sink &sink : sinks) {
-      if (!sink.state.empty())
+      if (!sink.state.empty()) {
+        addState(sink, small);
         continue;
+      }
       bool isLarge = sink.observer->getSettings().kind == ObserverKind::Hessian;
       (isLarge ? large : small).push_back(slice(sink, call));
     }
@@ -55,22 +57,10 @@ public:
     run(large, /*inside=*/large.size() < 4 * size_t(engine.threads()));
   }
 
-  /// A sample has ended: states, and all observers.
+  /// A sample has ended, for all observers.
   effrt::Status endSample() {
     if (!failure)
       return failure;
-    std::vector<Task> tasks;
-    for (Sink &sink : sinks) {
-      if (sink.state.empty())
-        continue;
-      auto state = engine.state(0, sink.state);
-      if (!state)
-        return state.takeError();
-      int64_t channels = sink.observer->getSettings().channels;
-      tasks.push_back(
-          {&sink, {{static_cast<const float *>(state->data), 1, channels}}});
-    }
-    run(tasks, /*inside=*/false);
     std::vector<effrt::Status> results(sinks.size());
     parallel(int64_t(sinks.size()),
              [&](int64_t i) { results[i] = sinks[i].observer->endSample(); });
@@ -128,6 +118,16 @@ private:
         task.parts.push_back(
             {data + b * perRow * channels, call.valid[b], channels});
     return task;
+  }
+
+  /// The state of the first sequence, as the call has left it.
+  void addState(Sink &sink, std::vector<Task> &tasks) {
+    auto state = engine.state(0, sink.state);
+    if (!state)
+      return note(sink, effrt::Status(state.takeError()));
+    int64_t channels = sink.observer->getSettings().channels;
+    tasks.push_back(
+        {&sink, {{static_cast<const float *>(state->data), 1, channels}}});
   }
 
   void run(std::vector<Task> &tasks, bool inside) {

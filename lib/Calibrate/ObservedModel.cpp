@@ -294,7 +294,15 @@ OwningOpRef<ModuleOp> effc::cloneEntry(ModuleOp model, func::FuncOp entry) {
 
 llvm::Expected<ObservedModel>
 ObservedModel::create(ModuleOp model, const CalibrateOptions &options) {
-  func::FuncOp chosen = chooseEntry(model, options.maxTokens);
+  // A state is seen after each call, and may be largest amid a sample.
+  constexpr int64_t kStateTokens = 128;
+  bool seesStates =
+      llvm::any_of(options.observe, [](const ObserveRequest &request) {
+        return llvm::StringRef(request.pattern).starts_with("state:");
+      });
+  func::FuncOp chosen =
+      chooseEntry(model, seesStates ? std::min(options.maxTokens, kStateTokens)
+                                    : options.maxTokens);
   if (!chosen)
     return makeError(ErrorCode::CannotCalibrate,
                      "the model has no entry point to run");

@@ -14,7 +14,7 @@
 ///   ssm:@STATE:u|dt|b|c|z|out                      ssd:@STATE:x|dt|b|c|out
 ///   embed:@W:out          conv2d:@W:out            cache:@CACHE:in
 ///   attention:@CACHE:q|out   (@CACHE: the keys')   hadamard:@W:in
-///   state:@STATE          (at the end of each sample)
+///   state:@STATE          (after each call, of at most 128 tokens)
 ///
 /// dt is what a scan takes before its bias and softplus, also when these are
 /// still ops of their own. hadamard:@W:in is the value before the rotation that

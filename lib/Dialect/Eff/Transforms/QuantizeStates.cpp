@@ -113,9 +113,9 @@ llvm::Error EffQuantizeStatesPass::addScales() {
         error = maxima.takeError();
         return;
       }
-      // One scale for the states of a channel, with room for what calibration
-      // did not reach.
-      constexpr float kHeadroom = 1.25f;
+      // One scale for each element, with room for what calibration did not
+      // reach, and more for elements that it hardly reached.
+      constexpr float kHeadroom = 1.25f, kLeastShare = 1.0f / 32;
       int64_t width = type.getShape().back();
       int64_t n = type.getShape()[type.getShape().size() - 2];
       std::vector<float> scales(maxima->size());
@@ -124,7 +124,8 @@ llvm::Error EffQuantizeStatesPass::addScales() {
         float max = 0;
         for (int64_t s = 0; s < n; ++s)
           max = std::max(max, (*maxima)[first + s * width]);
-        scales[i] = scaleFor(max * kHeadroom);
+        scales[i] =
+            scaleFor(std::max((*maxima)[i], max * kLeastShare) * kHeadroom);
       }
       OpBuilder top = OpBuilder::atBlockBegin(module.getBody());
       auto tensor = RankedTensorType::get(vector.getShape(), top.getF32Type());
