@@ -278,7 +278,7 @@ Value Emitter::matrix(const View &w, ArrayRef<int64_t> shape, unsigned bits) {
   std::string name = constant.getName().str(), why;
   auto m = IntegerMatrix::read({w.base, dims}, shape[0], shape[1], why);
   if (m)
-    return integers(std::move(*m),
+    return integers(*m,
                     name.empty() ? nameFromLocation(node.getLoc()) : name,
                     bits);
   emitWarning(loc) << "the quantised weight '" << name

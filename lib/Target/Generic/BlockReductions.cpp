@@ -242,14 +242,14 @@ SmallVector<Value> BlockedReduction::indicesOf(OpBuilder &b, AffineMap map) {
 
 /// Elements that lie one after another along the last dimension.
 static Value readVector(OpBuilder &b, Location loc, Value buffer,
-                        SmallVector<Value> indices, int64_t lanes) {
+                        ArrayRef<Value> indices, int64_t lanes) {
   auto type = cast<MemRefType>(buffer.getType());
   auto vector = VectorType::get({lanes}, type.getElementType());
   if (type.isLastDimUnitStride())
     return vector::LoadOp::create(b, loc, vector, buffer, indices);
   SmallVector<Value> elements;
   for (int64_t lane = 0; lane < lanes; ++lane) {
-    SmallVector<Value> at = indices;
+    SmallVector<Value> at(indices);
     at.back() = arith::AddIOp::create(
         b, loc, at.back(), arith::ConstantIndexOp::create(b, loc, lane));
     elements.push_back(memref::LoadOp::create(b, loc, buffer, at));
