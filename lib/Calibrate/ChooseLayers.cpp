@@ -61,10 +61,10 @@ effc::chooseCollapsedLayers(ModuleOp model, const ChooseLayersOptions &options,
     auto module = collapseLayers(model, names, options);
     if (!module)
       return module.takeError();
-    llvm::Expected<double> loss = measure(**module);
+    llvm::Expected<MeasuredLoss> loss = measure(**module);
     if (!loss)
       return loss.takeError();
-    return CollapseTrial{std::move(names), *loss};
+    return CollapseTrial{std::move(names), loss->mean, loss->error};
   };
   for (const eff::ScanLayer &layer : layers) {
     auto trial = attempt({layer.name});
@@ -92,7 +92,7 @@ effc::chooseCollapsedLayers(ModuleOp model, const ChooseLayersOptions &options,
     if (!trial)
       return trial.takeError();
     choice.joint.push_back(*trial);
-    if (!(trial->loss <= options.budget))
+    if (!(trial->loss + trial->error <= options.budget))
       break;
     choice.layers = names;
     choice.loss = trial->loss;
@@ -125,19 +125,25 @@ effc::chooseCollapsedLayers(ModuleOp model,
     return module.takeError();
   // What the model itself says of each image, for classes at least two.
   std::vector<std::vector<double>> expected;
-  int64_t rightBefore = 0, images = 0;
+  std::vector<bool> wasRight;
+  // The samples are no judge of what was fitted to them.
+  ImageRuns::Part part = options.isCorrecting() && runs.hasOthers()
+                             ? ImageRuns::Part::Others
+                             : ImageRuns::Part::Samples;
   auto isRight = [&](int64_t image, const std::vector<float> &logits) {
     auto best = std::max_element(logits.begin(), logits.end());
     return best - logits.begin() == runs.labelOf(image);
   };
   OwningOpRef<ModuleOp> plain = (*module)->clone();
-  llvm::Error first = runs.run(*plain, [&](int64_t image, const auto &outputs) {
-    ++images;
-    if (runs.isLabelled())
-      rightBefore += isRight(image, outputs[0]);
-    else
-      expected.push_back(logSoftmax(outputs[0]));
-  });
+  llvm::Error first = runs.run(
+      *plain,
+      [&](int64_t image, const auto &outputs) {
+        if (runs.isLabelled())
+          wasRight.push_back(isRight(image, outputs[0]));
+        else
+          expected.push_back(logSoftmax(outputs[0]));
+      },
+      part);
   if (first)
     return std::move(first);
   std::optional<LayerTargets> targets;
@@ -155,30 +161,36 @@ effc::chooseCollapsedLayers(ModuleOp model,
       key += layer.name + ",";
     return key;
   };
-  auto measure = [&](ModuleOp changed) -> llvm::Expected<double> {
+  auto measure = [&](ModuleOp changed) -> llvm::Expected<MeasuredLoss> {
     if (targets) {
       auto corrected = targets->correct(changed, runs);
       if (!corrected)
         return corrected.takeError();
       corrections[keyOf(changed)] = std::move(*corrected);
     }
-    int64_t right = 0, at = 0;
-    double divergence = 0;
-    llvm::Error error =
-        runs.run(changed, [&](int64_t image, const auto &outputs) {
+    size_t at = 0;
+    double sum = 0, squares = 0;
+    llvm::Error error = runs.run(
+        changed,
+        [&](int64_t image, const auto &outputs) {
+          double loss = 0;
           if (runs.isLabelled()) {
-            right += isRight(image, outputs[0]);
-            return;
+            loss = int(wasRight[at++]) - int(isRight(image, outputs[0]));
+          } else {
+            const std::vector<double> &p = expected[at++];
+            std::vector<double> q = logSoftmax(outputs[0]);
+            for (size_t i = 0; i < p.size(); ++i)
+              loss += std::exp(p[i]) * (p[i] - q[i]);
           }
-          const std::vector<double> &p = expected[at++];
-          std::vector<double> q = logSoftmax(outputs[0]);
-          for (size_t i = 0; i < p.size(); ++i)
-            divergence += std::exp(p[i]) * (p[i] - q[i]);
-        });
+          sum += loss;
+          squares += loss * loss;
+        },
+        part);
     if (error)
       return std::move(error);
-    return runs.isLabelled() ? double(rightBefore - right) / double(images)
-                         : divergence / double(images);
+    double n = double(at), mean = sum / n;
+    return MeasuredLoss(
+        mean, std::sqrt(std::max(0.0, squares / n - mean * mean) / n));
   };
   auto choice = chooseCollapsedLayers(**module, options, measure);
   if (!choice)
@@ -233,8 +245,8 @@ effc::measureLayerUniformity(ModuleOp model,
     scan.d.assign(shape[2], 0.0f);
     scan.isRaw = op.getDtSoftplus();
     if (op.getDtBias()) {
-      auto bias = eff::WeightValues::read(
-          (*module)->lookupSymbol<eff::WeightOp>(
+      auto bias =
+          eff::WeightValues::read((*module)->lookupSymbol<eff::WeightOp>(
               op.getDtBias().getDefiningOp<eff::UseOp>().getSymbol()));
       if (!bias)
         return bias.takeError();

@@ -11,6 +11,9 @@
 #include "effc/Support/Error.h"
 #include "images.h"
 
+#include <algorithm>
+#include <numeric>
+
 using namespace mlir;
 using namespace effc;
 
@@ -27,10 +30,41 @@ llvm::Error ImageRuns::read() {
   return llvm::Error::success();
 }
 
+bool ImageRuns::hasOthers() const {
+  auto images = arrays.find("images");
+  return options.sampleCount > 0 && images != arrays.end() &&
+         !images->second.shape.empty() &&
+         images->second.shape[0] > options.sampleCount;
+}
+
+/// At most `most` of `from`, spread evenly; 0: all.
+static std::vector<int64_t> spread(llvm::ArrayRef<int64_t> from, int64_t most) {
+  int64_t total = int64_t(from.size()),
+          count = most > 0 ? std::min(most, total) : total;
+  std::vector<int64_t> chosen;
+  for (int64_t i = 0; i < count; ++i)
+    chosen.push_back(from[i * total / count]);
+  return chosen;
+}
+
+/// The samples of `total` images, or others.
+static std::vector<int64_t> choose(int64_t total, int64_t sampleCount,
+                                   bool others) {
+  std::vector<int64_t> all(total), rest;
+  std::iota(all.begin(), all.end(), 0);
+  std::vector<int64_t> samples = spread(all, sampleCount);
+  if (!others)
+    return samples;
+  std::set_difference(all.begin(), all.end(), samples.begin(), samples.end(),
+                      std::back_inserter(rest));
+  return spread(rest, 4 * sampleCount);
+}
+
 llvm::Error ImageRuns::run(
     ModuleOp module,
     llvm::function_ref<void(int64_t, const std::vector<std::vector<float>> &)>
-        use) {
+        use,
+    Part part) {
   CalibrateOptions compile;
   compile.threads = options.threads;
   compile.interrupt = options.interrupt;
@@ -46,9 +80,8 @@ llvm::Error ImageRuns::run(
   if (labelled && arrays.at("labels").shape[0] != (*images).count())
     return makeError(ErrorCode::BadInput,
                      "there are not as many labels as images", options.samples);
-  int64_t total = (*images).count(),
-          count = options.sampleCount > 0 ? std::min(options.sampleCount, total)
-                                          : total;
+  std::vector<int64_t> chosen =
+      choose((*images).count(), options.sampleCount, part == Part::Others);
   std::vector<float> input(entry.inputs[0].bytes() / sizeof(float));
   std::vector<std::vector<float>> outputs;
   std::vector<effrt::TensorView> views;
@@ -57,8 +90,7 @@ llvm::Error ImageRuns::run(
   for (size_t i = 0; i < outputs.size(); ++i)
     views.push_back(
         {entry.outputs[i].name, outputs[i].data(), entry.outputs[i].bytes()});
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t image = i * total / count;
+  for (int64_t image : chosen) {
     (*images).fill(image, 1, input.data());
     effrt::Status status = (*engine)->forward(
         {{entry.inputs[0].name, input.data(), entry.inputs[0].bytes()}}, views,
@@ -98,8 +130,8 @@ llvm::Error effc::giveOut(func::FuncOp func, Value value,
   Builder builder(func.getContext());
   auto attributes = builder.getDictionaryAttr(
       builder.getNamedAttr("eff.name", builder.getStringAttr(name)));
-  if (failed(func.insertResult(func.getNumResults(), value.getType(),
-                               attributes)))
+  if (failed(
+          func.insertResult(func.getNumResults(), value.getType(), attributes)))
     return makeError(ErrorCode::CodeGen, "a value cannot be given out", name);
   func.front().getTerminator()->insertOperands(func.getNumResults() - 1, value);
   return llvm::Error::success();

@@ -27,12 +27,20 @@ public:
 
   llvm::Error read();
 
+  /// The images to run: the samples, or of the others at most four times as
+  /// many.
+  enum class Part { Samples, Others };
+
+  /// Whether the file has more images than samples are asked for.
+  bool hasOthers() const;
+
   /// Compiles a module with one entry point, which is used up, and calls
-  /// `use(image, outputs of the entry)` for each image.
+  /// `use(image, outputs of the entry)` for each image of a part.
   llvm::Error
   run(mlir::ModuleOp module,
       llvm::function_ref<void(int64_t, const std::vector<std::vector<float>> &)>
-          use);
+          use,
+      Part part = Part::Samples);
 
   bool isLabelled() const { return labelled; }
   int64_t labelOf(int64_t image) const {

@@ -260,6 +260,7 @@ llvm::Error LayerChooser::report(ModuleOp model,
         << remark::add("{0}", llvm::join(trial.layers, ","))
         << remark::metric("Measure", measure)
         << remark::metric("Loss", trial.loss)
+        << remark::metric("StandardError", trial.error)
         << remark::metric("Budget", search.budget);
   return llvm::Error::success();
 }

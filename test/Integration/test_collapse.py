@@ -178,6 +178,17 @@ class Choice(unittest.TestCase):
             return max(float(d["values"]["Loss"]) for d in said["decisions"] if d["name"] == "LayersTried")
         self.assertLess(largest("correct"), largest())
 
+    def test_fits_are_judged_by_other_images(self):
+        """24 of 96 images are for the fits, and the loss is that of the other 72; with 24 images it is theirs."""
+        def tried(count):
+            said = json.loads(self.chosen(images(labels=False, count=count), 1e9, "correct", "samples=24"))
+            return [(float(d["values"]["Loss"]), float(d["values"]["StandardError"])) for d in said["decisions"]
+                    if d["name"] == "LayersTried"]
+        many, few = tried(96), tried(24)
+        self.assertEqual(len(many), len(few))
+        self.assertTrue(all(error > 0 for _, error in many + few))
+        self.assertNotEqual(many, few)
+
     def test_the_proxy_is_compared(self):
         self.assertIn("SpearmanDecay", self.chosen(images(labels=False), 1e9))
 

@@ -87,6 +87,23 @@ TEST(ChooseLayers, StopsAtTheFirstSetOverBudget) {
   EXPECT_EQ(choice->joint.size(), 2u);
 }
 
+/// A loss of few images may be larger than it seems.
+TEST(ChooseLayers, TheStandardErrorCounts) {
+  Model model(chain(3));
+  auto measure = [&](mlir::ModuleOp module) -> llvm::Expected<MeasuredLoss> {
+    size_t count = collapsedLayers(module, 3).size();
+    return MeasuredLoss(0.002 * double(count), 0.003 * double(count));
+  };
+  ChooseLayersOptions options;
+  options.budget = 0.0101;
+  auto choice = chooseCollapsedLayers(*model.module, options, measure);
+  ASSERT_TRUE(bool(choice));
+  EXPECT_EQ(choice->layers, (Layers{"l0", "l1"}));
+  ASSERT_EQ(choice->joint.size(), 3u);
+  EXPECT_NEAR(choice->joint.back().loss, 0.006, 1e-12);
+  EXPECT_NEAR(choice->joint.back().error, 0.009, 1e-12);
+}
+
 TEST(ChooseLayers, NoLayerWithinTheBudget) {
   Model model(chain(2));
   ChooseLayersOptions options;

@@ -35,12 +35,14 @@ struct ChooseLayersOptions {
   /// post, dir or pre.
   std::string variant = "post";
   bool literal = false;
-  /// Largest loss of all chosen layers together: a share of the images that are
-  /// no longer right (0.01 is one point of accuracy), or without labels the
-  /// mean Kullback-Leibler divergence from the model's outputs, in nats.
+  /// Largest loss of all chosen layers together, its standard error added: a
+  /// share of the images that are no longer right (0.01 is one point of
+  /// accuracy), or without labels the mean Kullback-Leibler divergence from the
+  /// model's outputs, in nats.
   double budget = 0.01;
-  /// Fit the linear behind each collapsed scan again, on the same images
-  /// (effc/Calibrate/CorrectLayers.h).
+  /// Fit the linear behind each collapsed scan again, on the samples
+  /// (effc/Calibrate/CorrectLayers.h). The loss is then that of the other
+  /// images of the file, at most four times as many, where there are any.
   bool correct = false;
   /// Fit a depthwise filter of so many rows and columns, odd, in the place of
   /// each scan that is gone; 0: none.
@@ -53,10 +55,16 @@ struct ChooseLayersOptions {
       progress;
 };
 
+/// A mean over images and its standard error.
+struct MeasuredLoss {
+  MeasuredLoss(double mean = 0, double error = 0) : mean(mean), error(error) {}
+  double mean, error;
+};
+
 /// What collapsing some layers does.
 struct CollapseTrial {
   std::vector<std::string> layers;
-  double loss = 0;
+  double loss = 0, error = 0;
 };
 
 /// What makes up for a layer's collapsed scan.
@@ -96,7 +104,7 @@ collapseLayers(mlir::ModuleOp model, llvm::ArrayRef<std::string> layers,
                const ChooseLayersOptions &options);
 
 /// Measures a module in which layers are collapsed; may change it.
-using MeasureLoss = std::function<llvm::Expected<double>(mlir::ModuleOp)>;
+using MeasureLoss = std::function<llvm::Expected<MeasuredLoss>(mlir::ModuleOp)>;
 
 /// Chooses with a measure of one's own.
 llvm::Expected<LayerChoice>
