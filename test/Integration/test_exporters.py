@@ -1,5 +1,7 @@
 """Files as exporters write them, compiled, against what ONNX Runtime computes from them: data/exporter_outputs.json, which
-test/generators/exporter_outputs.mjs wrote. `python3 test_exporters.py --table` prints the largest differences."""
+test/generators/exporter_outputs.mjs wrote. `python3 test_exporters.py --table [RESULTS.jsonl]` prints the largest
+differences; utils/exporter-table.py makes a page of them."""
+import datetime
 import functools
 import json
 import pathlib
@@ -22,6 +24,9 @@ FREED = ("mamba_", "mamba2_", "c_m2_1")
 TWINS = {"effc_raw.onnx": "effc_mamba.onnx"}
 # Every operator in 8 bits: a step of a value in between, of some 1/100 of its size, may fall to the other side.
 QUANTISED = {"vit_qdq.onnx": 0.02, "vit_qop.onnx": 0.02, "bert_dq.onnx": 0.02}
+# Graphs of one token, and operators that stand alone with a state.
+SINGLE = ("mamba_dec.onnx", "mamba2_dec.onnx")
+OPERATORS = ("fn_ss.onnx", "fn_sd.onnx", "fn_cc.onnx", "hop_scan.onnx", "ts_loop.onnx")
 # Sizes of the operators that stand alone.
 ALONE = "Dm=6,N=4,G=2,H=4,P=3"
 
@@ -86,17 +91,114 @@ def inputs_of(entry, rows, names):
     return values
 
 
-def forward(name, case, *flags):
-    sizes = f"--dim=batch={case['batch']},seq={case['tokens']},L={case['tokens']}"
+def sizes_of(name, batch, tokens, past=0):
+    names = {"batch": batch, "batch_size": batch, "seq": tokens, "sequence_length": tokens, "L": tokens, "past": past,
+             "past_sequence_length": past}
     if name.startswith("fn_"):
-        sizes += f",Bt={case['batch']},{ALONE}"
-    if flags:
-        sizes += ",past=0"
-    model = compiled(name, sizes, f"--batch={case['batch']}", *flags)
+        names = {"batch": batch, "seq": tokens, "L": tokens, "Bt": batch}
+    text = ",".join(f"{key}={value}" for key, value in names.items())
+    return f"--dim={text},{ALONE}" if name.startswith("fn_") else f"--dim={text}"
+
+
+def call(name, rows, tokens, change, *flags, past=0):
+    """The outputs of a call whose inputs are those of the rules but for what `change` says."""
+    model = compiled(name, sizes_of(name, len(rows), tokens, past), f"--batch={len(rows)}", *flags)
     entry = json.loads(model.manifest)["entries"][0]
     outputs = {info["name"]: np.zeros(info["shape"], np.float32) for info in entry["outputs"]}
-    model.session().forward(inputs_of(entry, case["rows"], input_names(name)), outputs)
+    inputs = inputs_of(entry, rows, input_names(name))
+    for key, value in change(inputs).items():
+        assert inputs[key].shape == value.shape, f"{key}: {inputs[key].shape}, not {value.shape}"
+        inputs[key] = np.ascontiguousarray(value.astype(inputs[key].dtype))
+    model.session().forward(inputs, outputs)
+    return outputs
+
+
+def forward(name, case, *flags):
+    outputs = call(name, case["rows"], case["tokens"], lambda inputs: {}, *flags)
     return max(difference(outputs[o], record) for o, record in case["outputs"].items())
+
+
+def continued(outputs, names):
+    """The pasts of the next call."""
+    suffix = lambda name: name.split(".", 1)[-1]
+    present = {suffix(o): value for o, value in outputs.items() if o.startswith("present")}
+    return {n: present[suffix(n)] for n in names if n.startswith("past")}
+
+
+def split_states(name, case):
+    """A prompt and the rest of it, with the states between them as tensors."""
+    cut, rows = case["tokens"] - 4, case["rows"]
+    first = call(name, rows, cut, lambda inputs: {}, "--states-as-tensors")
+    rest = lambda inputs: {"input_ids": np.array([[token(row, cut + t) for t in range(4)] for row in rows]),
+                           **continued(first, inputs)}
+    second = call(name, rows, 4, rest, "--states-as-tensors", past=cut)
+    errors = []
+    for o, record in case["outputs"].items():
+        whole = second[o] if o.startswith("present") else np.concatenate([first[o], second[o]], 1)
+        errors.append(difference(whole, record))
+    return max(errors)
+
+
+def single_steps(name, case):
+    """The states of a graph of single tokens: of all layers in two outputs, a convolution's one with a column more."""
+    pasts, columns = {}, None
+    for t in range(case["tokens"]):
+        outputs = call(name, case["rows"], 1, lambda inputs: {"input_ids": np.array([[token(0, t)]]), **pasts},
+                       "--states-as-tensors")
+        columns = pasts.get("past_states.0.conv_state")
+        pasts = continued(outputs, ["past_states.0.ssm_state", "past_states.0.conv_state"])
+    window = np.concatenate([columns, outputs["present_states.0.conv_state"][..., -1:]], -1)
+    return max(difference(outputs["logits"], case["outputs"]["logits"]),
+               difference(outputs["present_states.0.ssm_state"][None], case["outputs"]["ssm_out"]),
+               difference(window[None], case["outputs"]["conv_out"]))
+
+
+def split_operator(name, case):
+    """An operator alone: the first steps, then the others behind the state that came out."""
+    import onnx
+    graph = onnx.load(folder() / name, load_external_data=False).graph
+    axis = lambda v: next((i for i, d in enumerate(v.type.tensor_type.shape.dim) if d.dim_param == "L"), None)
+    axes = {v.name: axis(v) for v in [*graph.input, *graph.output]}
+    state, tokens = next(n for n in axes if n in ("past", "st")), case["tokens"]
+    whole = {}
+
+    def part(begin, end, carried):
+        def change(inputs):
+            result = {}
+            for key, value in inputs.items():
+                if axes[key] is not None:
+                    shape = list(value.shape)
+                    shape[axes[key]] = tokens
+                    full = element(input_names(name).index(key), int(np.prod(shape))).reshape(shape)
+                    full = np.abs(full) if key == "dt" else full
+                    result[key] = np.take(full, range(begin, end), axes[key])
+            return {**result, **({state: carried} if carried is not None else {})}
+        return call(name, case["rows"], end - begin, change)
+
+    cut, record = tokens - 4, case["outputs"]
+    first = part(0, cut, None)
+    after = next(o for o in record if len(record[o]["shape"]) == first[o].ndim and
+                 list(first[o].shape) == record[o]["shape"])
+    second = part(cut, tokens, first[after])
+    for o in record:
+        along = next((i for i, (a, b) in enumerate(zip(first[o].shape, second[o].shape)) if a != b), None)
+        whole[o] = second[o] if along is None else np.concatenate([first[o], second[o]], along)
+    return max(difference(whole[o], record[o]) for o in record)
+
+
+def states(name):
+    """The differences of states, and of results behind them, by check."""
+    cases = [case for case in EXPECTED[TWINS.get(name, name)] if "outputs" in case]
+    if name in SINGLE:
+        return {"states, steps": single_steps(name, cases[0])}
+    if name in OPERATORS:
+        return {"states, split": split_operator(name, cases[0])}
+    found = {f"states, {case['case']}": forward(name, case, "--states-as-tensors") for case in cases}
+    return {**found, "states, split": split_states(name, cases[0])}
+
+
+def has_states(name):
+    return name.startswith(("llama", "gb_llama", "effc_")) or name in SINGLE or name in OPERATORS
 
 
 def generated(model, cases):
@@ -154,11 +256,11 @@ class ExporterFiles(unittest.TestCase):
                     self.assertLess(error, QUANTISED.get(name, TOLERANCE), f"{name}, {what}")
 
     def test_states_are_what_onnx_runtime_gives_out(self):
-        for name in ("llama_sdpa_18.onnx", "llama_eager_23.onnx", "llama_eager_ts.onnx"):
-            for case in EXPECTED[name][:2]:
-                with self.subTest(name, case=case["case"]):
-                    self.assertTrue(any(o.startswith("present") for o in case["outputs"]))
-                    self.assertLess(forward(name, case, "--states-as-tensors"), TOLERANCE)
+        """Caches and states as tensors: of a prompt, of two together, of a prompt in two parts."""
+        for name in ("llama_sdpa_18.onnx", "effc_raw.onnx", *SINGLE, *OPERATORS):
+            with self.subTest(name):
+                for what, error in states(name).items():
+                    self.assertLess(error, TOLERANCE, f"{name}, {what}")
 
     def test_raised_models_keep_the_states_of_the_graph(self):
         """Results and states of every entry point against the file's own graph, computed in double."""
@@ -196,14 +298,22 @@ class ExporterFiles(unittest.TestCase):
         self.assertLess(difference(whole[None, :16], case["outputs"]["linear_4"]), TOLERANCE)
 
 
-def table():
+def table(results):
+    lines = []
     for name in names():
         try:
-            text = "  ".join(f"{what} {error:.1e}" for what, error in check(name).items())
+            found = check(name)
+            if has_states(name):
+                found |= states(name)
+            line = {"checks": {what: float(f"{error:.2g}") for what, error in found.items()}}
         except AssertionError as error:
-            text = str(error).split("error ")[-1].splitlines()[0]
-        print(f"{name:44} {text}", flush=True)
+            line = {"error": str(error).split("error ")[-1].splitlines()[0]}
+        line = {"file": name, "tolerance": QUANTISED.get(name, TOLERANCE), "date": datetime.date.today().isoformat(), **line}
+        lines.append(json.dumps(line))
+        print(lines[-1], flush=True)
+    if results:
+        pathlib.Path(results).write_text("".join(line + "\n" for line in lines))
 
 
 if __name__ == "__main__":
-    table() if "--table" in sys.argv else unittest.main()
+    table(sys.argv[2] if len(sys.argv) > 2 else None) if "--table" in sys.argv else unittest.main()

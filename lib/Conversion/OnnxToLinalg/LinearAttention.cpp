@@ -129,7 +129,9 @@ static Results causalConv(Lowering &l) {
           taps = Lowering::shape(w)[2];
   if (Lowering::shape(w)[0] != channels || taps == 0)
     return failure();
-  StringRef activation = l.node.getString("activation", "none");
+  bool ours = l.node.getDomain() == "ai.effc";
+  StringRef activation =
+      l.node.getString("activation", ours ? "silu" : "none");
   bool silu = activation == "silu" || activation == "swish";
   if (!silu && activation != "none" && !activation.empty())
     return failure();
@@ -162,6 +164,7 @@ void addLinearAttention(Table &t) {
   t["CausalConvWithState"] = causalConv;
   t["com.microsoft.LinearAttention"] = linearAttention;
   t["com.microsoft.CausalConvWithState"] = causalConv;
+  t["ai.effc.CausalConv1d"] = causalConv;
 }
 
 } // namespace effc::lower

@@ -25,6 +25,7 @@ static const lower::Table &getTable() {
     lower::addPooling(table);
     lower::addAttention(table);
     lower::addLinearAttention(table);
+    lower::addSelectiveScans(table);
     lower::addQuantization(table);
     lower::addResize(table);
     lower::addNorms(table);

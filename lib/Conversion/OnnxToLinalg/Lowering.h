@@ -207,6 +207,7 @@ void addConvolutions(Table &table);
 void addPooling(Table &table);
 void addAttention(Table &table);
 void addLinearAttention(Table &table);
+void addSelectiveScans(Table &table);
 void addQuantization(Table &table);
 void addResize(Table &table);
 void addRecurrent(Table &table);
