@@ -250,9 +250,13 @@ private:
     FailureOr<func::FuncOp> raised = failure();
     {
       ErrorCatcher errors(context, observer.warning);
+      std::vector<ScanReport> scans;
+      entry.scans = &scans;
       raised = raiseToEff(**bound, model, entry);
+      entry.scans = nullptr;
       if (failed(raised))
         return errors.take("raising the graph");
+      noteScans(scans);
     }
     if (literal) {
       // A graph that keeps its states in another layout was checked when its
@@ -291,6 +295,15 @@ private:
     if (failed(checkPastIsGone(*raised, **other, elsewhere)))
       return errors.take("raising the graph");
     return llvm::Error::success();
+  }
+
+  /// Each once, since entry points have the same; raising meets the last first.
+  void noteScans(ArrayRef<ScanReport> scans) {
+    for (const ScanReport &scan : llvm::reverse(scans))
+      if (llvm::none_of(result.scans, [&](const ScanReport &known) {
+            return known.form == scan.form && known.anchor == scan.anchor;
+          }))
+        result.scans.push_back(scan);
   }
 
   llvm::Error dump(const std::string &name, ModuleOp module) {

@@ -1,9 +1,10 @@
-"""Scans that are not recognised: refused with the reason where they are too large to compute as they are written."""
+"""Scans in reports: what was found as a `Scan` node; refused with the reason what is not recognised and too large to
+compute as it is written."""
 import unittest
 
 import numpy as np
 
-from effc_tools import SCRATCH, run
+from effc_tools import SCRATCH, exported, need_data, run
 
 TOKENS, CHANNELS, STATE = 4096, 512, 16
 
@@ -42,6 +43,31 @@ def write(path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     model.ir_version = 9
     save(model, path)
+
+
+def rename_domain(source, path):
+    """The functions of ai.effc under another name, so that their bodies count."""
+    import onnx
+    model = onnx.load(str(source), load_external_data=False)
+    for item in [*model.opset_import, *model.graph.node, *model.functions, *(n for f in model.functions for n in f.node)]:
+        if item.domain == "ai.effc":
+            item.domain = "other"
+    path.write_bytes(model.SerializeToString())
+
+
+@need_data("models/mamba2-tiny")
+class LoopReports(unittest.TestCase):
+    def test_scan_nodes_are_reported(self):
+        for name, op in (("mamba-tiny", "ssm_scan"), ("mamba2-tiny", "ssd_scan")):
+            with self.subTest(name):
+                source = exported(name)
+                path = source.with_name(f"{name}-loops.onnx")
+                rename_domain(source, path)
+                text = run("compile", path, "-o", SCRATCH / "loops.eff", "-q", "--report-raise", "--prefill=16").stdout
+                lines = [line for line in text.splitlines() if "F4 Scan" in line]
+                self.assertRegex(lines[0], rf"^{op} +F4 Scan +at .*layers\.0.*: dt = .+, u = .+, B = .+, C = .+, A = .+; "
+                                           r"\d+ nodes, error \d\.\de-\d\d; state from the file$")
+                self.assertEqual(len(lines), len(set(lines)))
 
 
 class LargeScans(unittest.TestCase):

@@ -370,6 +370,24 @@ bool Graph::isDouble(onnx::NodeOp node) {
          llvm::any_of(node->getResultTypes(), isF64);
 }
 
+std::string effc::raise::reportName(Value v) {
+  if (!v)
+    return "";
+  if (auto arg = dyn_cast<BlockArgument>(v)) {
+    auto main = dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp());
+    auto name = main ? main.getArgAttrOfType<StringAttr>(arg.getArgNumber(),
+                                                         "onnx.name")
+                     : StringAttr();
+    return name ? name.str() : "an input";
+  }
+  if (auto constant = v.getDefiningOp<onnx::ConstantOp>())
+    return constant.getName().empty() ? "a constant" : constant.getName().str();
+  if (auto node = v.getDefiningOp<onnx::NodeOp>())
+    return node.getNodeName().empty() ? node.getOpType().str()
+                                      : node.getNodeName().str();
+  return "a value";
+}
+
 void Graph::note(Operation *op, const Twine &reason) {
   std::string &text = reasons[op];
   if (text.empty())

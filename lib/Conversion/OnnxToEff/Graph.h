@@ -31,6 +31,10 @@ struct View {
 /// Every way to see a value as [batch, tokens, count].
 std::vector<View> placeTokens(Value v, int64_t batch, int64_t tokens);
 
+/// What a value is called in a report: the name of an input, of a constant, of
+/// the node that gives it.
+std::string reportName(Value v);
+
 /// A past / present pair of the model.
 struct State {
   mlir::BlockArgument past; ///< null for a state that the graph starts at zero

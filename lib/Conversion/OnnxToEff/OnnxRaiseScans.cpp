@@ -73,24 +73,6 @@ private:
 };
 } // namespace
 
-static std::string nameOf(Value v) {
-  if (!v)
-    return "";
-  if (auto arg = dyn_cast<BlockArgument>(v)) {
-    auto main = dyn_cast<func::FuncOp>(arg.getOwner()->getParentOp());
-    auto name = main ? main.getArgAttrOfType<StringAttr>(arg.getArgNumber(),
-                                                         "onnx.name")
-                     : StringAttr();
-    return name ? name.str() : "an input";
-  }
-  if (auto constant = v.getDefiningOp<onnx::ConstantOp>())
-    return constant.getName().empty() ? "a constant" : constant.getName().str();
-  if (auto node = v.getDefiningOp<onnx::NodeOp>())
-    return node.getNodeName().empty() ? node.getOpType().str()
-                                      : node.getNodeName().str();
-  return "a value";
-}
-
 //===----------------------------------------------------------------------===//
 // Finding
 //===----------------------------------------------------------------------===//
@@ -167,7 +149,7 @@ std::optional<ScanRaiser::Found> ScanRaiser::findLast(RegionFinder &finder,
 std::optional<ScanRaiser::Found> ScanRaiser::find(RegionFinder &finder,
                                                   onnx::NodeOp anchor,
                                                   ScanReport &report) {
-  report.anchor = nameOf(anchor->getResult(0));
+  report.anchor = reportName(anchor->getResult(0));
   report.what = "ssm_scan";
   std::string first;
   std::optional<Found> best = findLikeBefore(finder, anchor, first);
@@ -186,11 +168,11 @@ std::optional<ScanRaiser::Found> ScanRaiser::find(RegionFinder &finder,
   report.nodes = int64_t(region.nodes.size());
   report.bytes = region.bytes;
   report.error = roles.error;
-  report.dt = nameOf(roles.dt.base);
-  report.u = nameOf(roles.u.base);
-  report.b = nameOf(roles.b.base);
-  report.c = nameOf(roles.c.base);
-  report.a = nameOf(region.a);
+  report.dt = reportName(roles.dt.base);
+  report.u = reportName(roles.u.base);
+  report.b = reportName(roles.b.base);
+  report.c = reportName(roles.c.base);
+  report.a = reportName(region.a);
   report.hasPast = static_cast<bool>(roles.past.base);
   return best;
 }
@@ -441,9 +423,9 @@ std::vector<ScanReport> ScanRaiser::run() {
     report.what = "causal_conv1d";
     report.form = conv.tokens == 1 && conv.past.base ? "window of one step"
                                                      : "Conv and Slice";
-    report.anchor = nameOf(conv.root->getResult(0));
-    report.u = nameOf(conv.x.base);
-    report.a = nameOf(conv.weight);
+    report.anchor = reportName(conv.root->getResult(0));
+    report.u = reportName(conv.x.base);
+    report.a = reportName(conv.weight);
     report.nodes = 1;
     report.hasPast = static_cast<bool>(conv.past.base);
     reports.push_back(std::move(report));

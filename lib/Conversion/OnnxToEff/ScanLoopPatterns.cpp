@@ -48,9 +48,13 @@ public:
     for (double x : wanted)
       mean += std::abs(x) / double(wanted.size());
   }
-  bool equal(int64_t i, double x) const {
-    return std::abs(x - wanted[i]) <= tolerance * (std::abs(wanted[i]) + mean);
+  bool equal(int64_t i, double x) {
+    double scale = std::abs(wanted[i]) + mean, error = std::abs(x - wanted[i]);
+    if (scale > 0)
+      largest = std::max(largest, error / scale);
+    return error <= tolerance * scale;
   }
+  double largest = 0;
 
 private:
   static constexpr double tolerance = 1e-5;
@@ -62,6 +66,8 @@ class Recognition {
 public:
   explicit Recognition(ScanRegion &region) : region(region) {}
   std::optional<std::pair<Form, Roles>> find();
+  /// The largest difference on the numbers that confirmed what was found.
+  double error = 0;
 
 private:
   using Trace = ScanRegion::Trace;
@@ -147,6 +153,7 @@ bool Recognition::statesAgree(const Form &f, const Roles &r,
             if (!next.equal(at, std::exp(step * decay) * state[at] + input))
               return false;
           }
+    error = std::max(error, next.largest);
   }
   return true;
 }
@@ -173,6 +180,7 @@ bool Recognition::resultsAgree(const Form &f, const Roles &r,
           if (!result.equal((row * f.heads + h) * f.p + i, y))
             return false;
         }
+    error = std::max(error, result.largest);
   }
   return true;
 }
@@ -193,6 +201,7 @@ bool Recognition::findResult(const Form &f, Roles &r, const Trace &trace) {
 /// Whether the region computes the recurrence on other numbers too: steps as
 /// Softplus gives them, and around zero.
 bool Recognition::holds(const Form &f, const Roles &r) {
+  error = 0;
   for (uint64_t seed : {1, 2, 3}) {
     auto trace =
         region.run(seed, {-1, 1}, r.dt.base,
@@ -274,8 +283,18 @@ static bool isOnlyPresent(Value v) {
 static std::optional<Match> scanLoop(Graph &g, onnx::NodeOp root) {
   if (!root.is("Scan"))
     return std::nullopt;
+  ScanReport report;
+  report.what = "ssm_scan";
+  report.form = "F4 Scan";
+  report.anchor = reportName(root->getResult(0));
+  auto tell = [&] {
+    if (g.options.scans)
+      g.options.scans->push_back(report);
+  };
   auto refuse = [&](const Twine &why) -> std::optional<Match> {
     g.note(root, why);
+    report.why = why.str();
+    tell();
     return std::nullopt;
   };
   ScanRegion region(g, root);
@@ -286,7 +305,8 @@ static std::optional<Match> scanLoop(Graph &g, onnx::NodeOp root) {
     return refuse("what it carries is not a state of the model");
   if (root.getOutput(0) && !isOnlyPresent(root.getOutput(0)))
     return refuse("its last state is not only the model's");
-  auto found = Recognition(region).find();
+  Recognition recognition(region);
+  auto found = recognition.find();
   if (!found)
     return refuse("its body does not compute exp(dt A) state + dt u B and "
                   "state C + D u");
@@ -295,6 +315,16 @@ static std::optional<Match> scanLoop(Graph &g, onnx::NodeOp root) {
     return [v](Emitter &e) { return e.tensor(e.lower(v)); };
   };
   int64_t groups = roles.b.dims.size(2) / form.n;
+  report.what = form.ssd ? "ssd_scan" : "ssm_scan";
+  report.dt = reportName(roles.dt.base);
+  report.u = reportName(roles.u.base);
+  report.b = reportName(roles.b.base);
+  report.c = reportName(roles.c.base);
+  report.a = reportName(roles.a.base);
+  report.error = recognition.error;
+  report.nodes = region.numNodes();
+  report.hasPast = true;
+  tell();
   Match m;
   for (const View *v : {&roles.dt, &roles.u, &roles.b, &roles.c})
     m.needs.push_back(v->base);

@@ -171,6 +171,11 @@ void ScanRegion::collect(Value v, bool exponent) {
     collect(x, node.is("Exp") || (exponent && !scaled));
 }
 
+int64_t ScanRegion::numNodes() {
+  auto body = scan.getSubgraphs().front().getOps<onnx::NodeOp>();
+  return int64_t(expanded.size()) + std::distance(body.begin(), body.end());
+}
+
 std::vector<View> ScanRegion::placements(Value leaf) const {
   return placeTokens(leaf, batch, tokens);
 }

@@ -45,6 +45,9 @@ public:
   /// The elements of such a view in the steps of the latest run.
   std::vector<double> values(const View &placed);
 
+  /// Nodes of the body, and those outside that it stands for.
+  int64_t numNodes();
+
   Graph &graph;
   onnx::NodeOp scan;
   int64_t batch = 1, tokens = 1, steps = 1;

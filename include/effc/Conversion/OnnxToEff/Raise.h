@@ -18,6 +18,7 @@
 #ifndef EFFC_CONVERSION_ONNXTOEFF_RAISE_H
 #define EFFC_CONVERSION_ONNXTOEFF_RAISE_H
 
+#include "effc/Conversion/OnnxToEff/RaiseScans.h"
 #include "effc/Dialect/Eff/Eff.h"
 #include "effc/Dialect/ONNX/Onnx.h"
 
@@ -54,6 +55,8 @@ struct RaiseOptions {
   /// The window of attention over each key cache, by the name of its past, as a
   /// graph bound to a long past shows it. A short past shows none.
   std::map<std::string, int64_t> windows;
+  /// Where each `Scan` node is noted, raised or not; null: nowhere.
+  std::vector<ScanReport> *scans = nullptr;
 };
 
 /// The name of an entry point of these options: `decode_b1`, `prefill_b1_t128`,
