@@ -9,6 +9,7 @@
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/ADT/bit.h"
 
 #include <limits>
 
@@ -161,6 +162,30 @@ template <typename T> T minimum(T a, T b) {
   })
 
 // clang-format off: the tables below have one op on a line.
+/// The bits of a float of the same width, or the float of these bits.
+template <typename T>
+static void selectBitcast(arith::BitcastOp op,
+                          typename Instruction<T>::Apply &apply) {
+  Type from = getElementTypeOrSelf(op.getIn().getType()),
+       to = getElementTypeOrSelf(op.getType());
+  if (from.isF32() && to.isInteger(32))
+    apply = [](const Instruction<T> &i, Scalar<T> *r) {
+      r[i.result].i = int32_t(llvm::bit_cast<uint32_t>(float(f(i, r, 0))));
+    };
+  else if (from.isF64() && to.isInteger(64))
+    apply = [](const Instruction<T> &i, Scalar<T> *r) {
+      r[i.result].i = int64_t(llvm::bit_cast<uint64_t>(double(f(i, r, 0))));
+    };
+  else if (from.isInteger(32) && to.isF32())
+    apply = [](const Instruction<T> &i, Scalar<T> *r) {
+      r[i.result].f = T(llvm::bit_cast<float>(uint32_t(n(i, r, 0))));
+    };
+  else if (from.isInteger(64) && to.isF64())
+    apply = [](const Instruction<T> &i, Scalar<T> *r) {
+      r[i.result].f = T(llvm::bit_cast<double>(uint64_t(n(i, r, 0))));
+    };
+}
+
 template <typename T>
 static void selectArithFloat(Operation *op,
                              typename Instruction<T>::Apply &apply) {
@@ -274,7 +299,10 @@ static unsigned getWidth(Type type) {
 
 template <typename T>
 bool selectInstruction(Operation *op, Instruction<T> &instruction) {
-  selectArithFloat<T>(op, instruction.apply);
+  if (auto bits = dyn_cast<arith::BitcastOp>(op))
+    selectBitcast<T>(bits, instruction.apply);
+  if (!instruction.apply)
+    selectArithFloat<T>(op, instruction.apply);
   if (!instruction.apply)
     selectArithInteger<T>(op, instruction.apply);
   if (!instruction.apply)

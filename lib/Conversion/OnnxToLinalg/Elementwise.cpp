@@ -402,6 +402,22 @@ static Results cast(Lowering &l) {
   return one(l.cast(l.cast(x, target), to));
 }
 
+/// The same bits as another type of that width.
+static Results bitCast(Lowering &l) {
+  Value x = l.in(0);
+  RankedTensorType to = l.out();
+  Type from = Lowering::elementOf(x), element = to.getElementType();
+  if (from == element)
+    return one(x);
+  if (from.isInteger(1)) // a byte that is 0 or 1
+    return element.isInteger(8) ? one(l.cast(x, element, true))
+                                : Results(failure());
+  if (from.getIntOrFloatBitWidth() != element.getIntOrFloatBitWidth() ||
+      element.isInteger(1))
+    return failure();
+  return one(l.e.op<arith::BitcastOp>(to, x));
+}
+
 void addElementwise(Table &t) {
   t["Identity"] = identity;
   t["Dropout"] = [](Lowering &l) -> Results {
@@ -472,6 +488,7 @@ void addElementwise(Table &t) {
   t["Clip"] = clip;
   t["PRelu"] = prelu;
   t["Cast"] = cast;
+  t["BitCast"] = bitCast;
   t["CastLike"] = cast;
 }
 

@@ -28,6 +28,7 @@ static const lower::Table &getTable() {
     lower::addSelectiveScans(table);
     lower::addQuantization(table);
     lower::addResize(table);
+    lower::addGridSample(table);
     lower::addNorms(table);
     lower::addLosses(table);
     lower::addProducts(table);

@@ -210,6 +210,7 @@ void addLinearAttention(Table &table);
 void addSelectiveScans(Table &table);
 void addQuantization(Table &table);
 void addResize(Table &table);
+void addGridSample(Table &table);
 void addRecurrent(Table &table);
 void addContrib(Table &table);
 

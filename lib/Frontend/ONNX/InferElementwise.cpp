@@ -160,6 +160,6 @@ InferFn onnx::findElementwiseRule(NodeOp node) {
       .Cases({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"},
              comparison)
       .Case("Where", where)
-      .Case("Cast", cast)
+      .Cases({"Cast", "BitCast"}, cast)
       .Default(nullptr);
 }

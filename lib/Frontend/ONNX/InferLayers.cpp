@@ -290,6 +290,19 @@ static LogicalResult einsum(Inference &in) {
   return success();
 }
 
+static LogicalResult gridSample(Inference &in) {
+  auto x = in.type(0), grid = in.type(1);
+  if (!x || !grid)
+    return success();
+  if (x.getRank() < 3 || grid.getRank() != x.getRank() ||
+      grid.getShape().back() != x.getRank() - 2)
+    return in.mismatch("the grid does not name a place in each dimension");
+  Shape shape(grid.getShape().drop_back());
+  shape.insert(shape.begin() + 1, x.getDimSize(1));
+  in.set(0, shape, x.getElementType());
+  return success();
+}
+
 static LogicalResult quantize(Inference &in) {
   auto x = in.type(0);
   if (!x)
@@ -391,6 +404,7 @@ InferFn onnx::findLayerRule(NodeOp node) {
       .Cases({"LayerNormalization", "RMSNormalization"}, normalization)
       .Case("BatchNormalization", batchNormalization)
       .Case("Einsum", einsum)
+      .Case("GridSample", gridSample)
       .Case("QuantizeLinear", quantize)
       .Case("DequantizeLinear", dequantize)
       .Case("DynamicQuantizeLinear", dynamicQuantize)
