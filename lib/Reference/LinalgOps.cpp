@@ -95,7 +95,7 @@ static bool evaluateProductSum(linalg::LinalgOp op, ArrayRef<int64_t> ranges,
       row = loop;
   if (row >= 0 && accesses[x].strides[row] == 0)
     std::swap(x, w);
-  if (row < 0 || accesses[x].strides[row] != 1 || accesses[w].strides[row] != 0)
+  if (row < 0 || accesses[x].strides[row] < 1 || accesses[w].strides[row] != 0)
     return false;
   SmallVector<unsigned> kept, summed;
   for (unsigned loop = 0; loop < ranges.size(); ++loop)
@@ -122,6 +122,7 @@ static bool evaluateProductSum(linalg::LinalgOp op, ArrayRef<int64_t> ranges,
   };
   ProductSum sum;
   sum.row = ranges[row];
+  sum.stride = accesses[x].strides[row];
   for (const Point &p : points(summed, {0, 0, 0}))
     sum.steps.push_back({p.x, p.w});
   Point start{accesses[x].constant, accesses[w].constant, out.constant};

@@ -29,7 +29,19 @@ void addFour(T *__restrict out, const T *const *x, const T *w, int64_t n) {
 }
 
 template <typename T>
+void addStrided(T *__restrict out, const T *__restrict x, T w, int64_t n,
+                int64_t stride) {
+  for (int64_t i = 0; i < n; ++i)
+    out[i] += x[i * stride] * w;
+}
+
+template <typename T>
 void run(T *out, const T *x, const T *w, const ProductSum &sum) {
+  if (sum.stride != 1) {
+    for (const ProductSum::Step &step : sum.steps)
+      addStrided(out, x + step.x, w[step.w], sum.row, sum.stride);
+    return;
+  }
   const T *rows[kAtOnce];
   T factors[kAtOnce];
   std::size_t i = 0;

@@ -13,7 +13,7 @@
 
 namespace effc::reference {
 
-/// `out[i] += x[s.x + i] * w[s.w]` for all steps s in their order and the
+/// `out[i] += x[s.x + i stride] * w[s.w]` for all steps s in their order and the
 /// elements i of a row: one row of what a linalg op sums up, each element in
 /// the order of the op's loops.
 struct ProductSum {
@@ -21,7 +21,7 @@ struct ProductSum {
     int64_t x, w;
   };
   std::vector<Step> steps;
-  int64_t row = 0;
+  int64_t row = 0, stride = 1;
 };
 
 void addProducts(float *out, const float *x, const float *w,

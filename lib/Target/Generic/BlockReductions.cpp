@@ -39,7 +39,9 @@ namespace {
 constexpr int64_t kLanes = 16;
 /// Narrower results are left to the other form.
 constexpr int64_t kFewestLanes = 4;
-/// Rows of a block. Eight of them hide the latency of a product and sum.
+/// Rows of a block. Eight of them hide the latency of a product and sum; where
+/// what is left of a row takes a second form of the code, half of them keep it
+/// small.
 constexpr int64_t kMostRows = 8;
 /// Between elements of a vector in memory; each is read with its neighbours.
 constexpr int64_t kMostStride = 4;
@@ -199,8 +201,10 @@ FailureOr<BlockedReduction> BlockedReduction::of(linalg::GenericOp op) {
       rowShares = shares;
     }
   }
+  int64_t size = block.ranges[block.column];
+  bool twice = size > kLanes && size % kLanes != 0;
   if (block.row)
-    for (int64_t rows = 2; rows <= kMostRows; ++rows)
+    for (int64_t rows = 2; rows <= (twice ? kMostRows / 2 : kMostRows); ++rows)
       if (block.ranges[*block.row] % rows == 0)
         block.rows = rows;
   int64_t rowBytes = 0;
