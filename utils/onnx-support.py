@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Which ONNX operators effc compiles, as the ONNX backend tests show it.
 
-  onnx-support.py collect RUN.json...   from the reports of effc-conformance: benchmarks/results/conformance.jsonl, then the page
+  onnx-support.py collect [--note TEXT] RUN.json...   from the reports of effc-conformance: benchmarks/results/conformance.jsonl,
+                                        then the page; of cases in two reports of one level and way the later counts
   onnx-support.py                       writes docs/onnx-support.md from benchmarks/results/conformance.jsonl
   onnx-support.py --check               says whether the page is up to date
 
@@ -100,12 +101,14 @@ def operators(runs, versions):
         yield record
 
 
-def collect(files):
+def collect(files, note):
     runs = {}
     versions = {}
     for name in files:
         cases = json.loads(pathlib.Path(name).read_text())
-        runs[cases[0]["level"], cases[0]["way"]] = cases
+        key = cases[0]["level"], cases[0]["way"]
+        known = {(case["category"], case["name"]): case for case in runs.get(key, [])}
+        runs[key] = list((known | {(case["category"], case["name"]): case for case in cases}).values())
         versions.update({case["name"]: case["versions"] for case in cases if case.get("versions")})
     today = datetime.date.today().isoformat()
     lines = []
@@ -113,6 +116,8 @@ def collect(files):
         lines.append({"kind": "run", "date": today, "cpu": processor(), "suite": "onnx 1.22.0",
                       "command": f"effc-conformance DIR --level {level} --way {way}", "level": level, "way": way,
                       **summarise(cases)})
+    if note:
+        lines.append({"kind": "note", "text": note})
     lines += [{"kind": "peer", **peer} for peer in PEERS]
     compiled = {way: cases for (level, way), cases in runs.items() if level == "compiled"}
     lines += operators(compiled, versions)
@@ -159,6 +164,7 @@ def page(records):
         table(lines, ["category", *[r["way"] for r in compiled]],
               [[name, *[right(r["categories"][name]) for r in compiled]] for name in compiled[0]["categories"]])
         lines += [f"Measured on {compiled[0]['date']}, {compiled[0]['cpu']}, with `{compiled[0]['command']}`.", ""]
+    lines += [line for r in records if r["kind"] == "note" for line in (r["text"], "")]
     lines += ["Others, for comparison.", ""]
     table(lines, ["who", "figure", "source"],
           [[r["who"], r["figure"], r["source"]] for r in records if r["kind"] == "peer"])
@@ -183,7 +189,9 @@ def page(records):
 def main():
     words = sys.argv[1:]
     if words and words[0] == "collect" and len(words) > 1:
-        collect(words[1:])
+        words = words[1:]
+        note = words[1] if words[0] == "--note" else ""
+        collect(words[2 if note else 0:], note)
     elif words not in ([], ["--check"]):
         print(__doc__, file=sys.stderr)
         return 2

@@ -17,6 +17,10 @@ class Pages(unittest.TestCase):
         check = subprocess.run([sys.executable, ROOT / "utils/onnx-support.py", "--check"], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
 
+    def test_the_table_of_exporter_files_is_current(self):
+        check = subprocess.run([sys.executable, ROOT / "utils/exporter-table.py", "--check"], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
