@@ -13,9 +13,9 @@
 
 namespace effc::reference {
 
-/// `out[i] += x[s.x + i stride] * w[s.w]` for all steps s in their order and the
-/// elements i of a row: one row of what a linalg op sums up, each element in
-/// the order of the op's loops.
+/// `out[i] += x[s.x + i stride] * w[s.w]` for all steps s in their order and
+/// the elements i of a row: one row of what a linalg op sums up, each element
+/// in the order of the op's loops.
 struct ProductSum {
   struct Step {
     int64_t x, w;

@@ -31,12 +31,26 @@ TEST(InterpreterTest, UnknownOpsAreNamed) {
   Model model(R"(
     func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {
       %y = arith.bitcast %x : tensor<2xf32> to tensor<2xi32>
-      %z = arith.bitcast %y : tensor<2xi32> to tensor<2xf32>
-      return %z : tensor<2xf32>
+      %z = math.ctpop %y : tensor<2xi32>
+      %w = arith.bitcast %z : tensor<2xi32> to tensor<2xf32>
+      return %w : tensor<2xf32>
     })");
   std::string message = model.fail({tensor<double>({2}, {1, 2})});
   EXPECT_TRUE(contains(message, "EFF0620")) << message;
-  EXPECT_TRUE(contains(message, "arith.bitcast")) << message;
+  EXPECT_TRUE(contains(message, "math.ctpop")) << message;
+}
+
+TEST(InterpreterTest, BitsOfFloatsAreIntegers) {
+  Model model(R"(
+    func.func @main(%x: tensor<3xf32>) -> (tensor<3xi32>, tensor<3xf32>) {
+      %y = arith.bitcast %x : tensor<3xf32> to tensor<3xi32>
+      %z = arith.bitcast %y : tensor<3xi32> to tensor<3xf32>
+      return %y, %z : tensor<3xi32>, tensor<3xf32>
+    })");
+  auto results = model.run<double>({tensor<double>({3}, {1, -2, 0})});
+  EXPECT_EQ(results[0].integers,
+            (std::vector<int64_t>{0x3f800000, -0x40000000, 0}));
+  EXPECT_EQ(results[1].floats, (std::vector<double>{1, -2, 0}));
 }
 
 TEST(InterpreterTest, FunctionsWithoutBodyOrWithBranchesAreErrors) {

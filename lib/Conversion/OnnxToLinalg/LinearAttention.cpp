@@ -130,8 +130,7 @@ static Results causalConv(Lowering &l) {
   if (Lowering::shape(w)[0] != channels || taps == 0)
     return failure();
   bool ours = l.node.getDomain() == "ai.effc";
-  StringRef activation =
-      l.node.getString("activation", ours ? "silu" : "none");
+  StringRef activation = l.node.getString("activation", ours ? "silu" : "none");
   bool silu = activation == "silu" || activation == "swish";
   if (!silu && activation != "none" && !activation.empty())
     return failure();

@@ -26,7 +26,8 @@ using mlir::ValueRange;
 
 enum class Compare { EQ, NE, LT, LE, GT, GE };
 
-/// Builds scalar code. Everything but extract works on tensors too, element by element.
+/// Builds scalar code. Everything but extract works on tensors too, element by
+/// element.
 class Expr {
 public:
   Expr(mlir::OpBuilder &builder, mlir::Location loc) : b(builder), loc(loc) {}
@@ -67,8 +68,10 @@ public:
   Value scale(Value x, double factor) const;
   Value plus(Value x, double number) const;
 
-  /// To another element type, as ONNX's Cast does it: floats to integers toward zero, values beyond the range give the
-  /// range's end (below a byte, their low bits), NaN gives 0; to bool is `x != 0`; between integers modulo their width.
+  /// To another element type, as ONNX's Cast does it: floats to integers toward
+  /// zero, values beyond the range give the range's end (below a byte, their
+  /// low bits), NaN gives 0; to bool is `x != 0`; between integers modulo their
+  /// width.
   Value cast(Value x, Type element, bool fromUnsigned = false,
              bool toUnsigned = false) const;
   /// To the index type.
@@ -101,7 +104,9 @@ public:
 
   unsigned numInputs() const { return operands.size(); }
   /// Operand `i`, null when absent.
-  Value in(unsigned i) const { return i < operands.size() ? operands[i] : Value(); }
+  Value in(unsigned i) const {
+    return i < operands.size() ? operands[i] : Value();
+  }
   bool isUnsigned(unsigned i) const;
   /// Whether result `i` has an unsigned type.
   bool isResultUnsigned(unsigned i) const;
@@ -114,7 +119,8 @@ public:
   std::optional<onnx::HostTensor> constant(unsigned i) const;
   /// The same for integers in a list.
   std::optional<llvm::SmallVector<int64_t>> ints(unsigned i) const;
-  /// An integer list that is an attribute in old versions and operand `i` in new ones; nullopt when absent or unknown.
+  /// An integer list that is an attribute in old versions and operand `i` in
+  /// new ones; nullopt when absent or unknown.
   std::optional<llvm::SmallVector<int64_t>> intsFrom(llvm::StringRef attribute,
                                                      unsigned i);
   /// Whether operand `i` is there but not a constant.
@@ -127,56 +133,82 @@ public:
   Value empty(ArrayRef<int64_t> shape, Type element) const;
   Value filled(ArrayRef<int64_t> shape, Type element, double value) const;
   /// A constant tensor of floats or integers.
-  Value tensor(ArrayRef<int64_t> shape, Type element, ArrayRef<double> values) const;
+  Value tensor(ArrayRef<int64_t> shape, Type element,
+               ArrayRef<double> values) const;
   /// The constant of an onnx value after lowering; null when it cannot be one.
   Value tensor(const onnx::HostTensor &value) const;
   Value reshape(Value x, ArrayRef<int64_t> shape) const;
   Value transpose(Value x, ArrayRef<int64_t> perm) const;
-  /// numpy's broadcasting to a shape of no lower rank; null when `x` does not fit.
+  /// numpy's broadcasting to a shape of no lower rank; null when `x` does not
+  /// fit.
   Value broadcast(Value x, ArrayRef<int64_t> shape) const;
   Value slice(Value x, ArrayRef<int64_t> offsets, ArrayRef<int64_t> sizes,
               ArrayRef<int64_t> strides = {}) const;
   /// The part `[offset, offset + size)` of one axis.
   Value sliceAxis(Value x, int64_t axis, int64_t offset, int64_t size) const;
-  Value insert(Value x, Value into, ArrayRef<int64_t> offsets, ArrayRef<int64_t> strides = {}) const;
+  Value insert(Value x, Value into, ArrayRef<int64_t> offsets,
+               ArrayRef<int64_t> strides = {}) const;
   Value concat(ArrayRef<Value> parts, int64_t axis) const;
-  Value pad(Value x, ArrayRef<int64_t> low, ArrayRef<int64_t> high, Value scalar) const;
-  Value pad(Value x, ArrayRef<int64_t> low, ArrayRef<int64_t> high, double value) const;
-  Value cast(Value x, Type element, bool fromUnsigned = false, bool toUnsigned = false) const;
+  Value pad(Value x, ArrayRef<int64_t> low, ArrayRef<int64_t> high,
+            Value scalar) const;
+  Value pad(Value x, ArrayRef<int64_t> low, ArrayRef<int64_t> high,
+            double value) const;
+  Value cast(Value x, Type element, bool fromUnsigned = false,
+             bool toUnsigned = false) const;
   /// Small floats as f32, others as they are.
   Value widened(Value x) const;
 
-  /// `result[i..] = fn(operands[i..])` with numpy's broadcasting; `fn` sees tensors when all shapes agree, else scalars.
-  /// Null when the shapes do not fit.
-  Value map(ArrayRef<int64_t> shape, Type element, ArrayRef<Value> operands, ScalarFn fn) const;
+  /// `result[i..] = fn(operands[i..])` with numpy's broadcasting; `fn` sees
+  /// tensors when all shapes agree, else scalars. Null when the shapes do not
+  /// fit.
+  Value map(ArrayRef<int64_t> shape, Type element, ArrayRef<Value> operands,
+            ScalarFn fn) const;
   /// The same with the shape that broadcasting gives.
   Value map(Type element, ArrayRef<Value> operands, ScalarFn fn) const;
   Value map(Value x, ScalarFn fn) const { return map(elementOf(x), {x}, fn); }
-  Value map(Value x, Value y, ScalarFn fn) const { return map(elementOf(x), {x, y}, fn); }
+  Value map(Value x, Value y, ScalarFn fn) const {
+    return map(elementOf(x), {x, y}, fn);
+  }
   /// `result[i..] = fn(i..)`.
   Value generate(ArrayRef<int64_t> shape, Type element, ScalarFn fn) const;
   /// `acc = fn(x[..], acc)` over `axes`, which disappear or stay as 1.
-  Value reduce(Value x, ArrayRef<int64_t> axes, double initial, bool keep, ScalarFn fn) const;
+  Value reduce(Value x, ArrayRef<int64_t> axes, double initial, bool keep,
+               ScalarFn fn) const;
   Value sum(Value x, ArrayRef<int64_t> axes, bool keep) const;
-  /// `result[i..] = fold over r.. of fn(i.., r.., accs..)` from `initial`; r runs through `extents`. All results have
-  /// one shape.
+  /// `result[i..] = fold over r.. of fn(i.., r.., accs..)` from `initial`; r
+  /// runs through `extents`. All results have one shape.
   llvm::SmallVector<Value>
-  fold(ArrayRef<int64_t> shape, ArrayRef<int64_t> extents, ArrayRef<Value> initial,
-       llvm::function_ref<llvm::SmallVector<Value>(const Expr &, ValueRange indices, ValueRange accs)> fn) const;
-  /// `result[out..] = sum of products of factors`; the first `shape.size()` loops are the result's. Small floats are
-  /// summed in f32. The result has `element`.
-  Value contract(ArrayRef<int64_t> shape, ArrayRef<int64_t> reduced, ArrayRef<Factor> factors, Type element) const;
+  fold(ArrayRef<int64_t> shape, ArrayRef<int64_t> extents,
+       ArrayRef<Value> initial,
+       llvm::function_ref<llvm::SmallVector<Value>(
+           const Expr &, ValueRange indices, ValueRange accs)>
+           fn) const;
+  /// `result[out..] = sum of products of factors`; the first `shape.size()`
+  /// loops are the result's. Small floats are summed in f32. The result has
+  /// `element`.
+  Value contract(ArrayRef<int64_t> shape, ArrayRef<int64_t> reduced,
+                 ArrayRef<Factor> factors, Type element) const;
 
-  // Of an operand that is absent, or a value that could not be made: no shape, no type. What is made of null is null.
+  // Of an operand that is absent, or a value that could not be made: no shape,
+  // no type. What is made of null is null.
   static RankedTensorType typeOf(Value x) {
-    return x ? llvm::dyn_cast<RankedTensorType>(x.getType()) : RankedTensorType();
+    return x ? llvm::dyn_cast<RankedTensorType>(x.getType())
+             : RankedTensorType();
   }
-  static ArrayRef<int64_t> shape(Value x) { return typeOf(x) ? typeOf(x).getShape() : ArrayRef<int64_t>(); }
+  static ArrayRef<int64_t> shape(Value x) {
+    return typeOf(x) ? typeOf(x).getShape() : ArrayRef<int64_t>();
+  }
   static int64_t rank(Value x) { return int64_t(shape(x).size()); }
-  static Type elementOf(Value x) { return typeOf(x) ? typeOf(x).getElementType() : Type(); }
-  static bool isFloat(Value x) { return llvm::isa_and_nonnull<mlir::FloatType>(elementOf(x)); }
+  static Type elementOf(Value x) {
+    return typeOf(x) ? typeOf(x).getElementType() : Type();
+  }
+  static bool isFloat(Value x) {
+    return llvm::isa_and_nonnull<mlir::FloatType>(elementOf(x));
+  }
   mlir::AffineExpr dim(unsigned i) const { return b.getAffineDimExpr(i); }
-  mlir::AffineExpr number(int64_t value) const { return b.getAffineConstantExpr(value); }
+  mlir::AffineExpr number(int64_t value) const {
+    return b.getAffineConstantExpr(value);
+  }
 
   mlir::OpBuilder &b;
   mlir::Location loc;
@@ -221,23 +253,29 @@ inline Results one(Value value) {
   return llvm::SmallVector<Value>{value};
 }
 
-/// The shape that numpy's broadcasting gives; nullopt when the shapes do not fit.
-std::optional<llvm::SmallVector<int64_t>> broadcastShapes(ArrayRef<ArrayRef<int64_t>> shapes);
+/// The shape that numpy's broadcasting gives; nullopt when the shapes do not
+/// fit.
+std::optional<llvm::SmallVector<int64_t>>
+broadcastShapes(ArrayRef<ArrayRef<int64_t>> shapes);
 
-/// `axis` of a tensor of this rank, counted from the front; nullopt when there is none.
+/// `axis` of a tensor of this rank, counted from the front; nullopt when there
+/// is none.
 std::optional<int64_t> normalAxis(int64_t axis, int64_t rank);
-std::optional<llvm::SmallVector<int64_t>> normalAxes(ArrayRef<int64_t> axes, int64_t rank);
+std::optional<llvm::SmallVector<int64_t>> normalAxes(ArrayRef<int64_t> axes,
+                                                     int64_t rank);
 
 int64_t product(ArrayRef<int64_t> numbers);
 
 /// Rounds toward minus infinity.
 int64_t floorDiv(int64_t a, int64_t b);
 
-/// `pads` of a window operator and the size it gives: attributes auto_pad, pads, strides, dilations, ceil_mode.
+/// `pads` of a window operator and the size it gives: attributes auto_pad,
+/// pads, strides, dilations, ceil_mode.
 struct Windows {
   llvm::SmallVector<int64_t> kernel, strides, dilations, low, high, out;
   /// Fails when the attributes do not fit the sizes.
-  static std::optional<Windows> of(Lowering &l, ArrayRef<int64_t> sizes, ArrayRef<int64_t> kernel);
+  static std::optional<Windows> of(Lowering &l, ArrayRef<int64_t> sizes,
+                                   ArrayRef<int64_t> kernel);
 };
 
 } // namespace effc::lower
