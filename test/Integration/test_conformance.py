@@ -101,6 +101,17 @@ def write_reductions(folder, rng):
     a, b = rng.integers(-100, 100, (13, 9)).astype(np.int32), rng.integers(-100, 100, (9, 18)).astype(np.int32)
     node_case(folder / "test_matmul_blocks_i32", "MatMul", [a, b], [a @ b])
     x = rng.standard_normal((6, 5, 19)).astype(np.float32)
+    # Places that are the elements themselves, and half a step outside.
+    x = rng.standard_normal((1, 2, 3, 5)).astype(np.float32)
+    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 5), np.linspace(-1, 1, 3)), -1)[None].astype(np.float32)
+    for mode in ("linear", "nearest", "cubic"):
+        node_case(folder / f"test_grid_{mode}", "GridSample", [x, grid], [x], opset=20, mode=mode, align_corners=1)
+    # One column to the left, half a row up.
+    left = np.pad(x, ((0, 0), (0, 0), (1, 0), (1, 0)))[..., :-1]
+    node_case(folder / "test_grid_outside", "GridSample", [x, grid - np.float32(0.5)],
+              [(left[:, :, 1:] + left[:, :, :-1]) / 2], opset=20, align_corners=1)
+    bits = np.array([1, -2, 0.1], np.float32)
+    node_case(folder / "test_bits", "BitCast", [bits], [bits.view(np.int32)], opset=26, to=TensorProto.INT32)
     node_case(folder / "test_max_of_rows", "ReduceMax", [x, np.array([1], np.int64)], [x.max(1)], keepdims=0)
 
 
