@@ -5,8 +5,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// LLD as a library initialises every back end that LLVM was built with, for link-time optimisation, and knows Polly as
-/// an extension. effc links objects for x86 alone: a static build gives the others empty initialisers.
+/// LLD as a library initialises every back end that LLVM was built with, for
+/// link-time optimisation, and knows Polly as an extension. effc links objects
+/// for x86 alone: a static build gives the others empty initialisers.
 ///
 //===----------------------------------------------------------------------===//
 

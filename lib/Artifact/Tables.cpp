@@ -155,16 +155,15 @@ Constant *TableBuilder::steps(plan::ProgramOp program, size_t target) {
         refs.push_back(operand(ref));
       list = table("operands", refs);
     }
-    mlir::Operation *described =
-        layout.kernelsByName.lookup(step.getKernel());
+    mlir::Operation *described = layout.kernelsByName.lookup(step.getKernel());
     bool serial = llvm::isa<plan::GenericOp>(described);
     auto flags =
         static_cast<uint32_t>((serial ? EFF_STEP_SERIAL : 0) |
                               (isInteger(described) ? EFF_STEP_INTEGER : 0));
-    rows.push_back(structOf(
-        {kernel(step.getKernel(), target), list, i32(step.getOperands().size()),
-         i32(flags), text(step.getKernel()),
-         i64(step.getFlops()), i64(step.getBytes())}));
+    rows.push_back(structOf({kernel(step.getKernel(), target), list,
+                             i32(step.getOperands().size()), i32(flags),
+                             text(step.getKernel()), i64(step.getFlops()),
+                             i64(step.getBytes())}));
   }
   return table((program.getSymName() + ".steps").str(), rows);
 }

@@ -125,9 +125,8 @@ LayerTargets::create(ModuleOp model, ImageRuns &runs,
       auto merge = scan->hasOneUse()
                        ? llvm::dyn_cast<eff::CrossMergeOp>(*scan->user_begin())
                        : eff::CrossMergeOp();
-      auto skip = scan.getSkip()
-                      ? scan.getSkip().getDefiningOp<eff::UseOp>()
-                      : eff::UseOp();
+      auto skip = scan.getSkip() ? scan.getSkip().getDefiningOp<eff::UseOp>()
+                                 : eff::UseOp();
       if (!merge || !skip)
         return refuse(layer.name, "its scan is none of an image's pixels",
                       "collapse-channels without filter");
@@ -182,8 +181,7 @@ static std::vector<float> centre(std::vector<float> &values, int64_t channels) {
       values[at + c] -= float(mean);
       squares += double(values[at + c]) * values[at + c];
     }
-    weights.push_back(
-        float(1 / std::max(squares / double(channels), 1e-12)));
+    weights.push_back(float(1 / std::max(squares / double(channels), 1e-12)));
   }
   return weights;
 }
@@ -201,8 +199,8 @@ llvm::Error LayerTargets::fitFilter(const Layer &layer, ModuleOp changed,
           pixels = layer.height * layer.width;
   if (llvm::Error error = giveOutOnly(entryOf(*module), x))
     return error;
-  auto fit = compress::FilterFit::create(channels, layer.height, layer.width,
-                                         kernel);
+  auto fit =
+      compress::FilterFit::create(channels, layer.height, layer.width, kernel);
   if (!fit)
     return toError(fit.error(), layer.name);
   size_t image = 0;
@@ -263,8 +261,8 @@ llvm::Error LayerTargets::fitLinear(const Layer &layer, ModuleOp changed,
         wanted[i] -= outputs[1][i];
     int64_t rows = int64_t(wanted.size()) / n;
     if (added)
-      added = (*fit).add({outputs[0].data(), rows, k},
-                         {wanted.data(), rows, n});
+      added =
+          (*fit).add({outputs[0].data(), rows, k}, {wanted.data(), rows, n});
   });
   if (error)
     return error;

@@ -18,9 +18,9 @@ namespace effc {
 class LayerTargets {
 public:
   /// Runs a copy of a module with one entry point.
-  static llvm::Expected<LayerTargets> create(mlir::ModuleOp model,
-                                             ImageRuns &runs,
-                                             const ChooseLayersOptions &options);
+  static llvm::Expected<LayerTargets>
+  create(mlir::ModuleOp model, ImageRuns &runs,
+         const ChooseLayersOptions &options);
 
   /// Fits what makes up for a module's layers that have no scans any more, and
   /// applies it. `changed` is a clone of the model whose scans were collapsed.

@@ -23,8 +23,8 @@ Result<FilterFit> FilterFit::create(int64_t channels, int64_t height,
     return badShape("filters of " + std::to_string(kernel) + " x " +
                         std::to_string(kernel) + " for " +
                         std::to_string(channels) + " channels of " +
-                        std::to_string(height) + " x " +
-                        std::to_string(width) + " pixels cannot be fitted",
+                        std::to_string(height) + " x " + std::to_string(width) +
+                        " pixels cannot be fitted",
                     "the kernel is odd and at most 15");
   FilterFit fit;
   fit.channels = channels;
@@ -48,9 +48,8 @@ static void addProducts(const float *a, const float *b, int64_t count,
 
 void FilterFit::addBlock(MatrixView<const float> x, MatrixView<const float> y,
                          Span<const float> weights, int64_t block) {
-  int64_t pixels = height * width, reach = kernel / 2,
-          first = block * kLanes, count = std::min(kLanes, channels - first),
-          size = unknowns();
+  int64_t pixels = height * width, reach = kernel / 2, first = block * kLanes,
+          count = std::min(kLanes, channels - first), size = unknowns();
   // What each unknown is multiplied by, and the output, times the root of the
   // weight.
   std::vector<float> rows((size + 1) * pixels * kLanes);
@@ -108,8 +107,8 @@ Result<FittedFilter> FilterFit::solve(double damping) const {
   result.bias.resize(channels);
   double squares = 0, energy = 0;
   for (int64_t channel = 0; channel < channels; ++channel) {
-    const double *total = totals.data() +
-                          channel / kLanes * sums() * kLanes + channel % kLanes;
+    const double *total =
+        totals.data() + channel / kLanes * sums() * kLanes + channel % kLanes;
     Eigen::MatrixXd h(size, size);
     Eigen::VectorXd g(size);
     double outputs = 0;

@@ -44,9 +44,8 @@ Status LinearFit::add(MatrixView<const float> x, MatrixView<const float> y,
     rows.insert(rows.end(), x.row(i), x.row(i) + inputs);
     rows.insert(rows.end(), y.row(i), y.row(i) + outputs);
   }
-  return moments.add(MatrixView<const float>(rows.data(), x.rows,
-                                             inputs + outputs),
-                     parallel);
+  return moments.add(
+      MatrixView<const float>(rows.data(), x.rows, inputs + outputs), parallel);
 }
 
 Result<FittedLinear> LinearFit::solve(MatrixView<const float> w,
@@ -69,13 +68,11 @@ Result<FittedLinear> LinearFit::solve(MatrixView<const float> w,
   for (int64_t i = 0; i < outputs; ++i)
     for (int64_t j = 0; j < inputs; ++j)
       weight(i, j) = w.row(i)[j];
-  double energy = all.bottomRightCorner(outputs, outputs)
-                      .diagonal()
-                      .cast<double>()
-                      .sum();
+  double energy =
+      all.bottomRightCorner(outputs, outputs).diagonal().cast<double>().sum();
   auto errorOf = [&](const Matrix &m) {
-    double squares = (m * xx).cwiseProduct(m).sum() -
-                     2 * m.cwiseProduct(yx).sum() + energy;
+    double squares =
+        (m * xx).cwiseProduct(m).sum() - 2 * m.cwiseProduct(yx).sum() + energy;
     return energy > 0 ? std::max(squares, 0.0) / energy : 0.0;
   };
   // Inputs that are always zero leave their columns as they are.

@@ -79,7 +79,8 @@ void Int8State::store(int64_t row, Span<const float> values, uint64_t step) {
     scales[row] = max / 127;
   }
   int units = 1 << format.residualBits;
-  float low = float(-128 * units), high = float(127 * units + ((units - 1) >> 1));
+  float low = float(-128 * units),
+        high = float(127 * units + ((units - 1) >> 1));
   std::array<uint32_t, 4> random = {};
   for (int64_t j = 0; j < n; ++j) {
     float scale = getScale(row, j);

@@ -197,9 +197,10 @@ LayerChooser::getSettings(const RecipeStep &step) {
   llvm::StringRef budget = step.get("budget").value_or("0"),
                   samples = step.get("samples").value_or("0"),
                   filter = step.get("filter").value_or("0");
-  bool isFilter = !filter.getAsInteger(10, search.filter) &&
-                  (search.filter == 0 ||
-                   (search.filter > 0 && search.filter % 2 && search.filter <= 7));
+  bool isFilter =
+      !filter.getAsInteger(10, search.filter) &&
+      (search.filter == 0 ||
+       (search.filter > 0 && search.filter % 2 && search.filter <= 7));
   if (budget.getAsDouble(search.budget) || !(search.budget >= 0) ||
       samples.getAsInteger(10, search.sampleCount) || search.sampleCount < 0 ||
       !isFilter)

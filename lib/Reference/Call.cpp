@@ -68,8 +68,7 @@ static void decode(const eff::QuantizedValues &values, Weight<T> &weight) {
   int64_t k = weight.shape[1], group = weight.group ? weight.group : k;
   int64_t groups = (k + group - 1) / group;
   for (int64_t i = 0; i < int64_t(weight.quantized.size()); ++i)
-    weight.values.push_back(
-        T(values.get(i, i / k * groups + i % k / group)));
+    weight.values.push_back(T(values.get(i, i / k * groups + i % k / group)));
 }
 
 template <typename T>
@@ -233,15 +232,15 @@ template <typename T> llvm::Error Call<T>::evaluateOp(Operation &op) {
         return llvm::Error::success();
       })
       .Case([&](scf::WhileOp loop) { return evaluateLoop(loop); })
-      .template Case<eff::AttentionOp, eff::CacheAppendOp,
-                     eff::PositionEmbedOp, eff::RopeOp, eff::Conv2DOp, eff::DequantizeOp, eff::EmbedOp,
-                     eff::HadamardOp, eff::LinearOp, eff::QuantizeOp,
-                     eff::QuantizeStaticOp, eff::SampleOp, eff::SelectRowsOp,
-                     eff::SplitOp, eff::TensorScaleOp, eff::GatedNormOp, eff::LayerNormOp,
-                     eff::RmsNormOp, eff::CausalConv1DOp, eff::SsdScanOp,
-                     eff::SsmScanOp, eff::CollapseChannelsOp,
-                     eff::CollapsedScanOp, eff::ExpandChannelsOp,
-                     eff::CrossMergeOp, eff::CrossScanOp,
+      .template Case<eff::AttentionOp, eff::CacheAppendOp, eff::PositionEmbedOp,
+                     eff::RopeOp, eff::Conv2DOp, eff::DequantizeOp,
+                     eff::EmbedOp, eff::HadamardOp, eff::LinearOp,
+                     eff::QuantizeOp, eff::QuantizeStaticOp, eff::SampleOp,
+                     eff::SelectRowsOp, eff::SplitOp, eff::TensorScaleOp,
+                     eff::GatedNormOp, eff::LayerNormOp, eff::RmsNormOp,
+                     eff::CausalConv1DOp, eff::SsdScanOp, eff::SsmScanOp,
+                     eff::CollapseChannelsOp, eff::CollapsedScanOp,
+                     eff::ExpandChannelsOp, eff::CrossMergeOp, eff::CrossScanOp,
                      eff::DepthwiseConv2DOp, eff::ReadOp, arith::ConstantOp>(
           [&](auto typed) { return evaluate(typed, *this); })
       .Case(

@@ -32,8 +32,8 @@ template <typename T> struct Weight {
   llvm::SmallVector<int64_t, 2> shape;
   std::vector<T> values;
   /// Of an integer format, for int8 activations: the integers, and the scale of
-  /// each row and group of `group` columns (0: a whole row), and the zero points,
-  /// if there are any.
+  /// each row and group of `group` columns (0: a whole row), and the zero
+  /// points, if there are any.
   std::vector<int8_t> quantized;
   std::vector<float> scales, zeros;
   int64_t group = 0;

@@ -181,9 +181,8 @@ Result<CodeImage> CodeImage::map(const FileRange &file, const ElfImage &elf) {
     if (!owner || segment.memoryBytes > mostBytes)
       return damaged(file, "the part to protect is not inside a segment");
     uint64_t begin = pageDown(segment.address);
-    uint64_t end =
-        std::min(pageDown(segment.address + segment.memoryBytes),
-                 pageUp(owner->address + owner->memoryBytes));
+    uint64_t end = std::min(pageDown(segment.address + segment.memoryBytes),
+                            pageUp(owner->address + owner->memoryBytes));
     if (end > begin && mprotect(image.memory_.data() + (begin - lowest),
                                 end - begin, PROT_READ) != 0)
       return noMemory(file, errno);

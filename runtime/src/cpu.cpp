@@ -9,13 +9,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <cstdio>
 #include <sched.h>
 #include <set>
-#include <sys/syscall.h>
 #include <string_view>
+#include <sys/syscall.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -125,8 +125,8 @@ uint64_t closed(uint64_t mask) {
   return mask;
 }
 
-/// The file's text, empty when it cannot be read. (No streams: they would pull the
-/// whole of libstdc++'s locales into every executable model.)
+/// The file's text, empty when it cannot be read. (No streams: they would pull
+/// the whole of libstdc++'s locales into every executable model.)
 std::string readAll(const std::string &path) {
   std::string text;
   if (std::FILE *file = std::fopen(path.c_str(), "rbe")) {

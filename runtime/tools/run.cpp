@@ -172,11 +172,11 @@ int runTensors(Engine &engine, const RunOptions &options) {
   for (const NamedArray &given : arrays) {
     const TensorInfo *info = findInput(*entry, given.name);
     if (!info)
-      return reportError(fail(
-          Code::BadInput, "no input is called '" + given.name + "'",
-          entry->name, "",
-          "--input NAME=FILE.npy with a name that effc "
-          "inspect shows"));
+      return reportError(fail(Code::BadInput,
+                              "no input is called '" + given.name + "'",
+                              entry->name, "",
+                              "--input NAME=FILE.npy with a name that effc "
+                              "inspect shows"));
     auto bytes = convertInput(given.array, *info, given.file);
     if (!bytes)
       return reportError(bytes.error());

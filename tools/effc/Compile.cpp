@@ -45,8 +45,8 @@ struct Flags {
   int maxLength = 0, jobs = 0, group = 128;
   bool asJson = false, quiet = false, strictPaths = false, verbose = false;
   bool relaxSequence = false, addStates = false, statesAsTensors = false,
-       allowLiteralScan = false, requantize = false,
-       raiseCumsum = false, verifyRaise = false, reportRaise = false;
+       allowLiteralScan = false, requantize = false, raiseCumsum = false,
+       verifyRaise = false, reportRaise = false;
 };
 
 std::string defaultOutput(const Flags &flags) {
@@ -77,9 +77,9 @@ void printSummary(const effrt::ModelInfo &info, double seconds,
   for (const effrt::EntryInfo &e : m.entries) {
     std::string predicted = "-";
     if (roofs) {
-      double time = std::max(double(e.bytes) / roofs->bytesPerSecond,
-                             roofs->secondsFor(double(e.flops),
-                                               double(e.integerOps)));
+      double time =
+          std::max(double(e.bytes) / roofs->bytesPerSecond,
+                   roofs->secondsFor(double(e.flops), double(e.integerOps)));
       double items =
           e.kind == EFF_ENTRY_FORWARD ? e.batch : double(e.batch) * e.tokens;
       char text[48];
@@ -115,12 +115,12 @@ llvm::json::Value toJson(const effrt::ModelInfo &info,
                          const CompileResult &result, double seconds) {
   llvm::json::Array entries, decisions, times;
   for (const effrt::EntryInfo &e : info.manifest.entries)
-    entries.push_back(llvm::json::Object{{"name", e.name},
-                                         {"arena_bytes", int64_t(e.arenaBytes)},
-                                         {"bytes", int64_t(e.bytes)},
-                                         {"flops", int64_t(e.flops)},
-                                         {"integer_ops",
-                                          int64_t(e.integerOps)}});
+    entries.push_back(
+        llvm::json::Object{{"name", e.name},
+                           {"arena_bytes", int64_t(e.arenaBytes)},
+                           {"bytes", int64_t(e.bytes)},
+                           {"flops", int64_t(e.flops)},
+                           {"integer_ops", int64_t(e.integerOps)}});
   for (const Decision &d : result.decisions) {
     llvm::json::Object values;
     for (const auto &[key, value] : d.values)

@@ -135,8 +135,7 @@ int effc::driver::doctorVerb(const Invocation &call) {
   std::printf("roofline    reads %.1f GB/s, %.0f GFLOP/s in f32, %.0f GOP/s in "
               "int8 (%s)\n",
               roofs->bytesPerSecond / 1e9, roofs->flops / 1e9,
-              roofs->integerOps / 1e9,
-              roofs->instructions.c_str());
+              roofs->integerOps / 1e9, roofs->instructions.c_str());
   if (failure.empty())
     std::printf("compiler    works: one kernel in %.0f ms\n", seconds * 1e3);
   else

@@ -71,13 +71,13 @@ std::string Layer::text() const {
     })";
   text = replaced(text, "NORM", norm);
   text = replaced(text, "TYPE", "BxPxExf32");
-  text = replaced(text, "BxPx", std::to_string(batch) + "x" +
-                                    std::to_string(pixels()) + "x");
-  text = replaced(text, "KExN",
-                  std::to_string(all()) + "x" + std::to_string(n));
+  text = replaced(text, "BxPx",
+                  std::to_string(batch) + "x" + std::to_string(pixels()) + "x");
+  text =
+      replaced(text, "KExN", std::to_string(all()) + "x" + std::to_string(n));
   text = replaced(text, "xKExf32", "x" + std::to_string(all()) + "xf32");
-  text = replaced(text, "xKNxf32", "x" + std::to_string(directions * n) +
-                                       "xf32");
+  text =
+      replaced(text, "xKNxf32", "x" + std::to_string(directions * n) + "xf32");
   text = replaced(text, "xExf32", "x" + std::to_string(channels) + "xf32");
   text = replaced(text, "<KE,", "<" + std::to_string(all()) + ",");
   text = replaced(text, "<KExf32>", "<" + std::to_string(all()) + "xf32>");
@@ -127,7 +127,8 @@ using Options = eff::EffCollapseChannelsPassOptions;
 bool collapse(Model &model, Options options) {
   mlir::PassManager pm(&model.context, mlir::ModuleOp::getOperationName());
   pm.addPass(eff::createEffCollapseChannelsPass(options));
-  return succeeded(pm.run(*model.module)) && succeeded(mlir::verify(*model.module));
+  return succeeded(pm.run(*model.module)) &&
+         succeeded(mlir::verify(*model.module));
 }
 
 Options whole(eff::CollapseMode variant, bool literal) {
@@ -273,8 +274,7 @@ TEST(CollapsedLayer, VMeanbaInvariant6_MergeAndBroadcastCommute) {
       %y = eff.expand_channels %one : tensor<1x12x1xf32> -> tensor<1x12x5xf32>
       return %x, %y : tensor<1x12x5xf32>, tensor<1x12x5xf32>
     })");
-  auto results =
-      model.run<double>({tensor<double>({1, 12, 4}, noise(48, 9))});
+  auto results = model.run<double>({tensor<double>({1, 12, 4}, noise(48, 9))});
   expectNear(results[0].floats, toValues(results[1].floats), 0);
 }
 
@@ -322,7 +322,8 @@ TEST(CollapsedLayer, VMeanbaInvariant7_AnotherAxisDoesNotCancel) {
   layer.directions = 1;
   layer.height = 3;
   layer.width = 4;
-  layer.norm = R"(%t = tensor.collapse_shape %m [[0], [1, 2]] : tensor<TYPE> into tensor<1x72xf32>
+  layer.norm =
+      R"(%t = tensor.collapse_shape %m [[0], [1, 2]] : tensor<TYPE> into tensor<1x72xf32>
       %r = tensor.expand_shape %t [[0, 1], [2]] output_shape [1, 1, 72] : tensor<1x72xf32> into tensor<1x1x72xf32>
       %q = eff.use @wide : !eff.weight<72, f32>
       %n = eff.layer_norm %r, %q {eps = 1.0e-5 : f32} : tensor<1x1x72xf32>, !eff.weight<72, f32>

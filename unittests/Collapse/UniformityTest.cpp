@@ -17,7 +17,8 @@ namespace {
 /// The analysis of a function's first result.
 struct Analysed {
   explicit Analysed(const std::string &text)
-      : model(text), main(model.module->lookupSymbol<mlir::func::FuncOp>("main")),
+      : model(text),
+        main(model.module->lookupSymbol<mlir::func::FuncOp>("main")),
         uniformity(main),
         value(main.getBody().front().getTerminator()->getOperand(0)) {}
   std::vector<int64_t> blocks() const {
@@ -74,7 +75,8 @@ TEST(Uniformity, SlicesAndConcatenationsKeepAlignedBlocks) {
 }
 
 TEST(Uniformity, SumsHaveTheAddendsOfTheirTerms) {
-  Analysed a(R"(func.func @main(%x: tensor<1x2x1xf32>, %v: tensor<1x2x6xf32>) -> tensor<1x2x6xf32> {
+  Analysed a(
+      R"(func.func @main(%x: tensor<1x2x1xf32>, %v: tensor<1x2x6xf32>) -> tensor<1x2x6xf32> {
     %y = eff.expand_channels %x : tensor<1x2x1xf32> -> tensor<1x2x6xf32>
     %s = arith.addf %v, %y : tensor<1x2x6xf32>
     return %s : tensor<1x2x6xf32>
@@ -83,7 +85,8 @@ TEST(Uniformity, SumsHaveTheAddendsOfTheirTerms) {
 }
 
 TEST(Uniformity, ProductsHaveNoAddend) {
-  Analysed a(R"(func.func @main(%x: tensor<1x2x1xf32>, %v: tensor<1x2x6xf32>) -> tensor<1x2x6xf32> {
+  Analysed a(
+      R"(func.func @main(%x: tensor<1x2x1xf32>, %v: tensor<1x2x6xf32>) -> tensor<1x2x6xf32> {
     %y = eff.expand_channels %x : tensor<1x2x1xf32> -> tensor<1x2x6xf32>
     %s = arith.addf %v, %y : tensor<1x2x6xf32>
     %p = arith.mulf %s, %v : tensor<1x2x6xf32>

@@ -50,8 +50,7 @@ FittedLinear fit(const Pairs &pairs, const std::vector<float> &w,
     int64_t count = std::min(batch, pairs.rows - at);
     EXPECT_TRUE(bool((*fit).add(pairs.xs(at, count), pairs.ys(at, count))));
   }
-  auto result =
-      (*fit).solve({w.data(), pairs.outputs, pairs.inputs}, damping);
+  auto result = (*fit).solve({w.data(), pairs.outputs, pairs.inputs}, damping);
   EXPECT_TRUE(bool(result));
   return result ? result.take() : FittedLinear();
 }

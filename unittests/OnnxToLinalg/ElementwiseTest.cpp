@@ -69,10 +69,10 @@ TEST(Elementwise, ClipsAScalarBetweenBoundsOfOneElement) {
       "(tensor<f32>, tensor<1xf32>, tensor<1xf32>) -> tensor<f32> return %y : "
       "tensor<f32> }";
   for (auto [x, y] : {std::pair(5.0, 3.0), {-9.0, -2.0}, {0.5, 0.5}})
-    EXPECT_EQ(runOne(graph, {floats({}, {x}), floats({1}, {-2}),
-                             floats({1}, {3})})
-                  .floats,
-              (std::vector<double>{y}));
+    EXPECT_EQ(
+        runOne(graph, {floats({}, {x}), floats({1}, {-2}), floats({1}, {3})})
+            .floats,
+        (std::vector<double>{y}));
 }
 
 TEST(Elementwise, ShiftsBeyondTheWidthGiveZero) {
@@ -174,8 +174,7 @@ TEST(Elementwise, ActivationsAreTheirDefinitions) {
       expected.push_back(f(value));
     expectNear(y, expected, tolerance);
   };
-  check(
-      "Sigmoid", "", [](double v) { return 1 / (1 + std::exp(-v)); }, exact);
+  check("Sigmoid", "", [](double v) { return 1 / (1 + std::exp(-v)); }, exact);
   check(
       "Softplus", "",
       [](double v) { return v > 30 ? v : std::log1p(std::exp(v)); }, exact);
@@ -205,7 +204,7 @@ TEST(Elementwise, ActivationsAreTheirDefinitions) {
         return std::fmax(0, v) + std::fmin(0, 2 * (std::exp(v / 2) - 1));
       },
       exact);
-    check(
+  check(
       "LeakyRelu", "alpha = 0.1 : f32",
       [](double v) { return v < 0 ? 0.1 * v : v; }, f32Constants);
 }

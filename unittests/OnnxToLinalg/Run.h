@@ -74,7 +74,8 @@ inline Tensor runOne(const std::string &text, llvm::ArrayRef<Tensor> inputs) {
 
 /// Both sides are computed in double and differ in the order of sums.
 constexpr double exact = 1e-12;
-/// The lowering has constants (1 / sqrt(size), 1 / count) of the graph's type, f32.
+/// The lowering has constants (1 / sqrt(size), 1 / count) of the graph's type,
+/// f32.
 constexpr double f32Constants = 1e-6;
 
 inline void expectNear(const Tensor &actual, llvm::ArrayRef<double> expected,

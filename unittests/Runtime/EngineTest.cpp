@@ -152,7 +152,8 @@ TEST(Engine, CapacityAndTokens) {
   std::unique_ptr<Engine> engine = makeEngine(openToy(dir, both()), 1, 2);
   EXPECT_EQ(engine->capacity(), TOY_CAPACITY);
   EXPECT_TRUE(engine->hasRecurrentStates());
-  EXPECT_EQ(engine->sequenceBytes(), uint64_t(TOY_CACHE_BYTES + TOY_RECURRENT_BYTES));
+  EXPECT_EQ(engine->sequenceBytes(),
+            uint64_t(TOY_CACHE_BYTES + TOY_RECURRENT_BYTES));
   EXPECT_ERROR(engine->prefill(0, someTokens(65)), tooLong);
   EXPECT_EQ(engine->length(0), 0); // nothing has happened
   ASSERT_OK(engine->prefill(0, someTokens(64)));

@@ -35,10 +35,14 @@ TEST(ImageTest, DepthwiseConvolution) {
            y(((size.rows() - 1) * ldy + channels) * 4);
     Case c;
     c.family = "depthwise_conv2d";
-    c.constants = {{"batch", size.batch},   {"channels", channels},
-                   {"height", size.height}, {"width", size.width},
-                   {"kh", kh},              {"kw", kw},
-                   {"ldx", ldx},            {"ldy", ldy},
+    c.constants = {{"batch", size.batch},
+                   {"channels", channels},
+                   {"height", size.height},
+                   {"width", size.width},
+                   {"kh", kh},
+                   {"kw", kw},
+                   {"ldx", ldx},
+                   {"ldy", ldy},
                    {"silu", silu}};
     c.operands = {&x, &w, biased ? &bias : nullptr, &y};
     c.outputs = {3};
@@ -103,8 +107,9 @@ std::vector<float> positive(std::vector<float> values) {
 TEST(CollapseKernelTest, MeansOfADiscretisedScan) {
   struct {
     int64_t rows, channels, n, groups, scans, heads;
-  } cases[] = {{5, 64, 16, 4, 1, 0}, {5, 64, 16, 4, 4, 0}, {3, 60, 5, 2, 1, 0},
-               {1, 7, 1, 1, 1, 0},   {4, 96, 20, 2, 2, 6}, {2, 48, 16, 1, 1, 3}};
+  } cases[] = {{5, 64, 16, 4, 1, 0}, {5, 64, 16, 4, 4, 0},
+               {3, 60, 5, 2, 1, 0},  {1, 7, 1, 1, 1, 0},
+               {4, 96, 20, 2, 2, 6}, {2, 48, 16, 1, 1, 3}};
   for (auto [rows, channels, n, groups, scans, heads] : cases) {
     int64_t units = heads ? heads : channels;
     std::vector<float> decay =
@@ -118,11 +123,11 @@ TEST(CollapseKernelTest, MeansOfADiscretisedScan) {
            y1(rows * scans * n * 4), y2(rows * scans * n * 4);
     Case c;
     c.family = "collapse_channels";
-    c.constants = {{"rows", rows},     {"channels", channels},
-                   {"n", n},           {"groups", groups},
-                   {"scans", scans},   {"heads", heads},
-                   {"ldu", channels},  {"lddt", units},
-                   {"ldb", groups * n}, {"ldc", groups * n}};
+    c.constants = {
+        {"rows", rows},     {"channels", channels}, {"n", n},
+        {"groups", groups}, {"scans", scans},       {"heads", heads},
+        {"ldu", channels},  {"lddt", units},        {"ldb", groups * n},
+        {"ldc", groups * n}};
     c.operands = {&x, &dt, &a, &b, &cc, &y0, &y1, &y2};
     c.outputs = {5, 6, 7};
     c.absolute = 1e-6; // means of at most 96 terms of magnitude 1 in f32
@@ -168,9 +173,12 @@ TEST(CollapseKernelTest, ExpandAddsSkipsAndGates) {
                y(rows * channels * 4);
         Case c;
         c.family = "expand_channels";
-        c.constants = {{"rows", rows},           {"channels", channels},
-                       {"scans", scans},         {"ldu", skip ? channels : 0},
-                       {"ldz", gated ? channels + 2 : 0}, {"ldy", channels}};
+        c.constants = {{"rows", rows},
+                       {"channels", channels},
+                       {"scans", scans},
+                       {"ldu", skip ? channels : 0},
+                       {"ldz", gated ? channels + 2 : 0},
+                       {"ldy", channels}};
         c.operands = {&s, skip ? &u : nullptr, skip ? &d : nullptr,
                       gated ? &z : nullptr, &y};
         c.outputs = {4};

@@ -292,7 +292,8 @@ TEST_F(LinearTest, ResultsRightBehindTheCodes) {
   Buffer x = randomFloats(rows * k, 7), q(rows * k), scale(rows * 4);
   quantize(x, k, rows, k, k, q, scale);
   for (const char *family : {"linear_i8a8", "linear_i4a8"}) {
-    Buffer w = pack(typeOf(family, n, k, hasInt4(family) ? 8 : 0), randomFloats(n * k, 8));
+    Buffer w = pack(typeOf(family, n, k, hasInt4(family) ? 8 : 0),
+                    randomFloats(n * k, 8));
     KernelSpec spec;
     spec.family = family;
     for (auto [name, value] : {std::pair<const char *, int64_t>{"rows", rows},

@@ -183,11 +183,10 @@ TEST_F(PackWeightTest, ZeroPointsFollowTheScales) {
   std::vector<int8_t> q(2 * 11, 1);
   std::vector<float> scales = {1, 2, 3, 4}, zeros = {5, 6, 7, 8};
   auto none = [](int64_t, int64_t, llvm::MutableArrayRef<float>) {};
-  for (const char *format :
-       {"#eff.int4<group = 8, zeros = true>",
-        "#eff.int4<group = 8, zeros = true>, nibble16",
-        "#eff.int8<group = 8, zeros = true>",
-        "#eff.int8<group = 8, zeros = true>, quad16"}) {
+  for (const char *format : {"#eff.int4<group = 8, zeros = true>",
+                             "#eff.int4<group = 8, zeros = true>, nibble16",
+                             "#eff.int8<group = 8, zeros = true>",
+                             "#eff.int8<group = 8, zeros = true>, quad16"}) {
     eff::WeightType type = typeOf("2x11, " + std::string(format));
     ASSERT_TRUE(type) << format;
     std::vector<uint8_t> packed =
@@ -195,8 +194,10 @@ TEST_F(PackWeightTest, ZeroPointsFollowTheScales) {
     for (int64_t n : {0, 1})
       for (int64_t k : {0, 7, 8, 10}) {
         size_t index = n * 2 + k / 8;
-        EXPECT_EQ(at<float>(packed, eff::getScaleOffset(type, n, k)), scales[index]);
-        EXPECT_EQ(at<float>(packed, eff::getZeroOffset(type, n, k)), zeros[index]);
+        EXPECT_EQ(at<float>(packed, eff::getScaleOffset(type, n, k)),
+                  scales[index]);
+        EXPECT_EQ(at<float>(packed, eff::getZeroOffset(type, n, k)),
+                  zeros[index]);
         EXPECT_EQ(valueAt(type, packed, n, k), scales[index]);
       }
     if (type.getLayout() == eff::Layout::Quad16)

@@ -13,8 +13,9 @@
 ///   sum of its D. A depthwise filter with a bias takes that place, the one
 ///   whose output comes nearest to the scan's (effc/Compress/FilterFit.h).
 /// - `correct`: the linear behind (out_proj) is fitted again, so that the
-///   layer's output, with the residual stream that it is added to, comes as near
-///   as it can to that of the model with all scans (effc/Compress/LinearFit.h).
+///   layer's output, with the residual stream that it is added to, comes as
+///   near as it can to that of the model with all scans
+///   (effc/Compress/LinearFit.h).
 ///
 /// No training: systems of linear equations, from images without labels. The
 /// linear costs nothing when the model runs, the filter little.
@@ -32,8 +33,7 @@ namespace effc {
 /// makes up for them on `options.samples`. The module, of raised functions, is
 /// not changed. Errors are UserErrors.
 llvm::Expected<std::vector<LayerCorrection>>
-correctCollapsedLayers(mlir::ModuleOp model,
-                       llvm::ArrayRef<std::string> layers,
+correctCollapsedLayers(mlir::ModuleOp model, llvm::ArrayRef<std::string> layers,
                        const ChooseLayersOptions &options);
 
 /// Applies corrections to the model whose layers were collapsed.

@@ -38,8 +38,7 @@ public:
   /// Adds an image: x and y [height * width][channels], weights
   /// [height * width].
   Status add(MatrixView<const float> x, MatrixView<const float> y,
-             Span<const float> weights,
-             const ParallelFor &parallel = serial());
+             Span<const float> weights, const ParallelFor &parallel = serial());
 
   /// An error without images, if something was not finite, or when damping is
   /// not positive.

@@ -26,7 +26,8 @@ class FileRange {
 public:
   FileRange() = default;
   FileRange(llvm::ArrayRef<char> bytes, llvm::StringRef name);
-  FileRange(FileRange &&other) noexcept : entry(std::exchange(other.entry, nullptr)) {}
+  FileRange(FileRange &&other) noexcept
+      : entry(std::exchange(other.entry, nullptr)) {}
   FileRange &operator=(FileRange &&other) noexcept {
     std::swap(entry, other.entry);
     return *this;

@@ -18,19 +18,19 @@ static int64_t getDim(Value value, int64_t dim) {
 LogicalResult ProgramBuilder::convert(eff::DepthwiseConv2DOp op) {
   Matrix x = getMatrix(op.getInput());
   Matrix y = allocateMatrix(op.getResult());
-  addStep(op, "depthwise_conv2d",
-          {{"batch", getDim(op.getInput(), 0)},
-           {"channels", x.columns},
-           {"height", op.getHeight()},
-           {"width", op.getWidth()},
-           {"kh", op.getKernel()[0]},
-           {"kw", op.getKernel()[1]},
-           {"ldx", x.ld},
-           {"ldy", y.ld},
-           {"silu", op.getActivation() == eff::Activation::SiLU}},
-          {x.ref, getResource(op.getWeight()), getResource(op.getBias()),
-           y.ref},
-          getCost(op));
+  addStep(
+      op, "depthwise_conv2d",
+      {{"batch", getDim(op.getInput(), 0)},
+       {"channels", x.columns},
+       {"height", op.getHeight()},
+       {"width", op.getWidth()},
+       {"kh", op.getKernel()[0]},
+       {"kw", op.getKernel()[1]},
+       {"ldx", x.ld},
+       {"ldy", y.ld},
+       {"silu", op.getActivation() == eff::Activation::SiLU}},
+      {x.ref, getResource(op.getWeight()), getResource(op.getBias()), y.ref},
+      getCost(op));
   return success();
 }
 

@@ -69,9 +69,9 @@ LogicalResult ProgramBuilder::convert(eff::EmbedOp op) {
     return reportLayout(op, table);
   Matrix ids = getMatrix(op.getIds());
   Matrix y = allocateMatrix(op.getResult());
-  Pairs constants = {{"rows", y.rows}, {"d", y.columns},
-                     {"vocab", table.getShape()[0]}, {"ldy", y.ld},
-                     {"format", *format}, {"group", table.getGroup()}};
+  Pairs constants = {
+      {"rows", y.rows}, {"d", y.columns},    {"vocab", table.getShape()[0]},
+      {"ldy", y.ld},    {"format", *format}, {"group", table.getGroup()}};
   if (table.hasZeros())
     constants.push_back({"zeros", 1});
   addStep(op, "embed", constants, {ids.ref, getResource(op.getTable()), y.ref},

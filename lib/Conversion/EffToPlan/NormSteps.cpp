@@ -54,10 +54,11 @@ LogicalResult ProgramBuilder::convert(eff::QuantizeStaticOp op) {
 LogicalResult ProgramBuilder::convert(eff::TensorScaleOp op) {
   Matrix x = getMatrix(op.getInput());
   Matrix y = allocateMatrix(op.getResult());
-  addStep(
-      op, "tensor_scale",
-      {{"rows", getRows(op.getInput(), x.rows)}, {"k", x.columns}, {"ldx", x.ld}},
-      {x.ref, y.ref}, getCost(op));
+  addStep(op, "tensor_scale",
+          {{"rows", getRows(op.getInput(), x.rows)},
+           {"k", x.columns},
+           {"ldx", x.ld}},
+          {x.ref, y.ref}, getCost(op));
   return success();
 }
 

@@ -143,12 +143,10 @@ LogicalResult ProgramBuilder::convertKernel(Operation *op) {
             eff::CollapseChannelsOp, eff::CollapsedScanOp, eff::Conv2DOp,
             eff::CrossMergeOp, eff::CrossScanOp, eff::DepthwiseConv2DOp,
             eff::DequantizeOp, eff::EmbedOp, eff::ExpandChannelsOp,
-            eff::GatedNormOp,
-            eff::HadamardOp, eff::LayerNormOp, eff::LinearOp,
-            eff::PositionEmbedOp, eff::QuantizeOp,
-            eff::QuantizeStaticOp, eff::RmsNormOp, eff::RopeOp, eff::SampleOp,
-            eff::SelectRowsOp, eff::SsdScanOp, eff::SsmScanOp,
-            eff::TensorScaleOp>(
+            eff::GatedNormOp, eff::HadamardOp, eff::LayerNormOp, eff::LinearOp,
+            eff::PositionEmbedOp, eff::QuantizeOp, eff::QuantizeStaticOp,
+            eff::RmsNormOp, eff::RopeOp, eff::SampleOp, eff::SelectRowsOp,
+            eff::SsdScanOp, eff::SsmScanOp, eff::TensorScaleOp>(
           [&](auto typed) { return convert(typed); })
       .Default([&](Operation *other) {
         auto diagnostic = emitUserError(other->getLoc(), ErrorCode::CodeGen,

@@ -1,4 +1,5 @@
-//===- Codes.cpp - activations in 8 bits -----------------------------------===//
+//===- Codes.cpp - activations in 8 bits
+//-----------------------------------===//
 //
 // Part of effc, under the Apache License v2.0.
 //
@@ -90,8 +91,8 @@ Value Emitter::reorder(Value x, ArrayRef<int64_t> order) {
                SmallVector<Value> at;
                for (int64_t d = 0; d + 1 < rank; ++d)
                  at.push_back(linalg::IndexOp::create(b, l, d));
-               at.push_back(arith::IndexCastOp::create(b, l, b.getIndexType(),
-                                                       args[0]));
+               at.push_back(
+                   arith::IndexCastOp::create(b, l, b.getIndexType(), args[0]));
                linalg::YieldOp::create(
                    b, l, tensor::ExtractOp::create(b, l, x, at).getResult());
              })

@@ -96,10 +96,9 @@ Lowered Emitter::lower(const View &view) {
   if (it == values.end() && codesOf.contains(view.base)) {
     // The bits of unsigned numbers.
     Value codes = codesOf.lookup(view.base);
-    define(view.base,
-           arith::XOrIOp::create(
-               builder, loc, codes,
-               constant(builder, loc, codes.getType(), -128)));
+    define(view.base, arith::XOrIOp::create(
+                          builder, loc, codes,
+                          constant(builder, loc, codes.getType(), -128)));
     it = values.find(view.base);
   }
   if (it == values.end()) {

@@ -29,8 +29,8 @@ static std::optional<std::array<int64_t, 2>> depthwiseKernel(Graph &g,
   bool depthwise = n.getInt("group", 1) == channels && kernel[0] == channels &&
                    kernel[1] == 1;
   // The kernels keep all elements of 16 channels on the stack.
-  bool fits = kernel[2] % 2 == 1 && kernel[3] % 2 == 1 &&
-              kernel[2] * kernel[3] <= 49;
+  bool fits =
+      kernel[2] % 2 == 1 && kernel[3] % 2 == 1 && kernel[2] * kernel[3] <= 49;
   if (!depthwise || !fits || (b && !g.isFeatureVector(b, channels)))
     return std::nullopt;
   auto ones = [&](StringRef name) {
@@ -88,9 +88,9 @@ static std::optional<Match> depthwiseConv(Graph &g, onnx::NodeOp root) {
     Value bias = b ? e.weight(b, {channels}) : Value();
     if (!weight || (b && !bias))
       return failure();
-    Value y = eff::DepthwiseConv2DOp::create(e.builder, e.loc, t.getType(), t,
-                                             weight, bias, height, width, size,
-                                             activation);
+    Value y =
+        eff::DepthwiseConv2DOp::create(e.builder, e.loc, t.getType(), t, weight,
+                                       bias, height, width, size, activation);
     e.define(out, y, {batch, height, width, channels}, {0, 3, 1, 2});
     return success();
   };
@@ -142,8 +142,8 @@ static std::optional<Grid> gridOf(ArrayRef<Moved> parts, int64_t pixels,
     return std::nullopt;
   // The second pixel of the first column is one row down.
   ArrayRef<int64_t> columns = parts[1].order;
-  int64_t width = inverse ? llvm::find(columns, 1) - columns.begin()
-                          : columns[1];
+  int64_t width =
+      inverse ? llvm::find(columns, 1) - columns.begin() : columns[1];
   if (width < 1 || pixels % width != 0)
     return std::nullopt;
   Grid grid{pixels / width, width};
@@ -249,10 +249,9 @@ static std::optional<Match> crossMerge(Graph &g, onnx::NodeOp root) {
     Value t = e.tensor(x);
     if (!t)
       return failure();
-    e.define(out, eff::CrossMergeOp::create(e.builder, e.loc,
-                                            e.f32(Graph::shape(out)), t,
-                                            directions, grid.height,
-                                            grid.width));
+    e.define(out, eff::CrossMergeOp::create(
+                      e.builder, e.loc, e.f32(Graph::shape(out)), t, directions,
+                      grid.height, grid.width));
     return success();
   };
   return m;

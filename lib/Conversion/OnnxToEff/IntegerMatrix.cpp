@@ -133,8 +133,8 @@ void IntegerMatrix::settle(unsigned storedBits) {
   zeros.clear();
 }
 
-std::optional<IntegerMatrix>
-IntegerMatrix::read(const View &view, int64_t n, int64_t k, std::string &why) {
+std::optional<IntegerMatrix> IntegerMatrix::read(const View &view, int64_t n,
+                                                 int64_t k, std::string &why) {
   auto node = view.base.getDefiningOp<onnx::NodeOp>();
   auto source = DequantizedConstant::create(node);
   if (failed(source)) {
@@ -152,8 +152,8 @@ IntegerMatrix::read(const View &view, int64_t n, int64_t k, std::string &why) {
   m.q.resize(n * k);
   std::vector<int32_t> indices(n * k);
   // Unsigned numbers lose half their range, and so do their zero points.
-  int64_t half = element.isUnsigned() ? int64_t(1) << (element.getWidth() - 1)
-                                      : 0;
+  int64_t half =
+      element.isUnsigned() ? int64_t(1) << (element.getWidth() - 1) : 0;
   size_t next = 0;
   view.dims.visit([&](int64_t at) {
     m.q[next] = int8_t(source->integer(at) - half);
@@ -210,8 +210,8 @@ bool effc::raise::hasScalePerRow(const View &view, bool floats) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Unsigned integers of 2, 4 or 8 bits in bytes, low bits first; each row starts
-/// at a whole byte.
+/// Unsigned integers of 2, 4 or 8 bits in bytes, low bits first; each row
+/// starts at a whole byte.
 struct Packed {
   ArrayRef<char> bytes;
   unsigned bits;
@@ -233,9 +233,8 @@ static std::optional<onnx::ElementBytes> bytesOf(Value v) {
 }
 
 /// `n * groups` scales as f32.
-static std::optional<std::vector<float>> readScales(Graph &graph, Value v,
-                                                    int64_t count,
-                                                    std::string &why) {
+static std::optional<std::vector<float>>
+readScales(Graph &graph, Value v, int64_t count, std::string &why) {
   auto numbers = graph.numbers(v);
   if (!Graph::isFloat(v) || !numbers || int64_t(numbers->size()) != count) {
     why = "the scales must be " + std::to_string(count) + " constants";
@@ -274,7 +273,8 @@ IntegerMatrix::readNBits(Graph &graph, onnx::NodeOp node, std::string &why,
   int64_t blocks = m.groups(), half = int64_t(1) << (stored - 1);
   auto bytes = bytesOf(node.getInput(1));
   int64_t rowBytes = blocks * block * stored / 8;
-  if (!bytes || Graph::elementType(node.getInput(1)).getIntOrFloatBitWidth() != 8 ||
+  if (!bytes ||
+      Graph::elementType(node.getInput(1)).getIntOrFloatBitWidth() != 8 ||
       int64_t(bytes->get().size()) != m.n * rowBytes)
     return refuse("the weight must be a constant of " + Twine(m.n * rowBytes) +
                   " bytes: N rows of ceil(K / block_size) whole blocks");
@@ -332,9 +332,8 @@ IntegerMatrix::readNBits(Graph &graph, onnx::NodeOp node, std::string &why,
   return m;
 }
 
-std::optional<IntegerMatrix> IntegerMatrix::readTable(Graph &graph,
-                                                      onnx::NodeOp node,
-                                                      std::string &why) {
+std::optional<IntegerMatrix>
+IntegerMatrix::readTable(Graph &graph, onnx::NodeOp node, std::string &why) {
   auto refuse = [&](const Twine &reason) {
     why = reason.str();
     return std::nullopt;
@@ -355,7 +354,8 @@ std::optional<IntegerMatrix> IntegerMatrix::readTable(Graph &graph,
   auto stored =
       isPacked ? unsigned(node.getInt("bits", 4)) : element.getWidth();
   if (stored != 2 && stored != 4 && stored != 8)
-    return refuse("a table of " + Twine(stored) + " bits; 2, 4 and 8 are known");
+    return refuse("a table of " + Twine(stored) +
+                  " bits; 2, 4 and 8 are known");
   IntegerMatrix m;
   m.n = Graph::shape(data)[0];
   m.k = Graph::shape(data)[1] * (isPacked ? 8 / stored : 1);

@@ -16,8 +16,8 @@ namespace effc::raise {
 /// A constant under DequantizeLinear, element by element.
 class DequantizedConstant {
 public:
-  /// Fails when scales or zero points do not fit the constant, or a scale is not
-  /// finite.
+  /// Fails when scales or zero points do not fit the constant, or a scale is
+  /// not finite.
   static mlir::FailureOr<DequantizedConstant> create(onnx::NodeOp node);
 
   /// Which scale, and zero point, element `i` has, in row-major order.
@@ -39,8 +39,8 @@ private:
   int64_t inner = 1;
 };
 
-/// `w[n, k] = scales[n, g] * (q[n, k] - zeros[n, g])` with `g = k / group`, and one
-/// group for a row where `group` is 0.
+/// `w[n, k] = scales[n, g] * (q[n, k] - zeros[n, g])` with `g = k / group`, and
+/// one group for a row where `group` is 0.
 struct IntegerMatrix {
   int64_t n = 0, k = 0, group = 0;
   /// Bits that hold every `q`: 4 or 8.
@@ -51,23 +51,23 @@ struct IntegerMatrix {
 
   int64_t groups() const { return group ? (k + group - 1) / group : 1; }
 
-  /// What a view of a DequantizeLinear of constants shows as `[n, k]`. `why` says
-  /// what stands against it.
+  /// What a view of a DequantizeLinear of constants shows as `[n, k]`. `why`
+  /// says what stands against it.
   static std::optional<IntegerMatrix> read(const View &view, int64_t n,
                                            int64_t k, std::string &why);
-  /// The weight of a com.microsoft.MatMulNBits, its columns in the order `order`
-  /// when there is a group index. Without a reason the node is sound, but for
-  /// groups of other sizes than its blocks.
+  /// The weight of a com.microsoft.MatMulNBits, its columns in the order
+  /// `order` when there is a group index. Without a reason the node is sound,
+  /// but for groups of other sizes than its blocks.
   static std::optional<IntegerMatrix>
   readNBits(Graph &graph, onnx::NodeOp node, std::string &why,
             llvm::SmallVectorImpl<int64_t> &order);
   /// The table of a com.microsoft.GatherBlockQuantized.
-  static std::optional<IntegerMatrix>
-  readTable(Graph &graph, onnx::NodeOp node, std::string &why);
+  static std::optional<IntegerMatrix> readTable(Graph &graph, onnx::NodeOp node,
+                                                std::string &why);
 
-  /// Takes zero points into the integers where these stay within their bits, and
-  /// chooses the bits. Unsigned numbers of `storedBits` come less half their
-  /// range, and so do their zero points.
+  /// Takes zero points into the integers where these stay within their bits,
+  /// and chooses the bits. Unsigned numbers of `storedBits` come less half
+  /// their range, and so do their zero points.
   void settle(unsigned storedBits);
 };
 

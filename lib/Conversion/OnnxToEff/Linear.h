@@ -32,7 +32,8 @@ struct Linear {
   /// A weight that is no value of the graph: then `weight` is null.
   std::function<Value(Emitter &)> makeWeight;
   int64_t n = 0, k = 0; ///< of such a weight
-  /// The 8-bit integers that x was dequantised from, or null; x is not read then.
+  /// The 8-bit integers that x was dequantised from, or null; x is not read
+  /// then.
   Value codes;
   CodeScale codeScale;
   /// The DynamicQuantizeLinear that makes them, or null.
@@ -57,8 +58,8 @@ Value withoutZeros(Graph &graph, Value bias);
 /// Rows of a table by token ids, made by `table`.
 Match embedMatch(onnx::NodeOp root, Value ids, int64_t width,
                  const std::function<Value(Emitter &)> &table);
-/// Whether ids are an input's own numbers: eff.embed does not count negative ones
-/// from the end.
+/// Whether ids are an input's own numbers: eff.embed does not count negative
+/// ones from the end.
 bool areTokenIds(Graph &graph, Value ids);
 
 } // namespace effc::raise

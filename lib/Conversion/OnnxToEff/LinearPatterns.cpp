@@ -23,8 +23,8 @@ static std::pair<Value, Value> emitInput(Emitter &e, const Linear &p,
     return e.dynamicCodes(p.dynamic);
   if (p.codes) {
     Value codes = e.codes(p.codes);
-    Value scale = codes ? e.codeScale(p.codeScale.scale, p.codeScale.zero)
-                        : Value();
+    Value scale =
+        codes ? e.codeScale(p.codeScale.scale, p.codeScale.zero) : Value();
     return {scale ? codes : Value(), scale};
   }
   Lowered x = e.rows(p.x);
@@ -51,8 +51,7 @@ static LogicalResult emitLinear(Emitter &e, const Linear &p) {
     return failure();
   // Of small floats, a scale for each output.
   std::vector<double> factors;
-  Value weight =
-      p.weight ? e.smallFloats(w, shape, factors) : p.makeWeight(e);
+  Value weight = p.weight ? e.smallFloats(w, shape, factors) : p.makeWeight(e);
   if (!weight && p.weight)
     weight = e.matrix(w, shape, scale ? 8 : 4);
   if (!weight)
@@ -140,8 +139,9 @@ std::optional<CodeScale> effc::raise::readCodeScale(Graph &g, Type element,
 
 void effc::raise::takeCodes(Graph &g, Linear &p) {
   auto node = g.anyNode(p.x);
-  if (!node || (!node.is("DequantizeLinear") &&
-                !node.is("DequantizeLinear", "com.microsoft")) ||
+  if (!node ||
+      (!node.is("DequantizeLinear") &&
+       !node.is("DequantizeLinear", "com.microsoft")) ||
       !g.dequantized(p.weight))
     return;
   Value q = node.getInput(0);
@@ -363,8 +363,7 @@ static std::optional<Match> patches(Graph &g, onnx::NodeOp root) {
   m.emit = [=](Emitter &e) {
     Value t = e.tensor(x);
     Value weight =
-        t ? e.matrix(e.graph.view(w),
-                     {outputs, Graph::shape(w)[1] * ph * pw})
+        t ? e.matrix(e.graph.view(w), {outputs, Graph::shape(w)[1] * ph * pw})
           : Value();
     Value bias = b ? e.weight(b, {outputs}) : Value();
     if (!weight || (b && !bias))

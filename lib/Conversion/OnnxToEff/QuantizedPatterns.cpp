@@ -5,8 +5,8 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Operators on integers whose weights are constants become linears and tables on
-/// the file's own integers. What surrounds them (QDQ pairs between other
+/// Operators on integers whose weights are constants become linears and tables
+/// on the file's own integers. What surrounds them (QDQ pairs between other
 /// operators, QLinearAdd, ...) is lowered as it is written.
 ///
 //===----------------------------------------------------------------------===//
@@ -39,7 +39,8 @@ static std::function<Value(Emitter &)> emitMatrix(IntegerMatrix m, Value named,
 //===----------------------------------------------------------------------===//
 
 static std::optional<Match> matMulNBits(Graph &g, onnx::NodeOp root) {
-  if (!root.is("MatMulNBits", "com.microsoft") || g.isConstant(root.getInput(0)))
+  if (!root.is("MatMulNBits", "com.microsoft") ||
+      g.isConstant(root.getInput(0)))
     return std::nullopt;
   std::string why;
   Linear p;
@@ -141,8 +142,8 @@ static std::optional<Match> gatheredTable(Graph &g, onnx::NodeOp root) {
 // Integer products
 //===----------------------------------------------------------------------===//
 
-/// Gives a linear a weight of rows of 8-bit integers. Sums of products with zero
-/// points stay within 32 bits up to 33,000 inputs.
+/// Gives a linear a weight of rows of 8-bit integers. Sums of products with
+/// zero points stay within 32 bits up to 33,000 inputs.
 static bool setRows(Graph &g, Linear &p, Value q, bool rows, Value scale,
                     Value zero) {
   auto m = readRows(g, q, rows, scale, zero);
@@ -199,8 +200,8 @@ static std::optional<Linear> matMulInteger(Graph &g, onnx::NodeOp root,
     return std::nullopt;
   auto [scale, weightScale] = *splitScale(g, pair->first);
   auto cast = g.node(pair->second, "Cast");
-  auto product = cast ? g.node(cast.getInput(0), "MatMulInteger")
-                      : onnx::NodeOp();
+  auto product =
+      cast ? g.node(cast.getInput(0), "MatMulInteger") : onnx::NodeOp();
   Linear p;
   if (!product ||
       !setCodes(g, p, product.getInput(0), scale, product.getInput(2)) ||
@@ -248,13 +249,12 @@ static std::optional<Match> toFloat(Graph &g, onnx::NodeOp root) {
   Linear p;
   p.out = root->getResult(0);
   Value bias = root.getInput(isDynamic ? 4 : 6);
-  bool fits = isDynamic
-                  ? setRows(g, p, root.getInput(1), false, root.getInput(2),
-                            root.getInput(3))
-                  : setCodes(g, p, root.getInput(0), root.getInput(2),
-                             root.getInput(4)) &&
-                        setRows(g, p, root.getInput(1), false,
-                                root.getInput(3), root.getInput(5));
+  bool fits = isDynamic ? setRows(g, p, root.getInput(1), false,
+                                  root.getInput(2), root.getInput(3))
+                        : setCodes(g, p, root.getInput(0), root.getInput(2),
+                                   root.getInput(4)) &&
+                              setRows(g, p, root.getInput(1), false,
+                                      root.getInput(3), root.getInput(5));
   if (!fits || (bias && !g.isFeatureVector(bias, p.n)))
     return std::nullopt;
   p.bias = withoutZeros(g, bias);

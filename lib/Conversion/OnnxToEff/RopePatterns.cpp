@@ -139,7 +139,8 @@ static bool startsElsewhere(Graph &g) {
 
 /// x cos + rotate_half(x) sin
 static std::optional<Rotation> findRotateHalf(Graph &g, onnx::NodeOp root) {
-  if (!root || startsElsewhere(g) || !root.is("Add") || Graph::rank(root->getResult(0)) != 4)
+  if (!root || startsElsewhere(g) || !root.is("Add") ||
+      Graph::rank(root->getResult(0)) != 4)
     return std::nullopt;
   Value out = root->getResult(0);
   SmallVector<Operation *> covers{root};
@@ -244,8 +245,9 @@ static std::shared_ptr<const Rope> tableOf(Graph &g, onnx::NodeOp root) {
 }
 
 static bool isRotaryOp(Graph &g, onnx::NodeOp node) {
-  return node && !startsElsewhere(g) && (node.is("RotaryEmbedding") ||
-                  node.is("RotaryEmbedding", "com.microsoft"));
+  return node && !startsElsewhere(g) &&
+         (node.is("RotaryEmbedding") ||
+          node.is("RotaryEmbedding", "com.microsoft"));
 }
 
 static std::optional<Match> rotaryOp(Graph &g, onnx::NodeOp root) {

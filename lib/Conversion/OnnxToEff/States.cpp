@@ -126,7 +126,8 @@ std::string nameOfResult(func::FuncOp main, unsigned i) {
 } // namespace
 
 LogicalResult Graph::pairStates() {
-  // Tensors in, tensors out: what a past was is an input, what a present is a result.
+  // Tensors in, tensors out: what a past was is an input, what a present is a
+  // result.
   if (options.kind == eff::EntryKind::Forward)
     return success();
   auto ret = cast<func::ReturnOp>(main.getBody().front().getTerminator());
@@ -144,8 +145,7 @@ LogicalResult Graph::pairStates() {
   };
 
   llvm::SmallBitVector takenInput(inputs), takenOutput(outputs);
-  auto pair = [&](unsigned in, unsigned out,
-                  const StateName &meaning) {
+  auto pair = [&](unsigned in, unsigned out, const StateName &meaning) {
     takenInput.set(in);
     takenOutput.set(out);
     auto state = std::make_unique<State>();

@@ -215,9 +215,8 @@ Value Emitter::weight(const View &w, ArrayRef<int64_t> shape, bool wantF32) {
 
 Value Emitter::vector(StringRef name, ArrayRef<double> values) {
   return table(name, values, [&](ArrayRef<double> existing) {
-    return llvm::equal(existing, values, [](double a, double b) {
-      return float(a) == float(b);
-    });
+    return llvm::equal(existing, values,
+                       [](double a, double b) { return float(a) == float(b); });
   });
 }
 
@@ -278,8 +277,7 @@ Value Emitter::matrix(const View &w, ArrayRef<int64_t> shape, unsigned bits) {
   std::string name = constant.getName().str(), why;
   auto m = IntegerMatrix::read({w.base, dims}, shape[0], shape[1], why);
   if (m)
-    return integers(*m,
-                    name.empty() ? nameFromLocation(node.getLoc()) : name,
+    return integers(*m, name.empty() ? nameFromLocation(node.getLoc()) : name,
                     bits);
   emitWarning(loc) << "the quantised weight '" << name
                    << "' is kept as floats: " << why;
@@ -327,7 +325,8 @@ Value Emitter::smallFloats(const View &w, ArrayRef<int64_t> shape,
   }
   onnx::HostTensor stored(builder.getBF16Type(), shape);
   size_t next = 0;
-  w.dims.visit([&](int64_t at) { stored.floats[next++] = elements->floats[at]; });
+  w.dims.visit(
+      [&](int64_t at) { stored.floats[next++] = elements->floats[at]; });
   scales.assign(rows.begin(), rows.end());
   auto type = eff::WeightType::get(builder.getContext(), shape,
                                    TypeAttr::get(builder.getBF16Type()));

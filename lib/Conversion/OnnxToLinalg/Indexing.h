@@ -11,7 +11,8 @@
 
 namespace effc::lower {
 
-/// An index of a dimension of this size: negative ones count from the end; one outside becomes the nearest inside.
+/// An index of a dimension of this size: negative ones count from the end; one
+/// outside becomes the nearest inside.
 Value position(const Expr &e, Value raw, int64_t size);
 
 } // namespace effc::lower

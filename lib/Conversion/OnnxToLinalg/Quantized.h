@@ -15,8 +15,8 @@ namespace effc::lower {
 Value toQuantized(const Expr &e, Value x, Value zero, Type element,
                   bool isUnsigned);
 
-/// Operand `x` in f32, by the one scale and zero point that operands `scale` and
-/// `zero` hold (`zero` may be absent); null when they are more than one.
+/// Operand `x` in f32, by the one scale and zero point that operands `scale`
+/// and `zero` hold (`zero` may be absent); null when they are more than one.
 Value dequantized(Lowering &l, unsigned x, unsigned scale, unsigned zero);
 
 /// An f32 tensor as the first result, by such a scale and zero point.

@@ -45,47 +45,45 @@ Results quantized(Lowering &l, Value y, unsigned scale, unsigned zero) {
   Value offset = l.in(zero)
                      ? l.cast(l.reshape(l.in(zero), {}), real, isUnsigned)
                      : l.filled({}, real, 0);
-  return one(
-      l.map(Lowering::shape(y), element,
-            {y, l.cast(l.reshape(l.in(scale), {}), real), offset},
-            [&](const Expr &e, ValueRange v) {
-              return toQuantized(e, e.div(v[0], v[1]), v[2], element,
-                                 isUnsigned);
-            }));
+  return one(l.map(Lowering::shape(y), element,
+                   {y, l.cast(l.reshape(l.in(scale), {}), real), offset},
+                   [&](const Expr &e, ValueRange v) {
+                     return toQuantized(e, e.div(v[0], v[1]), v[2], element,
+                                        isUnsigned);
+                   }));
 }
 
-/// QLinearAdd and QLinearMul: value, scale and zero point of both operands, then
-/// scale and zero point of the result.
+/// QLinearAdd and QLinearMul: value, scale and zero point of both operands,
+/// then scale and zero point of the result.
 template <bool isAdd> static Results binary(Lowering &l) {
   Value a = dequantized(l, 0, 1, 2), b = dequantized(l, 3, 4, 5);
   if (!a || !b)
     return failure();
-  return quantized(l, l.map(a, b,
-                            [](const Expr &e, ValueRange v) {
-                              return isAdd ? e.add(v[0], v[1])
-                                           : e.mul(v[0], v[1]);
-                            }),
+  return quantized(l,
+                   l.map(a, b,
+                         [](const Expr &e, ValueRange v) {
+                           return isAdd ? e.add(v[0], v[1]) : e.mul(v[0], v[1]);
+                         }),
                    6, 7);
 }
 
 static Results sigmoid(Lowering &l) {
   Value x = dequantized(l, 0, 1, 2);
   return quantized(
-      l,
-      l.map(x, [](const Expr &e, ValueRange v) { return e.sigmoid(v[0]); }), 3,
-      4);
+      l, l.map(x, [](const Expr &e, ValueRange v) { return e.sigmoid(v[0]); }),
+      3, 4);
 }
 
 static Results leakyRelu(Lowering &l) {
   double alpha = l.node.getFloat("alpha", 0.01f);
   Value x = dequantized(l, 0, 1, 2);
-  return quantized(l, l.map(x,
-                            [&](const Expr &e, ValueRange v) {
-                              Value zero = e.constant(v[0].getType(), 0);
-                              return e.select(
-                                  e.compare(Compare::LT, v[0], zero),
-                                  e.scale(v[0], alpha), v[0]);
-                            }),
+  return quantized(l,
+                   l.map(x,
+                         [&](const Expr &e, ValueRange v) {
+                           Value zero = e.constant(v[0].getType(), 0);
+                           return e.select(e.compare(Compare::LT, v[0], zero),
+                                           e.scale(v[0], alpha), v[0]);
+                         }),
                    3, 4);
 }
 
@@ -103,10 +101,11 @@ static Results globalAveragePool(Lowering &l) {
     }
   if (count == 0)
     return failure();
-  return quantized(l, l.map(l.sum(x, axes, true),
-                            [&](const Expr &e, ValueRange v) {
-                              return e.scale(v[0], 1.0 / double(count));
-                            }),
+  return quantized(l,
+                   l.map(l.sum(x, axes, true),
+                         [&](const Expr &e, ValueRange v) {
+                           return e.scale(v[0], 1.0 / double(count));
+                         }),
                    3, 4);
 }
 
@@ -141,8 +140,7 @@ static Results concatenation(Lowering &l) {
   if (parts.empty() || l.numInputs() % 3 != 2)
     return failure();
   auto axis = normalAxis(l.node.getInt("axis", 0), Lowering::rank(parts[0]));
-  return axis ? quantized(l, l.concat(parts, *axis), 0, 1)
-              : Results(failure());
+  return axis ? quantized(l, l.concat(parts, *axis), 0, 1) : Results(failure());
 }
 
 /// Sums of products in s32 as f32, by the scales of both operands; that of the
@@ -156,13 +154,11 @@ static Value scaledSums(Lowering &l, Value sums, unsigned first,
   Value s = l.cast(l.in(second), real);
   if (product(Lowering::shape(s)) == 1)
     s = l.reshape(s, {});
-  Value factor = l.map(l.cast(l.reshape(l.in(first), {}), real), s,
-                       [](const Expr &e, ValueRange v) {
-                         return e.mul(v[0], v[1]);
-                       });
-  return l.map(l.cast(sums, real), factor, [](const Expr &e, ValueRange v) {
-    return e.mul(v[0], v[1]);
-  });
+  Value factor =
+      l.map(l.cast(l.reshape(l.in(first), {}), real), s,
+            [](const Expr &e, ValueRange v) { return e.mul(v[0], v[1]); });
+  return l.map(l.cast(sums, real), factor,
+               [](const Expr &e, ValueRange v) { return e.mul(v[0], v[1]); });
 }
 
 static Results qGemm(Lowering &l) {
@@ -177,14 +173,12 @@ static Results qGemm(Lowering &l) {
     b = l.transpose(b, {1, 0});
   Value sums = matmul(l, a, b, i32);
   if (l.in(6))
-    sums = l.map(sums, l.cast(l.in(6), i32), [](const Expr &e, ValueRange v) {
-      return e.add(v[0], v[1]);
-    });
+    sums = l.map(sums, l.cast(l.in(6), i32),
+                 [](const Expr &e, ValueRange v) { return e.add(v[0], v[1]); });
   Value y = scaledSums(l, sums, 1, 4);
   double alpha = l.node.getFloat("alpha", 1);
-  y = l.map(y, [&](const Expr &e, ValueRange v) {
-    return e.scale(v[0], alpha);
-  });
+  y = l.map(y,
+            [&](const Expr &e, ValueRange v) { return e.scale(v[0], alpha); });
   if (!y)
     return failure();
   return l.in(7) ? quantized(l, y, 7, 8)
@@ -221,9 +215,8 @@ static Results qAttention(Lowering &l) {
   int64_t size = width / heads;
   Value qkv = scaledSums(l, matmul(l, x, w, l.b.getI32Type()), 3, 4);
   if (qkv)
-    qkv = l.map(qkv, l.cast(l.in(2), real), [](const Expr &e, ValueRange v) {
-      return e.add(v[0], v[1]);
-    });
+    qkv = l.map(qkv, l.cast(l.in(2), real),
+                [](const Expr &e, ValueRange v) { return e.add(v[0], v[1]); });
   if (!qkv)
     return failure();
   auto part = [&](int64_t i, ArrayRef<int64_t> perm) {
@@ -234,20 +227,20 @@ static Results qAttention(Lowering &l) {
   double scale = l.node.getFloat("scale", 0);
   if (scale == 0)
     scale = 1 / std::sqrt(double(size));
-  Value scores =
-      matmul(l, part(0, {0, 2, 1, 3}), part(1, {0, 2, 3, 1}), real);
-  scores = l.map(
-      scores, [&](const Expr &e, ValueRange v) { return e.scale(v[0], scale); });
+  Value scores = matmul(l, part(0, {0, 2, 1, 3}), part(1, {0, 2, 3, 1}), real);
+  scores = l.map(scores, [&](const Expr &e, ValueRange v) {
+    return e.scale(v[0], scale);
+  });
   if (mask) {
     double low = l.node.getFloat("mask_filter_value", -10000.0f);
-    Value added = l.map(
-        real, {l.reshape(l.cast(mask, real), {batch, 1, 1, tokens})},
-        [&](const Expr &e, ValueRange v) {
-          Value masked = e.compare(Compare::LE, v[0],
-                                   e.constant(v[0].getType(), 0));
-          return e.select(masked, e.constant(v[0].getType(), low),
-                          e.constant(v[0].getType(), 0));
-        });
+    Value added =
+        l.map(real, {l.reshape(l.cast(mask, real), {batch, 1, 1, tokens})},
+              [&](const Expr &e, ValueRange v) {
+                Value masked =
+                    e.compare(Compare::LE, v[0], e.constant(v[0].getType(), 0));
+                return e.select(masked, e.constant(v[0].getType(), low),
+                                e.constant(v[0].getType(), 0));
+              });
     scores = l.map(scores, added, [](const Expr &e, ValueRange v) {
       return e.add(v[0], v[1]);
     });

@@ -63,10 +63,10 @@ static LogicalResult verifyScanState(ScanOp op, int64_t steps) {
   if (op.getDtBias() &&
       failed(checkShape(op, "C4", "dt_bias", op.getDtBias(), steps)))
     return failure();
-  auto type = op.getState() ? cast<StateType>(op.getState().getType())
-                            : StateType();
-  bool isStatic =
-      type && type.getInt8() && type.getInt8().getScaling() == StateScaling::Static;
+  auto type =
+      op.getState() ? cast<StateType>(op.getState().getType()) : StateType();
+  bool isStatic = type && type.getInt8() &&
+                  type.getInt8().getScaling() == StateScaling::Static;
   if (isStatic != static_cast<bool>(op.getStateScale()))
     return op.emitOpError("C5: a static int8 state comes with state_scale, "
                           "another without");

@@ -152,9 +152,10 @@ LogicalResult WeightType::verify(function_ref<InFlightDiagnostic()> emitError,
                          << int4.getGroup();
   if (auto int8 = dyn_cast<Int8Attr>(format))
     if (int8.getGroup() < 0 || int8.getGroup() % 8)
-      return emitError() << "C3: the group of #eff.int8 must be 0 or a positive "
-                            "multiple of 8, got "
-                         << int8.getGroup();
+      return emitError()
+             << "C3: the group of #eff.int8 must be 0 or a positive "
+                "multiple of 8, got "
+             << int8.getGroup();
   if (!fits(layout, format))
     return emitError() << "C4: layout " << stringifyLayout(layout)
                        << " does not hold format " << format;

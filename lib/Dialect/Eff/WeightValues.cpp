@@ -88,9 +88,9 @@ ElementsAttr ValueBuffer::toAttr(ValueBuffer buffer, RankedTensorType type,
                                  StringRef name, bool all) {
   llvm::ArrayRef<char> bytes = buffer.blob.getData();
   size_t width = type.getElementTypeBitWidth() / 8;
-  bool isSplat = bytes.size() > width &&
-                 std::memcmp(bytes.data(), bytes.data() + width,
-                             bytes.size() - width) == 0;
+  bool isSplat =
+      bytes.size() > width && std::memcmp(bytes.data(), bytes.data() + width,
+                                          bytes.size() - width) == 0;
   if (type.getNumElements() <= kInline && !(all && isSplat))
     return DenseElementsAttr::getFromRawBuffer(type, buffer.blob.getData());
   llvm::MutableArrayRef<char> data = buffer.blob.getMutableData();
@@ -162,10 +162,9 @@ void effc::eff::fillWeight(WeightOp op, float value) {
 
 /// Copies values into an attribute of that type.
 template <typename T>
-static llvm::Expected<ElementsAttr> copyToAttr(llvm::ArrayRef<T> values,
-                                               RankedTensorType type,
-                                               const llvm::Twine &name,
-                                               bool all = false) {
+static llvm::Expected<ElementsAttr>
+copyToAttr(llvm::ArrayRef<T> values, RankedTensorType type,
+           const llvm::Twine &name, bool all = false) {
   auto buffer = ValueBuffer::create(values.size() * sizeof(T));
   if (!buffer)
     return buffer.takeError();

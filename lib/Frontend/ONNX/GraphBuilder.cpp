@@ -290,9 +290,9 @@ static bool isFixed(Value value, unsigned depth = 0) {
     return true;
   auto node = value.getDefiningOp<NodeOp>();
   return node && depth < mostNodes && node.getNumRegions() == 0 &&
-         llvm::all_of(node.getInputs(), [&](Value operand) {
-           return isFixed(operand, depth + 1);
-         });
+         llvm::all_of(
+             node.getInputs(),
+             [&](Value operand) { return isFixed(operand, depth + 1); });
 }
 
 /// Whether an operator that needs its weights when it is compiled has others.

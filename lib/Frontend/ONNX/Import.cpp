@@ -19,9 +19,9 @@ using namespace effc;
 using namespace effc::onnx;
 
 static llvm::Expected<OwningOpRef<ModuleOp>>
-import(MLIRContext &context, const std::shared_ptr<MappedFile> &file, StringRef name,
-       ModelDirectory *directory, const ModelDirectory::Warning &warn,
-       const ImportOptions &options) {
+import(MLIRContext &context, const std::shared_ptr<MappedFile> &file,
+       StringRef name, ModelDirectory *directory,
+       const ModelDirectory::Warning &warn, const ImportOptions &options) {
   context.loadDialect<OnnxDialect, func::FuncDialect>();
   auto parsed = parseModel(file->getData(), name);
   if (!parsed)

@@ -45,7 +45,8 @@ private:
   /// null where they must be copied.
   mlir::ElementsAttr raw(mlir::RankedTensorType type,
                          llvm::ArrayRef<char> bytes,
-                         const std::shared_ptr<void> &owner, llvm::StringRef name);
+                         const std::shared_ptr<void> &owner,
+                         llvm::StringRef name);
 
   mlir::MLIRContext *context;
   std::shared_ptr<MappedFile> modelFile;

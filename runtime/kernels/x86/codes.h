@@ -109,10 +109,9 @@ struct Activations {
 
 /// The tensor `v` of a family: operand number, that of its scales.
 #define EFF_ACTIVATIONS(v, operand, scales)                                    \
-  Activations {                                                                \
-    operands[operand], static_cast<const float *>(operands[scales]),           \
-        EFF_SPEC(ld##v), EFF_SPEC(v##_i8) != 0, EFF_SPEC(v##scale_each) != 0   \
-  }
+  Activations{operands[operand], static_cast<const float *>(operands[scales]), \
+              EFF_SPEC(ld##v), EFF_SPEC(v##_i8) != 0,                          \
+              EFF_SPEC(v##scale_each) != 0}
 
 } // namespace kernels
 

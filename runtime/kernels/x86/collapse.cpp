@@ -58,8 +58,8 @@ EFF_INLINE void meanDecay(const float *a, const float *dt, float *decay,
     f32x16 acc = {};
 #pragma clang loop unroll(disable)
     for (int64_t i = 0; i < count; i += 16)
-      acc = acc + keepFirst(exp(load(dt + i) * load(a + i)), count - i,
-                            f32x16{});
+      acc =
+          acc + keepFirst(exp(load(dt + i) * load(a + i)), count - i, f32x16{});
     f32x16 mean = splat(sum(acc) * scale);
 #pragma clang loop unroll(disable)
     for (int64_t i = 0; i < n; i += 16)
@@ -162,8 +162,8 @@ EFF_KERNEL(collapsed_scan) {
 #pragma clang loop unroll(disable)
       for (int64_t i = 0; i < n; i += 16) {
         int64_t left = n - i;
-        f32x16 next =
-            load(decay + t * width + i) * load(h + i) + load(in + t * width + i);
+        f32x16 next = load(decay + t * width + i) * load(h + i) +
+                      load(in + t * width + i);
         store(h + i, next);
         acc = acc + keepFirst(load(out + t * width + i) * next, left, f32x16{});
       }
@@ -191,8 +191,7 @@ EFF_KERNEL(expand_channels) {
         static_cast<const float *>(operands[1]) + row * EFF_SPEC(ldu) + first;
     const float *z =
         static_cast<const float *>(operands[3]) + row * EFF_SPEC(ldz) + first;
-    float *y =
-        static_cast<float *>(operands[4]) + row * EFF_SPEC(ldy) + first;
+    float *y = static_cast<float *>(operands[4]) + row * EFF_SPEC(ldy) + first;
 #pragma clang loop unroll_count(2)
     for (int64_t i = 0; i < width; i += 16) {
       f32x16 v = s;

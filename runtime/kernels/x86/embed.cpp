@@ -8,8 +8,8 @@
 /// embed: ids s32 [rows], w [vocab][d] in the format that the constant `format`
 /// says, y f32 [rows][ldy]. Values are those of the format, exactly (int4 and
 /// int8: q * scale, or (q - zero) * scale, rounded once where zero is an
-/// integer). Threads split the columns, so that a single row is shared too. With
-/// `tokens`, rows are those of positions: past + first, counted on in each
+/// integer). Threads split the columns, so that a single row is shared too.
+/// With `tokens`, rows are those of positions: past + first, counted on in each
 /// sequence, the last one beyond the table.
 ///
 //===----------------------------------------------------------------------===//

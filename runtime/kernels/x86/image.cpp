@@ -43,8 +43,8 @@ constexpr int64_t kMaxTaps = 49;
 /// 16 channels of one row of pixels. Columns in [from, to) reach no border.
 EFF_INLINE void convolveRow(const float *x, float *y, const float *taps,
                             f32x16 bias, int64_t row, int64_t count) {
-  int64_t height = EFF_SPEC(height), width = EFF_SPEC(width),
-          kh = EFF_SPEC(kh), kw = EFF_SPEC(kw);
+  int64_t height = EFF_SPEC(height), width = EFF_SPEC(width), kh = EFF_SPEC(kh),
+          kw = EFF_SPEC(kw);
   int64_t top = row - kh / 2, u0 = top < 0 ? -top : 0,
           u1 = least(kh, height - top);
 #pragma clang loop unroll(disable)

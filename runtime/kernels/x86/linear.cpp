@@ -22,8 +22,8 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "runtime/kernels/x86/linear_groups.h"
 #include "runtime/kernels/x86/half.h"
+#include "runtime/kernels/x86/linear_groups.h"
 
 #include <immintrin.h>
 

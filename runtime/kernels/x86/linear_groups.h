@@ -5,13 +5,13 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Packed weights with a scale, and maybe a zero point, for each row and group of
-/// `group` columns (0: one group), on f32 activations:
-///   y = sum over groups g of scale_g * (sum over k in g of x q - zero_g * sum of
-///   x).
-/// Sums of a group are chains of multiply-adds in order; groups are added in order.
-/// Within the tolerance of the other linears; `zeros` cancel like the weights that
-/// they are part of: the error counts |x| (|q| + |zero|) scale.
+/// Packed weights with a scale, and maybe a zero point, for each row and group
+/// of `group` columns (0: one group), on f32 activations:
+///   y = sum over groups g of scale_g * (sum over k in g of x q - zero_g * sum
+///   of x).
+/// Sums of a group are chains of multiply-adds in order; groups are added in
+/// order. Within the tolerance of the other linears; `zeros` cancel like the
+/// weights that they are part of: the error counts |x| (|q| + |zero|) scale.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -135,8 +135,8 @@ template <class Base> struct Grouped {
     for (int64_t g = 0; g < groupCount(); ++g) {
       f32x16 acc[R * P] = {};
       int64_t begin = g * groupLength(), s = begin / kStep,
-              end = least(s + ceilDiv(groupLength(), kStep),
-                          EFF_SPEC(k) / kStep);
+              end =
+                  least(s + ceilDiv(groupLength(), kStep), EFF_SPEC(k) / kStep);
 #pragma clang loop unroll(disable)
       for (; s < end; ++s)
         step<R, P, kStep>(x + s * kStep, w + s * 64, acc);

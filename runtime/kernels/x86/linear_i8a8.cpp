@@ -13,10 +13,11 @@
 /// to int8 where `quant` is 1. What stands behind k in a row of q is read, but
 /// does not count.
 ///
-/// With `asymmetric`, scale holds the scale and the zero point of all activations;
-/// with `zeros`, columns have zero points, integers. The sum is then that of
-/// (q - zero) (w - wzero), exact for k up to 33 000: the products with the zero
-/// points, of sums over k, are taken off in integers that wrap around.
+/// With `asymmetric`, scale holds the scale and the zero point of all
+/// activations; with `zeros`, columns have zero points, integers. The sum is
+/// then that of (q - zero) (w - wzero), exact for k up to 33 000: the products
+/// with the zero points, of sums over k, are taken off in integers that wrap
+/// around.
 ///
 /// With VNNI the weights become unsigned by flipping their top bit (w + 128)
 /// and 128 * sum(q) is taken off at the end: one instruction for each vector of
@@ -130,23 +131,24 @@ struct I8A8 : NoScratch {
   }
 
   static EFF_INLINE const float *scalesOf(const LinearArgs<I8A8> &a) {
-    return reinterpret_cast<const float *>(
-        a.w + ceilDiv(EFF_SPEC(n), 16) * panelBytes());
+    return reinterpret_cast<const float *>(a.w + ceilDiv(EFF_SPEC(n), 16) *
+                                                     panelBytes());
   }
   /// The zero points of a panel's columns and their sums over k of w - zero.
-  static EFF_INLINE void correct(const LinearArgs<I8A8> &a, const uint8_t *panel,
-                                 u32x16 &zeros, u32x16 &sumsOfW) {
+  static EFF_INLINE void correct(const LinearArgs<I8A8> &a,
+                                 const uint8_t *panel, u32x16 &zeros,
+                                 u32x16 &sumsOfW) {
     int64_t columns = ceilDiv(EFF_SPEC(n), 16) * 16,
             first = (panel - a.w) / panelBytes() * 16;
     const float *at = scalesOf(a) + columns;
     zeros = sumsOfW = u32x16{};
     if (EFF_SPEC(zeros)) {
-      zeros = (u32x16)__builtin_convertvector(load(at + first), i32x16);
+      zeros = (u32x16) __builtin_convertvector(load(at + first), i32x16);
       at += columns;
     }
     if (EFF_SPEC(asymmetric))
-      sumsOfW = loadBits(at + first) -
-                zeros * static_cast<uint32_t>(EFF_SPEC(k));
+      sumsOfW =
+          loadBits(at + first) - zeros * static_cast<uint32_t>(EFF_SPEC(k));
   }
 
   static EFF_INLINE f32x16 scaled(const LinearArgs<I8A8> &a, f32x16 sum,

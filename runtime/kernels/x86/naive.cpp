@@ -85,8 +85,8 @@ double weight(const void *w, int64_t format, int64_t n, int64_t k, int64_t rows,
       q = bytes[at] >> k % 8 / 4 * 4 & 15;
       q = q >= 8 ? q - 16 : q;
     }
-    int64_t scale = panels * steps * 64 +
-                    ((n / 16 * groups + k / group) * 16 + n % 16) * 4;
+    int64_t scale =
+        panels * steps * 64 + ((n / 16 * groups + k / group) * 16 + n % 16) * 4;
     if (format > 7)
       return float8ToDouble(bytes[at], format == 9) * f32(scale);
     return (q - (zeros ? f32(scale + panels * groups * 64) : 0)) * f32(scale);
@@ -157,9 +157,9 @@ void integerLinear(const Step &s, bool four, const Epilogue &epilogue,
               x * (w.at(c, i) - (four ? 0 : static_cast<int>(zero)));
           sum += product;
           total8 += x;
-          magnitude += std::fabs(1.0 * scale * w.scale(c, g) * product) +
-                       (four ? std::fabs(1.0 * scale * w.scale(c, g) * zero * x)
-                             : 0);
+          magnitude +=
+              std::fabs(1.0 * scale * w.scale(c, g) * product) +
+              (four ? std::fabs(1.0 * scale * w.scale(c, g) * zero * x) : 0);
         }
         auto rounded = static_cast<float>(sum);
         if (four && s.c("zeros"))
@@ -199,8 +199,8 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
         };
         double x = s.op<float>(0)[r * s.c("ldx") + i], w = get(s.c("zeros"));
         sum += x * w;
-        magnitude += std::fabs(x) * (std::fabs(w - get(false)) +
-                                     std::fabs(get(false)));
+        magnitude +=
+            std::fabs(x) * (std::fabs(w - get(false)) + std::fabs(get(false)));
       }
       if (largest) {
         *largest = std::max(*largest, magnitude);
@@ -214,10 +214,10 @@ void linear(const Step &s, const std::string &family, const Epilogue &epilogue,
 void embed(const Step &s) {
   for (int64_t r = 0; r < s.rows(); ++r) {
     int64_t tokens = s.c("tokens");
-    int64_t id = tokens ? std::min(s.call.past[r / tokens] + r % tokens +
-                                       s.c("first"),
-                                   s.c("vocab") - 1)
-                        : s.op<int32_t>(0)[r];
+    int64_t id =
+        tokens ? std::min(s.call.past[r / tokens] + r % tokens + s.c("first"),
+                          s.c("vocab") - 1)
+               : s.op<int32_t>(0)[r];
     for (int64_t i = 0; i < s.c("d"); ++i)
       s.op<float>(2)[r * s.c("ldy") + i] = static_cast<float>(
           weight(s.operands[1], s.c("format"), id, i, s.c("vocab"), s.c("d"),

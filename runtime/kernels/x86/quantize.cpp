@@ -8,9 +8,10 @@
 /// - quantize_rows: x f32 [rows][ldx], q s8 [rows][ldq], scale f32 [rows]: the
 ///   scale of each row is its largest magnitude / 127; exactly eff.quantize
 /// - quantize_static: x f32 [rows][ldx], scale f32 [1] or [k], or with
-///   `asymmetric` the scale and the zero point of all, q s8 [rows][ldq]; exactly
-///   eff.quantize_static
-/// - tensor_scale: x f32 [rows][ldx], y f32 [2]: exactly eff.tensor_scale, by one
+///   `asymmetric` the scale and the zero point of all, q s8 [rows][ldq];
+///   exactly eff.quantize_static
+/// - tensor_scale: x f32 [rows][ldx], y f32 [2]: exactly eff.tensor_scale, by
+/// one
 ///   thread
 /// - dequantize_rows: q s8 [rows][ldq], scale f32 [rows], [1] or [k], y f32
 ///   [rows][ldy]; exactly eff.dequantize

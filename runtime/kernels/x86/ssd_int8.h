@@ -73,7 +73,9 @@ struct Reciprocals {
 };
 
 /// A number as a type.
-template <int N> struct Number { static constexpr int value = N; };
+template <int N> struct Number {
+  static constexpr int value = N;
+};
 
 /// One token of 16 V channels of a head: y = C h + skip x. `next` is what the
 /// thread works on afterwards.

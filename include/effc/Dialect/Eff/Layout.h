@@ -7,9 +7,9 @@
 /// \file
 /// The one description of packed weights that packer, planner, kernels and
 /// tests share. A packed weight is its values, then (for integer formats) its
-/// scales and zero points, then (quad16) its sums; each part starts at a multiple
-/// of 64 bytes.
-/// Everything here is a pure function of the weight's type.
+/// scales and zero points, then (quad16) its sums; each part starts at a
+/// multiple of 64 bytes. Everything here is a pure function of the weight's
+/// type.
 ///
 //===----------------------------------------------------------------------===//
 

@@ -80,7 +80,8 @@ void fillWeight(WeightOp op, float value);
 /// Gives a weight of format #eff.int8 or #eff.int4 its integers `[n, k]`,
 /// scales `[n]` or `[n, ceil(k / group)]`, and zero points, as many, if the
 /// format has them (EffSymbolOps.td, C4). The source stays, but is not read any
-/// more. Fails when sizes do not fit the type or a temporary file cannot be made.
+/// more. Fails when sizes do not fit the type or a temporary file cannot be
+/// made.
 llvm::Error setQuantizedValues(WeightOp op, llvm::ArrayRef<int8_t> quantized,
                                llvm::ArrayRef<float> scales,
                                llvm::ArrayRef<float> zeros = {});

@@ -7,8 +7,8 @@
 #ifndef EFFC_DIALECT_ONNX_ONNX_H
 #define EFFC_DIALECT_ONNX_ONNX_H
 
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"

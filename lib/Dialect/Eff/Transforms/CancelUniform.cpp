@@ -58,8 +58,7 @@ static UseOp matchVector(Value value) {
   auto read =
       broadcast ? broadcast.getInput().getDefiningOp<ReadOp>() : ReadOp();
   if (!read || read.getResult().getType().getRank() != 1 ||
-      llvm::is_contained(broadcast.getDimensions(),
-                         shapeOf(value).size() - 1))
+      llvm::is_contained(broadcast.getDimensions(), shapeOf(value).size() - 1))
     return {};
   return read.getWeight().getDefiningOp<UseOp>();
 }
@@ -147,8 +146,8 @@ llvm::Expected<Value> Cancellation::mergeScaled(Value value, OpBuilder &b) {
   auto merge = value.getDefiningOp<CrossMergeOp>();
   auto product =
       merge ? merge.getInput().getDefiningOp<arith::MulFOp>() : arith::MulFOp();
-  auto scan = product ? product.getLhs().getDefiningOp<CrossScanOp>()
-                      : CrossScanOp();
+  auto scan =
+      product ? product.getLhs().getDefiningOp<CrossScanOp>() : CrossScanOp();
   UseOp use = product ? matchVector(product.getRhs()) : UseOp();
   if (!scan || !use || scan.getInputs().size() != 1 ||
       scan.getDirections() != merge.getDirections() ||
@@ -174,9 +173,8 @@ llvm::Expected<Value> Cancellation::mergeScaled(Value value, OpBuilder &b) {
   Location loc = merge.getLoc();
   Value factor = UseOp::create(b, loc, sum.getType(),
                                FlatSymbolRefAttr::get(sum.getSymNameAttr()));
-  return arith::MulFOp::create(
-             b, loc, scan.getInputs().front(),
-             broadcastVector(b, loc, factor, shapeOf(value)))
+  return arith::MulFOp::create(b, loc, scan.getInputs().front(),
+                               broadcastVector(b, loc, factor, shapeOf(value)))
       .getResult();
 }
 

@@ -69,12 +69,10 @@ private:
   LogicalResult collapse(SsdScanOp op);
   Value collapseMeans(SsmScanOp op, Value dt, OpBuilder &b);
   FailureOr<Value> narrowState(Value state, int64_t scans, OpBuilder &b);
-  FailureOr<Value> derivedWeight(Value weight, StringRef suffix,
-                                 ArrayRef<int64_t> shape,
-                                 llvm::function_ref<void(
-                                     ArrayRef<float>, MutableArrayRef<float>)>
-                                     compute,
-                                 OpBuilder &b);
+  FailureOr<Value> derivedWeight(
+      Value weight, StringRef suffix, ArrayRef<int64_t> shape,
+      llvm::function_ref<void(ArrayRef<float>, MutableArrayRef<float>)> compute,
+      OpBuilder &b);
   void report(Operation *op, Value decay, int64_t flops, int64_t bytes,
               int64_t newFlops, int64_t newBytes);
 
@@ -88,8 +86,8 @@ LogicalResult EffCollapseChannelsPass::chooseLayers() {
   std::string names = llvm::join(
       llvm::map_range(known, [](const ScanLayer &l) { return l.name; }), ", ");
   auto refuse = [&](const Twine &what, const Twine &hint) {
-    auto diagnostic = effc::emitUserError(
-        getOperation().getLoc(), effc::ErrorCode::BadOption, what);
+    auto diagnostic = effc::emitUserError(getOperation().getLoc(),
+                                          effc::ErrorCode::BadOption, what);
     effc::noteTry(diagnostic, hint);
     return failure();
   };
@@ -105,14 +103,15 @@ LogicalResult EffCollapseChannelsPass::chooseLayers() {
                       "layers 0 to " + Twine(known.size() - 1) + " have one");
       name = known[number].name;
     }
-    auto it = llvm::find_if(
-        known, [&](const ScanLayer &l) { return l.name == name; });
+    auto it = llvm::find_if(known,
+                            [&](const ScanLayer &l) { return l.name == name; });
     if (it == known.end())
       return refuse("no layer '" + layer + "' has a scan",
                     "layers with a scan: " + names);
     if (it->hasState && !language)
-      return refuse("layer '" + name + "' keeps a state: all its channels would "
-                    "share one memory",
+      return refuse("layer '" + name +
+                        "' keeps a state: all its channels would "
+                        "share one memory",
                     "language=true collapses language models all the same");
     chosen.push_back(name);
   }
@@ -127,17 +126,17 @@ static Value timeSteps(Value dt, Value bias, bool softplus, OpBuilder &b,
     Value read = ReadOp::create(
         b, loc, RankedTensorType::get({type.getShape().back()}, b.getF32Type()),
         bias);
-    Value into = tensor::EmptyOp::create(b, loc, type.getShape(),
-                                         b.getF32Type());
-    Value all = linalg::BroadcastOp::create(b, loc, read, into,
-                                            ArrayRef<int64_t>{0, 1})
-                    ->getResult(0);
+    Value into =
+        tensor::EmptyOp::create(b, loc, type.getShape(), b.getF32Type());
+    Value all =
+        linalg::BroadcastOp::create(b, loc, read, into, ArrayRef<int64_t>{0, 1})
+            ->getResult(0);
     dt = arith::AddFOp::create(b, loc, dt, all);
   }
   if (!softplus)
     return dt;
-  Value zero = arith::ConstantOp::create(b, loc,
-                                         DenseElementsAttr::get(type, 0.0f));
+  Value zero =
+      arith::ConstantOp::create(b, loc, DenseElementsAttr::get(type, 0.0f));
   Value e = math::ExpOp::create(
       b, loc, arith::NegFOp::create(b, loc, math::AbsFOp::create(b, loc, dt)));
   return arith::AddFOp::create(b, loc,
@@ -146,9 +145,8 @@ static Value timeSteps(Value dt, Value bias, bool softplus, OpBuilder &b,
 }
 
 /// The state of `scans` channels, under the old name.
-FailureOr<Value> EffCollapseChannelsPass::narrowState(Value state,
-                                                      int64_t scans,
-                                                      OpBuilder &b) {
+FailureOr<Value>
+EffCollapseChannelsPass::narrowState(Value state, int64_t scans, OpBuilder &b) {
   if (!state)
     return Value();
   auto use = state.getDefiningOp<UseOp>();
@@ -163,8 +161,8 @@ FailureOr<Value> EffCollapseChannelsPass::narrowState(Value state,
   }
   ArrayRef<int64_t> shape = type.getShape();
   int64_t n = type.getKind() == StateKind::Ssd ? shape[1] : shape[0];
-  auto narrow = StateType::get(&getContext(), StateKind::Ssm, {n, scans},
-                               b.getF32Type());
+  auto narrow =
+      StateType::get(&getContext(), StateKind::Ssm, {n, scans}, b.getF32Type());
   op.setType(narrow);
   return UseOp::create(b, use.getLoc(), narrow, use.getSymbolAttr())
       .getResult();
@@ -174,8 +172,8 @@ FailureOr<Value> EffCollapseChannelsPass::derivedWeight(
     Value weight, StringRef suffix, ArrayRef<int64_t> shape,
     llvm::function_ref<void(ArrayRef<float>, MutableArrayRef<float>)> compute,
     OpBuilder &b) {
-  auto source = symbols->lookup<WeightOp>(
-      weight.getDefiningOp<UseOp>().getSymbol());
+  auto source =
+      symbols->lookup<WeightOp>(weight.getDefiningOp<UseOp>().getSymbol());
   std::string name = (source.getSymName() + suffix).str();
   auto derived = symbols->lookup<WeightOp>(name);
   if (!derived) { // each entry point uses the same one
@@ -186,11 +184,11 @@ FailureOr<Value> EffCollapseChannelsPass::derivedWeight(
     std::vector<float> out(type.getNumElements());
     compute(values->getValues(), out);
     OpBuilder top(source);
-    auto weightType = WeightType::get(&getContext(), shape,
-                                      TypeAttr::get(b.getF32Type()));
-    derived = WeightOp::create(
-        top, source.getLoc(), name, weightType,
-        DenseElementsAttr::get(type, ArrayRef<float>(out)));
+    auto weightType =
+        WeightType::get(&getContext(), shape, TypeAttr::get(b.getF32Type()));
+    derived =
+        WeightOp::create(top, source.getLoc(), name, weightType,
+                         DenseElementsAttr::get(type, ArrayRef<float>(out)));
     derived->remove();
     symbols->insert(derived, source->getIterator());
   }
@@ -209,18 +207,18 @@ static Value mean(Value x, int64_t dim, bool keep, OpBuilder &b, Location loc) {
   Type f32 = b.getF32Type();
   Value zero = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0));
   Value init = linalg::FillOp::create(
-                   b, loc, zero, tensor::EmptyOp::create(b, loc, reduced, f32)
-                                     .getResult())
+                   b, loc, zero,
+                   tensor::EmptyOp::create(b, loc, reduced, f32).getResult())
                    ->getResult(0);
-  Value sum = linalg::ReduceOp::create(
-                  b, loc, ValueRange{x}, ValueRange{init},
-                  ArrayRef<int64_t>{dim},
-                  [&](OpBuilder &body, Location l, ValueRange v) {
-                    linalg::YieldOp::create(
-                        body, l,
-                        arith::AddFOp::create(body, l, v[0], v[1]).getResult());
-                  })
-                  ->getResult(0);
+  Value sum =
+      linalg::ReduceOp::create(
+          b, loc, ValueRange{x}, ValueRange{init}, ArrayRef<int64_t>{dim},
+          [&](OpBuilder &body, Location l, ValueRange v) {
+            linalg::YieldOp::create(
+                body, l,
+                arith::AddFOp::create(body, l, v[0], v[1]).getResult());
+          })
+          ->getResult(0);
   auto type = RankedTensorType::get(reduced, f32);
   Value share = arith::ConstantOp::create(
       b, loc, DenseElementsAttr::get(type, 1.0f / static_cast<float>(size)));
@@ -231,8 +229,8 @@ static Value mean(Value x, int64_t dim, bool keep, OpBuilder &b, Location loc) {
   for (size_t i = 0; i < reduced.size(); ++i)
     groups[i] = {int64_t(i)};
   groups.back().push_back(int64_t(reduced.size()));
-  return tensor::ExpandShapeOp::create(
-      b, loc, RankedTensorType::get(kept, f32), result, groups);
+  return tensor::ExpandShapeOp::create(b, loc, RankedTensorType::get(kept, f32),
+                                       result, groups);
 }
 
 /// Variant pre: an ordinary scan of one channel, the mean of all.
@@ -243,11 +241,10 @@ Value EffCollapseChannelsPass::collapseMeans(SsmScanOp op, Value dt,
   int64_t channels = shape[2], groups = op.getGroups(),
           n = shapeOf(op.getB())[2] / groups;
   auto ofGroups = [&](Value v) {
-    auto type = RankedTensorType::get({shape[0], shape[1], groups, n},
-                                      b.getF32Type());
+    auto type =
+        RankedTensorType::get({shape[0], shape[1], groups, n}, b.getF32Type());
     Value parts = tensor::ExpandShapeOp::create(
-        b, loc, type, v,
-        SmallVector<ReassociationIndices>{{0}, {1}, {2, 3}});
+        b, loc, type, v, SmallVector<ReassociationIndices>{{0}, {1}, {2, 3}});
     return mean(parts, 2, false, b, loc);
   };
   Value u = mean(op.getInput(), 2, true, b, loc),
@@ -263,9 +260,9 @@ Value EffCollapseChannelsPass::collapseMeans(SsmScanOp op, Value dt,
                    : FailureOr<Value>(Value());
   if (failed(a) || failed(state) || failed(skip))
     return {};
-  Value y = SsmScanOp::create(b, loc, u.getType(), u, step, *a,
-                              ofGroups(op.getB()), ofGroups(op.getC()), *state,
-                              *skip, Value(), 1);
+  Value y =
+      SsmScanOp::create(b, loc, u.getType(), u, step, *a, ofGroups(op.getB()),
+                        ofGroups(op.getC()), *state, *skip, Value(), 1);
   return ExpandChannelsOp::create(b, loc, op.getResult().getType(), y, Value(),
                                   Value(), op.getGate());
 }
@@ -309,10 +306,9 @@ LogicalResult EffCollapseChannelsPass::collapse(SsmScanOp op) {
     SmallVector<int64_t> shape(shapeOf(op.getInput()));
     shape[2] = scans * shapeOf(op.getB())[2] / groups;
     auto type = RankedTensorType::get(shape, b.getF32Type());
-    auto means = CollapseChannelsOp::create(b, loc, type, type, type,
-                                            op.getInput(), dt, decay,
-                                            op.getB(), op.getC(), groups,
-                                            scans);
+    auto means =
+        CollapseChannelsOp::create(b, loc, type, type, type, op.getInput(), dt,
+                                   decay, op.getB(), op.getC(), groups, scans);
     FailureOr<Value> state = narrowState(op.getState(), scans, b);
     if (failed(state))
       return failure();
@@ -320,9 +316,9 @@ LogicalResult EffCollapseChannelsPass::collapse(SsmScanOp op) {
     auto scan = CollapsedScanOp::create(
         b, loc, RankedTensorType::get(shape, b.getF32Type()), means.getDecay(),
         means.getIncrement(), means.getOutput(), *state);
-    y = ExpandChannelsOp::create(
-        b, loc, op.getResult().getType(), scan,
-        op.getSkip() ? op.getInput() : Value(), op.getSkip(), op.getGate());
+    y = ExpandChannelsOp::create(b, loc, op.getResult().getType(), scan,
+                                 op.getSkip() ? op.getInput() : Value(),
+                                 op.getSkip(), op.getGate());
     newFlops = means.getFlops() + scan.getFlops();
   }
   report(op, decay, flops, bytes, newFlops,

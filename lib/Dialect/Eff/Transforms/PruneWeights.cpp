@@ -72,8 +72,7 @@ void EffPruneWeightsPass::runOnOperation() {
   if (!(ratio >= 0 && ratio < 1)) {
     auto diagnostic = effc::emitUserError(
         getOperation().getLoc(), effc::ErrorCode::BadOption,
-        "a share of " + std::to_string(ratio.getValue()) +
-            " of the weights");
+        "a share of " + std::to_string(ratio.getValue()) + " of the weights");
     effc::noteTry(diagnostic, "a number from 0 to below 1");
     return signalPassFailure();
   }

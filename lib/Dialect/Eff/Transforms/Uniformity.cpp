@@ -101,7 +101,8 @@ static Blocks moved(Operation *op, Value source, ArrayRef<int64_t> blocks) {
       .Case([&](tensor::ExtractSliceOp s) {
         bool plain =
             llvm::none_of(s.getStaticOffsets(), ShapedType::isDynamic) &&
-            llvm::all_of(s.getStaticStrides(), [](int64_t x) { return x == 1; });
+            llvm::all_of(s.getStaticStrides(),
+                         [](int64_t x) { return x == 1; });
         if (!plain)
           return varying(s.getResult());
         llvm::SmallBitVector dropped = s.getDroppedDims();
@@ -109,22 +110,22 @@ static Blocks moved(Operation *op, Value source, ArrayRef<int64_t> blocks) {
           if (dropped.test(dim))
             continue;
           int64_t size = s.getStaticSizes()[dim];
-          out.push_back(blocks[dim] == from[dim]
-                            ? size
-                            : std::gcd(std::gcd(blocks[dim],
-                                                s.getStaticOffsets()[dim]),
-                                       size));
+          out.push_back(
+              blocks[dim] == from[dim]
+                  ? size
+                  : std::gcd(std::gcd(blocks[dim], s.getStaticOffsets()[dim]),
+                             size));
         }
         return out;
       })
       .Case([&](CrossScanOp) {
         // Pixels move unless all are equal.
-        return Blocks{blocks[0], blocks[1] == from[1] ? from[1] : 1,
-                      blocks[2]};
+        return Blocks{blocks[0], blocks[1] == from[1] ? from[1] : 1, blocks[2]};
       })
       .Case([&](CrossMergeOp m) {
-        return Blocks{blocks[0], blocks[1] == from[1] ? from[1] : 1,
-                      std::gcd(blocks[2], from[2] / int64_t(m.getDirections()))};
+        return Blocks{
+            blocks[0], blocks[1] == from[1] ? from[1] : 1,
+            std::gcd(blocks[2], from[2] / int64_t(m.getDirections()))};
       })
       .Default([&](Operation *) { return out; });
 }
@@ -202,8 +203,8 @@ void Uniformity::visit(Operation *op) {
   }
   if (auto expand = llvm::dyn_cast<ExpandChannelsOp>(op)) {
     State in = get(expand.getInput());
-    int64_t width = shapeOf(expand.getResult()).back() /
-                    shapeOf(expand.getInput()).back();
+    int64_t width =
+        shapeOf(expand.getResult()).back() / shapeOf(expand.getInput()).back();
     Blocks spread = in.own;
     spread.back() *= width;
     if (expand.getGate())
@@ -241,8 +242,7 @@ void Uniformity::visit(Operation *op) {
       State in = get(operand->get());
       for (auto [at, expr] : llvm::enumerate(map.getResults())) {
         if (auto dim = llvm::dyn_cast<AffineDimExpr>(expr))
-          own[dim.getPosition()] =
-              std::gcd(own[dim.getPosition()], in.own[at]);
+          own[dim.getPosition()] = std::gcd(own[dim.getPosition()], in.own[at]);
         else if (!llvm::isa<AffineConstantExpr>(expr))
           return;
       }
