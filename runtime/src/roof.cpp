@@ -172,7 +172,7 @@ dotBytes512(uint64_t rounds) {
   }
   for (int i = 1; i < chains; ++i)
     sum[0] = _mm512_add_epi32(sum[0], sum[i]);
-  return float(_mm_cvtsi128_si32(_mm512_castsi512_si128(sum[0])));
+  return float(_mm512_cvtsi512_si32(sum[0]));
 }
 
 __attribute__((target("avx2,avxvnni"))) float dotBytes256(uint64_t rounds) {
@@ -184,7 +184,7 @@ __attribute__((target("avx2,avxvnni"))) float dotBytes256(uint64_t rounds) {
   }
   for (int i = 1; i < chains; ++i)
     sum[0] = _mm256_add_epi32(sum[0], sum[i]);
-  return float(_mm_cvtsi128_si32(_mm256_castsi256_si128(sum[0])));
+  return float(_mm256_cvtsi256_si32(sum[0]));
 }
 
 // Without VNNI bytes are widened: half as many products, and no saturation.
@@ -197,7 +197,7 @@ __attribute__((target("avx512f,avx512bw"))) float dotWords512(uint64_t rounds) {
   }
   for (int i = 1; i < chains; ++i)
     sum[0] = _mm512_add_epi32(sum[0], sum[i]);
-  return float(_mm_cvtsi128_si32(_mm512_castsi512_si128(sum[0])));
+  return float(_mm512_cvtsi512_si32(sum[0]));
 }
 
 __attribute__((target("avx2"))) float dotWords256(uint64_t rounds) {
@@ -209,7 +209,7 @@ __attribute__((target("avx2"))) float dotWords256(uint64_t rounds) {
   }
   for (int i = 1; i < chains; ++i)
     sum[0] = _mm256_add_epi32(sum[0], sum[i]);
-  return float(_mm_cvtsi128_si32(_mm256_castsi256_si128(sum[0])));
+  return float(_mm256_cvtsi256_si32(sum[0]));
 }
 
 float dotWords128(uint64_t rounds) {
