@@ -344,7 +344,8 @@ LogicalResult Raiser::checkStates() {
       auto node = cast<onnx::NodeOp>(op);
       noteWhy(d, node.getOpType() + " " + node.getNodeName() + ": " + reason);
     }
-    noteTry(d, defaultHint(ErrorCode::BadState));
+    noteTry(d, Twine(defaultHint(ErrorCode::BadState)) +
+                   "; --states-as-tensors leaves states to the caller");
     return failure();
   }
   return success();

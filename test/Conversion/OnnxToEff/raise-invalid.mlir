@@ -18,9 +18,9 @@ func.func @main(%x: tensor<1x4x8xf32> {onnx.name = "x"}) -> (tensor<*xf32> {onnx
 
 // The reason for which an operator that is known was not raised stands beside it.
 
-// expected-error@below {{EFF0210: no lowering for 1 operator}}
-// expected-note@below {{ai.effc::SelectiveScan (1), 1 node: /scan (the decay is not constant, or the groups do not divide the channels)}}
-// expected-note@below {{try: export}}
+// expected-error@below {{EFF0302: the state 'past_ssm.0' is read as if it were an input}}
+// expected-note@below {{why: SelectiveScan /scan: the decay is not constant, or the groups do not divide the channels}}
+// expected-note@below {{try: name the pair with --state PAST=PRESENT; --states-as-tensors leaves states to the caller}}
 func.func @main(%u: tensor<1x4x2xf32> {onnx.name = "u"}, %a: tensor<2x3xf32> {onnx.name = "a"},
                 %b: tensor<1x4x1x3xf32> {onnx.name = "b"}, %s: tensor<1x2x3xf32> {onnx.name = "past_ssm.0"})
     -> (tensor<1x4x2xf32> {onnx.name = "y"}, tensor<1x2x3xf32> {onnx.name = "present_ssm.0"}) {
