@@ -757,13 +757,14 @@ int main(int argc, char **argv) {
   int threads = workers > 0 ? static_cast<int>(workers)
                             : std::max(1u, std::thread::hardware_concurrency());
   double bandwidth = measureReadBandwidth(threads);
+  double dotBytes =
+      machine->has(EFF_FEATURE_AVX512_VNNI) ? measureDotBytes(threads) : 0;
   Team team(threads);
   Buffers buffers(static_cast<int64_t>(memory) << 20);
   double load[1] = {0};
   getloadavg(load, 1);
   Roof roof = {bandwidth, measureMultiplyAdd(team, machine->vectorBits()),
-               machine->has(EFF_FEATURE_AVX512_VNNI) ? measureDotBytes(team)
-                                                     : 0};
+               dotBytes};
   std::string host;
   X86Machine::host(&host);
   llvm::outs() << llvm::json::Value(llvm::json::Object{

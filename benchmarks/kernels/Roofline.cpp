@@ -34,17 +34,28 @@ static double bestRate(Team &team, double work,
   return best;
 }
 
-double measureReadBandwidth(int threads) {
-  effrt::PoolOptions options;
-  options.threads = threads;
-  auto pool = effrt::ThreadPool::create(options);
-  auto bandwidth = pool ? effrt::measureReadBandwidth(**pool)
-                        : effrt::Result<effrt::Bandwidth>(pool.takeError());
-  if (!bandwidth) {
-    std::fprintf(stderr, "%s\n", bandwidth.error().format().c_str());
+/// Ends the program with the error.
+template <typename T> static T require(effrt::Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().format().c_str());
     std::exit(1);
   }
-  return bandwidth->bytesPerSecond;
+  return result.take();
+}
+
+static std::unique_ptr<effrt::ThreadPool> createPool(int threads) {
+  effrt::PoolOptions options;
+  options.threads = threads;
+  return require(effrt::ThreadPool::create(options));
+}
+
+double measureReadBandwidth(int threads) {
+  return require(effrt::measureReadBandwidth(*createPool(threads)))
+      .bytesPerSecond;
+}
+
+double measureDotBytes(int threads) {
+  return effrt::measurePeak(*createPool(threads), 0.25).integerOps;
 }
 
 constexpr int kChains = 16;
@@ -97,25 +108,6 @@ double measureMultiplyAdd(Team &team, int bits) {
     : bits == 256 ? multiplyAdd256()
                   : multiplyAdd128();
   });
-}
-
-__attribute__((target("avx512f,avx512vnni"))) static void dotBytes512() {
-  __m512i acc[kChains] = {}, x = _mm512_set1_epi8(3), y = _mm512_set1_epi8(5);
-  for (int64_t i = 0; i < kSteps; ++i) {
-#pragma clang loop unroll(full)
-    for (int j = 0; j < kChains; ++j)
-      acc[j] = _mm512_dpbusd_epi32(acc[j], x, y);
-    asm volatile("" : "+v"(x));
-  }
-  for (const __m512i &a : acc)
-    asm volatile("" : : "v"(a));
-}
-
-double measureDotBytes(Team &team) {
-  if (!__builtin_cpu_supports("avx512vnni"))
-    return 0;
-  return bestRate(team, 2.0 * 64 * kChains * kSteps * team.size(),
-                  [](int) { dotBytes512(); });
 }
 
 } // namespace effc::bench

@@ -16,12 +16,11 @@ namespace effc::bench {
 /// Bytes per second that so many threads read from main memory, as the runtime
 /// measures it. Before there is a team: its threads never sleep.
 double measureReadBandwidth(int threads);
+/// int8 operations per second, likewise.
+double measureDotBytes(int threads);
 /// f32 operations per second of multiply-adds on registers, two for each;
 /// `bits` is the width of vectors.
 double measureMultiplyAdd(Team &team, int bits);
-/// int8 operations per second of VPDPBUSD on registers; 0 where the processor
-/// has none.
-double measureDotBytes(Team &team);
 
 } // namespace effc::bench
 

@@ -160,6 +160,17 @@ public:
   std::optional<LoadedKernel> kernel;
 };
 
+/// The state of a scan as lib/Compress has it.
+static compress::StateFormat formatOf(const Scan &scan) {
+  compress::StateFormat format;
+  format.scaling = scan.format == 2 ? compress::StateScaling::Dynamic
+                                    : compress::StateScaling::Static;
+  format.rounding = scan.stochastic ? compress::StateRounding::Stochastic
+                                    : compress::StateRounding::Nearest;
+  format.residualBits = static_cast<int>(scan.residual);
+  return format;
+}
+
 // The same integers as the reference, for every format: a decay of 1 or 0 and
 // inputs without rounding leave no room for other differences.
 TEST(StateTest, EqualsReferenceBitForBit) {
@@ -172,14 +183,9 @@ TEST(StateTest, EqualsReferenceBitForBit) {
       std::vector<float> scales;
       for (int64_t i = 0; i < p * n; ++i)
         scales.push_back(0.004f + 0.0001f * static_cast<float>(i));
-      compress::StateFormat format;
-      format.scaling = scan.format == 2 ? compress::StateScaling::Dynamic
-                                        : compress::StateScaling::Static;
-      format.rounding = scan.stochastic ? compress::StateRounding::Stochastic
-                                        : compress::StateRounding::Nearest;
-      format.residualBits = static_cast<int>(scan.residual);
       auto reference = compress::Int8State::create(
-          format, p, n, scan.format == 1 ? scales : std::vector<float>());
+          formatOf(scan), p, n,
+          scan.format == 1 ? scales : std::vector<float>());
       ASSERT_TRUE(static_cast<bool>(reference));
       for (int64_t i = 0; i < n; ++i)
         for (int64_t channel = 0; channel < p; ++channel)
@@ -228,14 +234,8 @@ TEST(StateTest, RoundedOnceEqualsReferenceBitForBit) {
       ExactScan s(scan, p, n, tokens);
       s.load(machine);
       std::fill_n(s.scales.as(), n * p, 0.031f);
-      compress::StateFormat format;
-      format.scaling = scan.format == 2 ? compress::StateScaling::Dynamic
-                                        : compress::StateScaling::Static;
-      format.rounding = scan.stochastic ? compress::StateRounding::Stochastic
-                                        : compress::StateRounding::Nearest;
-      format.residualBits = static_cast<int>(scan.residual);
       auto reference = compress::Int8State::create(
-          format, p, n,
+          formatOf(scan), p, n,
           scan.format == 1 ? std::vector<float>(1, 0.031f)
                            : std::vector<float>());
       ASSERT_TRUE(static_cast<bool>(reference));
